@@ -1,0 +1,228 @@
+"""The project file as frozen, validated objects. One definition: the JSON Schema in ``schemas/`` is generated from it.
+
+Pydantic is used here, and only here in ``contracts``, because it gives the validation, the errors that name the key, and the
+schema from the same lines (``docs/adr/0002-project-file-is-pydantic.md``). Reading the file is ``runtime/project_file.py``.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from tiebreak.contracts.messages import PayloadKind
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+ClassName = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Datatype = Literal["BOOL", "UINT8", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES"]
+
+
+class Section(BaseModel):
+    """A part of the project file: unknown keys are refused, nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class TensorSpec(Section):
+    """One input tensor of one event, without the batch axis. The default is a vector of 32-bit floats."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    datatype: Datatype = "FP32"
+    shape: tuple[Annotated[int, Field(ge=1, le=1_000_000)], ...]
+
+
+class Input(Section):
+    """What an event holds. ``fields`` (JSON events only) names the JSON numbers that fill the single tensor, in order."""
+
+    tensors: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
+    fields: tuple[str, ...] = ()
+    max_record_bytes: Annotated[int, Field(ge=64, le=64 * 2**20)] = 2**20
+
+    @model_validator(mode="after")
+    def _fields_fill_one_tensor(self) -> Self:
+        names = [t.name for t in self.tensors]
+        if len(set(names)) != len(names):
+            raise ValueError("tensors: two tensors have the same name")
+        if self.fields and (len(self.tensors) != 1 or self.tensors[0].shape != (len(self.fields),)):
+            raise ValueError(f"fields: {len(self.fields)} fields need exactly one tensor of shape [{len(self.fields)}]")
+        return self
+
+
+class Classes(Section):
+    """The classes people choose from. ``open``: new ones may appear while the stream runs."""
+
+    names: tuple[ClassName, ...] = ()
+    open: bool = False
+
+    @model_validator(mode="after")
+    def _enough_classes(self) -> Self:
+        if len(set(self.names)) != len(self.names):
+            raise ValueError("names: a class is listed twice")
+        if not self.open and len(self.names) < 2:
+            raise ValueError("names: a closed set needs at least 2 classes (or set open: true)")
+        return self
+
+
+class Model(Section):
+    """Where models come from. ``trainer``: Tiebreak's own. ``file``: an ONNX classifier of yours, scored as it is.
+
+    ``file`` is relative to the project file. ``output`` names the graph's score output where it is not obvious, and
+    ``output_kind`` says what it holds. ``providers`` are onnxruntime execution providers, best first.
+    """
+
+    source: Literal["trainer", "file"] = "trainer"
+    file: str = ""
+    encoder: str = ""
+    output: str = ""
+    output_kind: Literal["auto", "probabilities", "logits", "values"] = "auto"
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+
+    @model_validator(mode="after")
+    def _file_is_named(self) -> Self:
+        if self.source == "file" and not self.file:
+            raise ValueError("file: is required when source is 'file'")
+        return self
+
+
+class Scoring(Section):
+    """Micro-batches and outputs. A lone event never waits; a flood is drained in batches of up to ``max_batch``."""
+
+    predictions: Literal["all", "selected", "none"] = "all"
+    max_batch: Annotated[int, Field(ge=1, le=65_536)] = 4096
+    max_bad_share: Share = 0.9
+    bad_window: Annotated[int, Field(ge=10, le=1_000_000)] = 1000
+
+
+class NearDuplicates(Section):
+    """Events like one of the last ``memory`` selected (cosine above ``similarity``) are worth less."""
+
+    memory: Annotated[int, Field(ge=0, le=4096)] = 32
+    similarity: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.75
+
+
+class Sampling(Section):
+    """Whom to ask about. ``window`` is how many past scores the adaptive threshold looks at."""
+
+    strategy: Literal["margin", "least_confidence", "entropy", "vote_entropy", "bald", "random"] = "margin"
+    audit_share: Share = 0.1
+    temper: Annotated[float, Field(ge=0.0, le=10.0)] = 0.25
+    window: Annotated[int, Field(ge=16, le=65_536)] = 256
+    target_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.02
+    near_duplicates: NearDuplicates = NearDuplicates()
+    novelty: bool = True
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 7
+
+
+class Budget(Section):
+    """How many labels people can give. ``carry_over`` caps what unspent budget may pile up to; tasks stop at ``max_open_tasks``."""
+
+    labels_per_hour: Annotated[float, Field(gt=0.0, le=1e9)] = 600.0
+    carry_over: Annotated[int, Field(ge=1, le=1_000_000)] = 50
+    max_open_tasks: Annotated[int, Field(ge=1, le=10_000_000)] = 1000
+
+
+class Burst(Section):
+    """What an alarm opens: the selection rate times ``multiplier`` for at most ``labels`` labels, then ``cooldown_events`` of rest."""
+
+    multiplier: Annotated[float, Field(ge=1.0, le=100.0)] = 4.0
+    labels: Annotated[int, Field(ge=0, le=1_000_000)] = 60
+    cooldown_events: Annotated[int, Field(ge=0, le=100_000_000)] = 2000
+
+
+class Detector(StrEnum):
+    """river's drift detectors, by river's names."""
+
+    ADWIN = "ADWIN"
+    KSWIN = "KSWIN"
+    PAGE_HINKLEY = "PageHinkley"
+
+
+class Drift(Section):
+    """Which detectors watch which signals, and how many must agree within ``vote_window`` events for an alarm."""
+
+    detectors: tuple[Detector, ...] = (Detector.ADWIN, Detector.PAGE_HINKLEY)
+    signals: tuple[Literal["uncertainty", "predicted_class", "input", "audit_error"], ...] = (
+        "uncertainty",
+        "predicted_class",
+        "input",
+    )
+    votes: Annotated[int, Field(ge=1, le=12)] = 2
+    vote_window: Annotated[int, Field(ge=1, le=10_000_000)] = 500
+    burst: Burst = Burst()
+
+
+class Labeling(Section):
+    """The queue. ``votes`` people answer each task; a lease lasts ``lease_s`` without a heartbeat."""
+
+    votes: Annotated[int, Field(ge=1, le=25)] = 1
+    max_votes: Annotated[int, Field(ge=1, le=25)] = 5
+    agreement: Annotated[float, Field(gt=0.5, le=1.0)] = 0.6
+    lease_s: Annotated[float, Field(ge=1.0, le=86_400.0)] = 60.0
+    task_ttl_s: Annotated[float, Field(ge=1.0, le=31_536_000.0)] = 86_400.0
+    undo_s: Annotated[float, Field(ge=0.0, le=3600.0)] = 10.0
+    payload: PayloadKind = PayloadKind.TEXT
+    question: str = "Which class is this?"
+    guidelines: str = ""
+    schema_version: Annotated[int, Field(ge=1)] = 1
+
+    @model_validator(mode="after")
+    def _votes_in_order(self) -> Self:
+        if self.max_votes < self.votes:
+            raise ValueError(f"max_votes: {self.max_votes} is below votes ({self.votes})")
+        return self
+
+
+class Training(Section):
+    """One step per batch of new labels: at ``step_labels`` of them, or after ``step_s`` with at least one."""
+
+    learner: Literal["softmax", "sklearn_sgd"] = "softmax"
+    hidden: Annotated[int, Field(ge=0, le=4096)] = 0
+    committee: Annotated[int, Field(ge=1, le=64)] = 5
+    step_labels: Annotated[int, Field(ge=1, le=100_000)] = 25
+    step_s: Annotated[float, Field(gt=0.0, le=86_400.0)] = 2.0
+    min_labels: Annotated[int, Field(ge=2, le=1_000_000)] = 20
+    refit_below: Annotated[int, Field(ge=0, le=1_000_000)] = 2000
+    l2: Annotated[float, Field(ge=0.0, le=100.0)] = 1e-3
+    window: Annotated[int, Field(ge=10, le=100_000_000)] = 20_000
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 7
+
+
+class Gate(Section):
+    """When a challenger may serve. Below ``young_labels`` audit labels the fast lane for young models decides."""
+
+    non_inferiority: Annotated[float, Field(ge=0.0, le=0.5)] = 0.02
+    alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
+    young_labels: Annotated[int, Field(ge=0, le=1_000_000)] = 300
+    max_latency_ratio: Annotated[float, Field(ge=1.0, le=100.0)] = 2.0
+    max_model_bytes: Annotated[int, Field(ge=1024, le=4 * 2**30)] = 256 * 2**20
+    max_nodes: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
+    probe_timeout_s: Annotated[float, Field(gt=0.0, le=600.0)] = 20.0
+
+
+class Privacy(Section):
+    """Masking of payloads before a task exists. ``entities`` are Presidio names (needs the ``privacy`` extra)."""
+
+    mask: bool = False
+    entities: tuple[str, ...] = ("EMAIL_ADDRESS", "CREDIT_CARD", "IBAN_CODE", "PHONE_NUMBER")
+
+
+class Project(Section):
+    """A whole ``project.yaml``."""
+
+    project: Name
+    description: str = ""
+    partitions: Annotated[int, Field(ge=1, le=1024)] = 4
+    input: Input
+    classes: Classes
+    model: Model = Model()
+    scoring: Scoring = Scoring()
+    sampling: Sampling = Sampling()
+    budget: Budget = Budget()
+    drift: Drift = Drift()
+    labeling: Labeling = Labeling()
+    training: Training = Training()
+    gate: Gate = Gate()
+    privacy: Privacy = Privacy()

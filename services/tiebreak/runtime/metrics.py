@@ -1,0 +1,46 @@
+"""The catalogue as live Prometheus metrics. Made by an app and passed down: importing this module registers nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from tiebreak.runtime.catalogue import CATALOGUE, Metric
+
+
+class Metrics:
+    """All metrics of one process for one project. A name that is not in the catalogue raises KeyError."""
+
+    def __init__(self, project: str, catalogue: Sequence[Metric] = CATALOGUE) -> None:
+        self.registry = CollectorRegistry()
+        self._project = project
+        self._counters: dict[str, Counter] = {}
+        self._gauges: dict[str, Gauge] = {}
+        self._histograms: dict[str, Histogram] = {}
+        for metric in catalogue:
+            labels = ("project", *metric.labels)
+            if metric.kind == "counter":
+                self._counters[metric.name] = Counter(metric.name, metric.help, labels, registry=self.registry)
+            elif metric.kind == "gauge":
+                self._gauges[metric.name] = Gauge(metric.name, metric.help, labels, registry=self.registry)
+            else:
+                self._histograms[metric.name] = Histogram(
+                    metric.name, metric.help, labels, registry=self.registry, buckets=metric.buckets
+                )
+
+    def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
+        """Add to a counter. ``amount`` >= 0."""
+        self._counters[name].labels(project=self._project, **labels).inc(amount)
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        self._gauges[name].labels(project=self._project, **labels).set(value)
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Add one observation to a histogram, in its base unit."""
+        self._histograms[name].labels(project=self._project, **labels).observe(value)
+
+    def exposition(self) -> bytes:
+        """The text that ``/metrics`` answers."""
+        return generate_latest(self.registry)
