@@ -7,7 +7,7 @@ One pass of the loop: poll -> ``handle`` -> publish outputs and dead letters -> 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from tiebreak.contracts.errors import BadRecord
@@ -18,7 +18,7 @@ from tiebreak.contracts.log import Batch, Outputs, Partition, Positions, Record
 class Handled:
     """The outcome of one batch. Each record of it is either accounted for in ``outputs`` or set aside in ``dead``."""
 
-    outputs: Outputs = Outputs()
+    outputs: Outputs = field(default_factory=Outputs)
     dead: Sequence[tuple[Record, BadRecord]] = ()
 
 
