@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import IO
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from tiebreak.contracts.errors import ConfigError, Unreachable
 
@@ -206,7 +208,11 @@ class RedisServer:
         return lines[-1] if lines else "it wrote no log."
 
     def _client(self) -> redis.Redis:
-        return redis.Redis(unix_socket_path=str(self.socket), socket_timeout=1.0, socket_connect_timeout=1.0)
+        # The client's own retries take seconds to say that nobody listens yet.
+        once = Retry(NoBackoff(), 0)
+        return redis.Redis(
+            unix_socket_path=str(self.socket), socket_timeout=1.0, socket_connect_timeout=1.0, retry=once
+        )
 
 
 def server_version(binary: Path) -> tuple[int, ...]:
