@@ -193,7 +193,10 @@ class Label:
 
 
 class ModelEvent(StrEnum):
-    """What happened to a model. The newest ``promoted`` or ``rolled_back`` record names the champion."""
+    """What happened to a model. The newest ``promoted`` or ``rolled_back`` record names the champion.
+
+    While ``pinned``, only people change what serves; ``unpinned`` ends it.
+    """
 
     CANDIDATE = "candidate"
     SHADOW = "shadow"
@@ -201,6 +204,8 @@ class ModelEvent(StrEnum):
     PROMOTED = "promoted"
     HELD = "held"
     ROLLED_BACK = "rolled_back"
+    PINNED = "pinned"
+    UNPINNED = "unpinned"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,74 @@
+"""What training hands to deployment: a model, how it did on labels that did not train it, and rows to check it with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tiebreak.contracts.messages import Manifest
+from tiebreak.contracts.tensors import FloatArray, Tensors
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with its interval at level ``1 - alpha``; ``n`` labels stand behind it."""
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Champion and challenger on the same labels, none of which trained either; oldest first, all of one length.
+
+    ``champion`` and ``challenger`` hold the share of each label's verdicts that were right, in [0, 1] (0 or 1 where one
+    prediction is judged, between them where several committee members are). ``weights`` >= 0.
+    """
+
+    label_ids: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    champion: tuple[float, ...] = ()
+    challenger: tuple[float, ...] = ()
+    weights: tuple[float, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.label_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A challenger's report, with the champion on the same labels where there is one.
+
+    ``audit`` are labels of the uniform random slice; ``left_out`` are training labels, each judged only by those committee
+    members whose bootstrap left it out, weighted against selection. Times and entropies are of the audit labels.
+    """
+
+    champion: str
+    audit: Paired
+    left_out: Paired
+    accuracy: Interval
+    left_out_accuracy: Interval
+    champion_accuracy: Interval | None = None
+    per_class: dict[str, Interval] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """Rows with the answers they must get: ``probabilities`` ``(n, k)`` as the learner computes them, within ``tolerance``."""
+
+    inputs: Tensors
+    probabilities: FloatArray
+    tolerance: float = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A challenger, ready for the gate. ``digest`` is the sha256 of the weights."""
+
+    manifest: Manifest
+    model: bytes
+    evaluation: Evaluation
+    golden: Golden
+    digest: str
