@@ -126,7 +126,10 @@ class AnnotationState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """Topic ``annotations``: one person's answer about one task. A change of mind is a higher ``revision`` of the same id."""
+    """Topic ``annotations``: one person's answer about one task. A change of mind is a higher ``revision`` of the same id.
+
+    ``reviewer``: given in review; it settles the task alone.
+    """
 
     annotation_id: str
     task_id: str
@@ -143,6 +146,7 @@ class Annotation:
     comment: str = ""
     flagged: bool = False
     idempotency_key: str = ""
+    reviewer: bool = False
 
 
 class LabelMethod(StrEnum):
