@@ -1,0 +1,144 @@
+"""The other side of ``sandbox.py``: reads a request on stdin, limits itself, answers one JSON object on stdout.
+
+Run as ``python -m tiebreak.runtime.sandbox_child``. Whatever goes wrong with the model is an answer or an exit, never a hang:
+CPU seconds are limited here, the wall clock by the parent.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import io
+import json
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from tiebreak.contracts.errors import ModelRefused
+from tiebreak.runtime.model_graph import describe, parse, refuse_unsafe
+from tiebreak.runtime.model_outputs import unusable_rows
+from tiebreak.runtime.model_plan import Wanted, plan_model
+from tiebreak.runtime.onnx_session import ORT_ERRORS, Answers, ModelSession, first_line, probe_inputs
+
+_CLONE_NEWNET = 0x40000000
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_SIGKILL = 9
+_BATCH_ROWS = 256
+_SAME = 1e-3  # sums in another order differ by rounding, a row that its neighbours change differs by far more
+
+
+def limit_process(memory_bytes: int, cpu_s: int) -> None:
+    """Bound this process for good: address space, CPU seconds, no file written, no new file opened beyond a few, no core dump."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else 0
+    space = pages * resource.getpagesize() + memory_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (space, space))
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        # Best effort on top of the limits: die with the parent, gain no rights, and see no network where the kernel lets us.
+        libc = ctypes.CDLL(None)
+        libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
+        libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        libc.unshare(_CLONE_NEWNET)
+
+
+def check(model: bytes, request: Mapping[str, Any], golden: bytes) -> dict[str, Any]:
+    """All checks of one model, in the order of cost. Raises ModelRefused."""
+    proto = parse(model)
+    nodes = refuse_unsafe(proto, request["max_nodes"])
+    plan = plan_model(describe(proto), _wanted(request["wanted"]))
+    del proto
+    session = ModelSession(model, plan, request["temperature"])
+    probe_rows(session)
+    if golden:
+        _check_golden(session, golden, request["tolerance"])
+    rows = session.plan.batch or _BATCH_ROWS
+    return {"plan": asdict(session.plan), "nodes": nodes, "batch_rows": rows, "batch_s": _time_batch(session, rows)}
+
+
+def probe_rows(session: ModelSession) -> None:
+    """Refuse answers that are not finite, that change from run to run, or that a row's neighbours change."""
+    inputs = probe_inputs(session.plan, 5)
+    together = session.answer(inputs)
+    if unusable_rows(together.probabilities, together.values).any():
+        raise ModelRefused("The model gives NaN or infinity on a harmless input.")
+    for name, array in (("members", together.members), ("embedding", together.embedding)):
+        if array is not None and not np.isfinite(array).all():
+            raise ModelRefused(f"The model gives NaN or infinity in its {name}.")
+    if not _same(together, session.answer(inputs)):
+        raise ModelRefused("The model gives another answer to the same input: it is not deterministic.")
+    for row in range(5):
+        alone = session.answer({name: array[row : row + 1] for name, array in inputs.items()})
+        if not np.allclose(alone.probabilities[0], together.probabilities[row], rtol=_SAME, atol=_SAME):
+            raise ModelRefused(
+                "The answer to one event changes with the others in its batch.", fix="Is the first axis the batch?"
+            )
+
+
+def _same(one: Answers, other: Answers) -> bool:
+    if one.values is not None and other.values is not None:
+        return bool(np.allclose(one.values, other.values, rtol=_SAME))
+    return bool(np.allclose(one.probabilities, other.probabilities, rtol=_SAME, atol=1e-5))
+
+
+def _check_golden(session: ModelSession, golden: bytes, tolerance: float) -> None:
+    with np.load(io.BytesIO(golden), allow_pickle=False) as batch:
+        expected = batch["probabilities"]
+        given = {name.removeprefix("in:"): batch[name] for name in batch.files if name.startswith("in:")}
+    inputs = {name: a.astype(object) if a.dtype.kind == "U" else a for name, a in given.items()}
+    got = session.answer(inputs).probabilities
+    if got.shape != expected.shape:
+        raise ModelRefused(f"The golden batch gives shape {got.shape}, expected {expected.shape}.")
+    gap = float(np.abs(got.astype(np.float64) - expected).max(initial=0.0))
+    if not gap <= tolerance:  # so written, a NaN is a refusal too
+        raise ModelRefused(f"The golden batch is off by {gap:.3g}, more than {tolerance:g}.")
+
+
+def _time_batch(session: ModelSession, rows: int) -> float:
+    inputs = probe_inputs(session.plan, rows)
+    best = float("inf")
+    for _ in range(3):
+        start = time.perf_counter()
+        session.answer(inputs)
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def _wanted(said: Mapping[str, Any]) -> Wanted:
+    inputs = {name: (datatype, tuple(shape)) for name, (datatype, shape) in said["inputs"].items()}
+    rest = {name: said[name] for name in ("ordered", "open_set", "output", "kind")}
+    return Wanted(inputs=inputs, classes=tuple(said["classes"]), **rest)
+
+
+def _part(stream: IO[bytes]) -> bytes:
+    return stream.read(int.from_bytes(stream.read(8), "little"))
+
+
+def main() -> None:
+    """Read, check, answer."""
+    request = json.loads(_part(sys.stdin.buffer))
+    limit_process(request["memory_bytes"], request["cpu_s"])
+    golden = _part(sys.stdin.buffer)
+    model = _part(sys.stdin.buffer)
+    try:
+        answer = check(model, request, golden)
+    except ModelRefused as refusal:
+        answer = {"refused": refusal.message, "fix": refusal.fix}
+    except MemoryError:
+        answer = {"refused": "The model needs more memory than a check may use.", "fix": ""}
+    except ORT_ERRORS as error:
+        answer = {"refused": f"The model fails: {first_line(error)}", "fix": ""}
+    except Exception as error:  # noqa: BLE001 - whatever a hostile file breaks, the answer is no
+        answer = {"refused": f"The model cannot be read ({type(error).__name__}: {first_line(error)}).", "fix": ""}
+    sys.stdout.write(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()
