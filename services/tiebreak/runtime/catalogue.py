@@ -41,4 +41,16 @@ EVENTS = (
     Metric("tiebreak_events_lag_records", "gauge", "Records not yet committed.", "Rising: add a replica.", ("stage",)),
 )
 
-CATALOGUE: tuple[Metric, ...] = (*EVENTS,)
+RUNTIME = (
+    Metric(
+        "tiebreak_runtime_ready_ratio",
+        "gauge",
+        "1 while the process answered its last readiness probe with yes, else 0.",
+        "Ask `/health/ready`: it names the check that is not well.",
+    ),
+)
+
+CATALOGUE: tuple[Metric, ...] = (
+    *EVENTS,
+    *RUNTIME,
+)

@@ -1,0 +1,63 @@
+"""Options win over the environment, which wins over defaults; a wrong one is named with its range."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tiebreak.contracts.errors import ConfigError
+from tiebreak.runtime.redis_server import socket_path
+from tiebreak.runtime.settings import Options, Settings, resolve
+
+
+def test_without_anything_given_the_embedded_redis_of_the_data_directory_is_used() -> None:
+    """A newcomer names no server: the log and the queue are on the private Redis under ./.tiebreak."""
+    data = Path(".tiebreak").resolve()
+    expected = Settings(kafka="", redis=f"unix://{socket_path(data)}", embedded=True, data_dir=data)
+    assert resolve(Options(), {}) == expected
+
+
+def test_an_option_wins_over_the_environment_and_that_over_the_default() -> None:
+    """The same three sources, always in the same order."""
+    environ = {
+        "TIEBREAK_KAFKA": "env:9092",
+        "TIEBREAK_REDIS": "redis://env:6379/0",
+        "TIEBREAK_PORT": "81",
+        "TIEBREAK_DATA": "/tmp",
+    }
+    assert resolve(Options(kafka="one:1,two:2", port=0), environ, default_port=8080) == Settings(
+        kafka="one:1,two:2", redis="redis://env:6379/0", embedded=False, data_dir=Path("/tmp"), port=0
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "environ", "message"),
+    [
+        (Options(kafka="localhost"), {}, "--kafka: 'localhost' is not HOST:PORT"),
+        (Options(kafka="a:9092,b:70000"), {}, "--kafka: 'b:70000' is not HOST:PORT with a port from 1 to 65535"),
+        (Options(redis="localhost:6379"), {}, "--redis: 'localhost:6379' is not a redis://"),
+        (Options(redis="http://u:secret@host"), {}, "--redis: 'host' is not a redis://"),
+        (Options(port=70_000), {}, "TIEBREAK_PORT (or its option) is 70000, not a number from 0 to 65535"),
+        (
+            Options(),
+            {"TIEBREAK_STOP_TIMEOUT_S": "soon"},
+            "TIEBREAK_STOP_TIMEOUT_S (or its option) is 'soon', not a number from 1 to 3600",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_range(options: Options, environ: dict[str, str], message: str) -> None:
+    """One line, no secret in it."""
+    with pytest.raises(ConfigError) as caught:
+        resolve(options, environ)
+    assert str(caught.value).startswith(message)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("box", False)],  # noqa: S104
+)
+def test_what_others_can_reach_is_known(host: str, loopback: bool) -> None:
+    """Outside loopback stricter rules hold, so the question has one answer."""
+    assert resolve(Options(host=host), {}).loopback is loopback
