@@ -48,12 +48,16 @@ class EventColumns:
 
     ``inputs[name]`` has shape ``(n, *shape)``. ``records[i]`` is the raw record of row ``i`` (payloads are decoded from it only
     for the few events that become tasks). Rows of one partition are adjacent and in offset order; ``spans`` says where.
+    ``replayed``: ascending rows whose event was seen before with the same bytes: predicted again, never selected again.
+    ``traces[i]`` is the W3C ``traceparent`` of row ``i`` (empty: none); None when no event carries one.
     """
 
     ids: Sequence[bytes]
     inputs: Tensors
     records: Sequence[Record]
     spans: Sequence[tuple[Partition, slice]]
+    replayed: Sequence[int] = ()
+    traces: Sequence[bytes] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
