@@ -32,7 +32,10 @@ class Payload:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Topic ``events``. ``inputs`` or ``fields`` (named JSON values that the project maps to a tensor), not both."""
+    """Topic ``events``. A producer gives ``inputs`` or ``fields`` (named JSON values that the project maps to a tensor), not both;
+
+    decoding makes ``inputs`` from ``fields``, so that whoever reads an event has the tensors the project expects.
+    """
 
     event_id: str
     inputs: tuple[Tensor, ...] = ()
