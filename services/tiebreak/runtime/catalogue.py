@@ -50,7 +50,117 @@ RUNTIME = (
     ),
 )
 
+TRAINING = (
+    Metric(
+        "tiebreak_training_labels_total",
+        "counter",
+        "Labels taken into the ledger: `train`, `audit` (never trained) or `withdrawn`.",
+        "Flat while annotators work: is the trainer alive, does `labels` grow?",
+        ("use",),
+    ),
+    Metric(
+        "tiebreak_training_aside_total",
+        "counter",
+        "Labels kept aside instead of learned from, by reason.",
+        "Fix the project file (a missing class, an old schema) and restart the trainer: they are taken in then.",
+        ("reason",),
+    ),
+    Metric(
+        "tiebreak_training_step_seconds",
+        "histogram",
+        "One training step: fit, evaluation, export and the ledger's transaction.",
+        "Rising with the number of labels: lower `training.refit_below` or `training.committee`.",
+    ),
+    Metric(
+        "tiebreak_training_steps_total",
+        "counter",
+        "Training steps by outcome: `candidate`, `gathered` (too few labels to fit), `retried` (disk or broker refused).",
+        "`retried` rising: look at the disk and the broker.",
+        ("outcome",),
+    ),
+    Metric(
+        "tiebreak_training_dataset_version",
+        "gauge",
+        "Label events in the ledger.",
+        "It never falls; after a rebuild it ends where it was.",
+    ),
+    Metric(
+        "tiebreak_training_accuracy_ratio",
+        "gauge",
+        "Accuracy of the newest candidate: on `audit` labels, and on training labels `left_out` by the bootstrap.",
+        "Falling: look at drift, at label quality, at what changed in the classes.",
+        ("evidence",),
+    ),
+    Metric(
+        "tiebreak_training_entropy_nats",
+        "gauge",
+        "Mean entropy on audit labels: `champion` (before) and `challenger` (after).",
+        "It should fall while the model learns, and jump when the world changes.",
+        ("model",),
+    ),
+)
+
+DEPLOYMENT = (
+    Metric(
+        "tiebreak_deployment_verdicts_total",
+        "counter",
+        "Verdicts on models: `promote`, `hold`, `roll_back`.",
+        "Only `hold` for long: read the reasons with `tiebreak models list`.",
+        ("verdict",),
+    ),
+    Metric(
+        "tiebreak_deployment_gate_seconds",
+        "histogram",
+        "One candidate through the gate, the sandboxed check included.",
+        "Rising: the model grows, or the machine is short of CPU.",
+    ),
+)
+
+SCORING = (
+    Metric(
+        "tiebreak_scoring_batch_rows",
+        "histogram",
+        "Events per run of the model.",
+        "Small while lag grows: the log hands out too little at a time (fetch sizes).",
+        buckets=(1, 4, 16, 64, 256, 1024, 4096, 16_384, 65_536),
+    ),
+    Metric(
+        "tiebreak_scoring_model_seconds",
+        "histogram",
+        "One run of the model over one batch.",
+        "Rising: a heavier model was promoted, or the machine is short of cores.",
+    ),
+    Metric(
+        "tiebreak_scoring_replayed_total",
+        "counter",
+        "Events that came again with the same id and bytes: predicted again, never selected again.",
+        "Steady growth: a producer retries without idempotence, or two producers send the same.",
+    ),
+    Metric(
+        "tiebreak_scoring_swaps_total",
+        "counter",
+        "Model changes by outcome: `swapped`, `resident` (back to the model kept in memory), `refused`, `missing`.",
+        "`refused`: read the reason in the log; the model before it goes on serving. `missing`: is the model store mounted?",
+        ("outcome",),
+    ),
+    Metric(
+        "tiebreak_scoring_swap_seconds",
+        "histogram",
+        "From the first byte of a new model to the batch that uses it: verified, checked in a child, loaded, warmed.",
+        "Rising: the model grew. Events are scored by the model before it meanwhile.",
+    ),
+    Metric(
+        "tiebreak_scoring_model_loaded_ratio",
+        "gauge",
+        "1 while a model serves, 0 at cold start.",
+        "0 for long: does the trainer have `training.min_labels` labels?",
+    ),
+)
+
 CATALOGUE: tuple[Metric, ...] = (
     *EVENTS,
+    *SCORING,
     *RUNTIME,
+    *TRAINING,
+    *DEPLOYMENT,
 )
