@@ -1,0 +1,171 @@
+"""A batch of records as columns. Pure.
+
+The fast lane is for records that are the bare bytes of the one input tensor (``application/octet-stream``): they are joined
+and viewed as one array, at no Python object per event. All other records, and each one that looks wrong, go one by one
+through :func:`tiebreak.contracts.codec.decode_event`: it alone says what an event is and why a record is bad.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import compress
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiebreak.contracts import codec
+from tiebreak.contracts.codec_headers import MAX_ID_BYTES, envelope_of, is_id
+from tiebreak.contracts.errors import BadRecord, DeadReason
+from tiebreak.contracts.ids import fallback_event_id
+from tiebreak.contracts.log import Batch, Headers, Record
+from tiebreak.contracts.project import Input, Project, TensorSpec
+from tiebreak.contracts.tensors import NUMPY_OF, EventColumns
+from tiebreak.scoring.columns import all_finite, flatten, keep_rows, shrink_spans
+
+Dead = list[tuple[Record, BadRecord]]
+
+
+@dataclass(slots=True)
+class _Rows:
+    """A batch on its way: ``parts[t][i]`` are the bytes of tensor ``t`` of row ``i``; ``kept[i]`` is 0 for a dead row."""
+
+    ids: list[bytes]
+    parts: list[list[bytes]]
+    kept: NDArray[np.bool_]
+
+
+def decode_batch(batch: Batch, project: Project) -> tuple[EventColumns, Dead]:
+    """The good events of a batch as columns, and each bad record with its reason. A bad record costs no neighbour anything.
+
+    Both hold exactly the records of ``batch`` between them. Floats in the columns are finite. Raises nothing.
+    """
+    records, spans = flatten(batch)
+    rows, dead = _read(records, project.input)
+    if not rows.kept.all():
+        spans = shrink_spans(spans, rows.kept)
+        records = list(compress(records, rows.kept))
+        rows = _Rows(list(compress(rows.ids, rows.kept)), [list(compress(p, rows.kept)) for p in rows.parts], rows.kept)
+    inputs = {spec.name: _column(parts, spec) for spec, parts in zip(project.input.tensors, rows.parts, strict=True)}
+    columns = EventColumns(rows.ids, inputs, records, spans, traces=_traces(records))
+    return _drop_not_finite(columns, dead, project.input)
+
+
+def _read(records: list[Record], spec: Input) -> tuple[_Rows, Dead]:
+    values = [record.value for record in records]
+    slow = _slow_rows(records, values, spec)
+    # The fast lane's rows have a value each; a slow row's cell is overwritten below, or dropped.
+    cells: list[bytes] = [value or b"" for value in values] if slow else values  # type: ignore[assignment]
+    rows = _Rows(
+        ids=_ids(records),
+        parts=[cells, *([b""] * len(records) for _ in spec.tensors[1:])],
+        kept=np.ones(len(records), np.bool_),
+    )
+    dead: Dead = []
+    for row in slow:
+        try:
+            event = codec.decode_event(records[row], spec)
+            for parts, tensor in zip(rows.parts, event.inputs, strict=True):
+                parts[row] = tensor.data
+                if tensor.datatype == "BYTES":
+                    _strings(tensor.data)
+        except BadRecord as bad:
+            dead.append((records[row], bad))
+            rows.kept[row] = False
+        else:
+            rows.ids[row] = event.event_id.encode()
+    return rows, dead
+
+
+def _slow_rows(records: Sequence[Record], values: Sequence[bytes | None], spec: Input) -> Sequence[int]:
+    """Rows that the fast lane cannot take: none where every record has the same plain headers and the right length."""
+    everything = range(len(records))
+    only = spec.tensors[0]
+    if len(spec.tensors) != 1 or only.datatype in {"BYTES", "BOOL"} or not records:
+        return everything
+    size = prod(only.shape) * NUMPY_OF[only.datatype].itemsize
+    headers = [record.headers for record in records]
+    plain = next((h for h in (headers[0], headers[-1], headers[len(headers) // 2]) if _is_plain(h)), None)
+    if plain is None or size > spec.max_record_bytes:
+        return everything
+    if headers.count(plain) == len(headers) and None not in values and set(map(len, values)) == {size}:  # type: ignore[arg-type]
+        return ()
+    return [row for row in everything if headers[row] != plain or len(values[row] or b"") != size]
+
+
+def _is_plain(headers: Headers) -> bool:
+    """Whether records with these headers are bare tensor bytes named by their key."""
+    try:
+        envelope = envelope_of(headers)
+    except BadRecord:
+        return False
+    return envelope.content_type == codec.OCTETS and not envelope.event_id
+
+
+def _ids(records: Sequence[Record]) -> list[bytes]:
+    """Ids by the codec's rule for records without another: the key where it may be an id, else the position."""
+    keys = [record.key or b"" for record in records]
+    if not keys:
+        return keys
+    text = np.frombuffer(b"".join(keys), np.uint8)
+    printable = text.size > 0 and text.min() >= 0x20 and text.max() < 0x7F
+    lengths = list(map(len, keys))
+    if printable and min(lengths) > 0 and max(lengths) <= MAX_ID_BYTES:
+        return keys
+    return [_id(key, record) for key, record in zip(keys, records, strict=True)]
+
+
+def _id(key: bytes, record: Record) -> bytes:
+    try:
+        usable = is_id(key.decode())
+    except UnicodeDecodeError:
+        usable = False
+    return key if usable else fallback_event_id(record.topic, record.partition, record.offset).encode()
+
+
+def _column(parts: Sequence[bytes], spec: TensorSpec) -> NDArray[Any]:
+    shape = (len(parts), *spec.shape)
+    if spec.datatype != "BYTES":
+        return np.frombuffer(b"".join(parts), NUMPY_OF[spec.datatype]).reshape(shape)
+    column = np.empty(len(parts) * prod(spec.shape), dtype=object)
+    column[:] = [text for part in parts for text in _strings(part)]
+    return column.reshape(shape)
+
+
+def _strings(data: bytes) -> list[str]:
+    """The elements of a well-formed BYTES tensor as text, which is what onnxruntime takes. Raises BadRecord."""
+    texts: list[str] = []
+    at = 0
+    try:
+        while at < len(data):
+            size = int.from_bytes(data[at : at + 4], "little")
+            texts.append(data[at + 4 : at + 4 + size].decode())
+            at += 4 + size
+    except UnicodeDecodeError as error:
+        raise BadRecord(DeadReason.UNDECODABLE, "a string is not UTF-8") from error
+    return texts
+
+
+def _traces(records: Sequence[Record]) -> list[bytes] | None:
+    headers = [record.headers for record in records]
+    if not headers or headers.count(headers[0]) == len(headers):
+        shared = codec.traceparent_of(headers[0]).encode() if headers else b""
+        return [shared] * len(headers) if shared else None
+    traces = [codec.traceparent_of(each).encode() for each in headers]
+    return traces if any(traces) else None
+
+
+def _drop_not_finite(columns: EventColumns, dead: Dead, spec: Input) -> tuple[EventColumns, Dead]:
+    kept = np.ones(len(columns), np.bool_)
+    for array in columns.inputs.values():
+        if array.dtype.kind == "f" and not all_finite(array):
+            kept &= np.isfinite(array.reshape(len(array), -1)).all(axis=1)
+    for row in np.flatnonzero(~kept).tolist():
+        record = columns.records[row]
+        try:
+            codec.decode_event(record, spec)
+        except BadRecord as bad:
+            dead.append((record, bad))
+    return keep_rows(columns, kept), dead

@@ -1,0 +1,101 @@
+"""Follow topic ``models``: whatever serves by decision is what this replica scores with. The shell around one question:
+which version does the newest decision name?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+import structlog
+
+from tiebreak.contracts.clock import Clock
+from tiebreak.contracts.codec import decode_model
+from tiebreak.contracts.errors import BadRecord, ModelRefused, NotFound, Unreachable
+from tiebreak.contracts.log import Batch, Partition, Reader
+from tiebreak.contracts.messages import ModelEvent, ModelRecord
+from tiebreak.contracts.ports import ModelStore
+from tiebreak.runtime.metrics import Metrics
+from tiebreak.scoring.stage import Scorer
+
+_DECIDES = frozenset({ModelEvent.PROMOTED, ModelEvent.ROLLED_BACK})
+_MAX_RECORDS = 500
+_POLL_S = 1.0
+_RETRY_S = 2.0
+
+
+class ModelFollower:
+    """Keeps a :class:`Scorer` on the champion. ``reader`` has no group: it reads topic ``models`` from the start."""
+
+    def __init__(
+        self, project: str, reader: Reader, store: ModelStore, scorer: Scorer, metrics: Metrics, clock: Clock
+    ) -> None:
+        self._project = project
+        self._reader = reader
+        self._store = store
+        self._scorer = scorer
+        self._metrics = metrics
+        self._clock = clock
+        self._champion = ""
+        self._behind: dict[Partition, int] = {}
+        self._log = structlog.get_logger().bind(stage="scoring", project=project)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until ``stop`` is set. A missing or refused model leaves the one before it serving; a silent log is waited for."""
+        await self._reader.start()
+        try:
+            self._behind = dict(await self._reader.end_positions())
+            while not stop.is_set():
+                await self._turn()
+        finally:
+            await self._reader.close(_RETRY_S)
+
+    async def _turn(self) -> None:
+        try:
+            batch = await self._reader.poll(_MAX_RECORDS, _POLL_S)
+        except Unreachable as error:
+            self._log.warning("models_unreachable", error=str(error))
+            await self._clock.sleep(_RETRY_S)
+            return
+        self._champion = newest_champion(self._read(batch), self._champion)
+        self._catch_up(batch)
+        # Decisions older than our start are skipped over: a model that was rolled back since must not serve for a moment.
+        if not self._behind and self._champion and self._champion != self._scorer.version:
+            await self._serve(self._champion)
+
+    def _catch_up(self, batch: Batch) -> None:
+        """Strike off the partitions read as far as they went at the start; an empty poll means that all are."""
+        read = {partition: records[-1].offset + 1 for partition, records in batch.items() if records}
+        self._behind = {p: end for p, end in self._behind.items() if read and read.get(p, 0) < end}
+
+    def _read(self, batch: Batch) -> Iterable[ModelRecord]:
+        for records in batch.values():
+            for record in records:
+                try:
+                    said = decode_model(record.value)
+                except BadRecord as bad:
+                    self._log.warning("model_record_unreadable", offset=record.offset, reason=bad.reason.value)
+                    continue
+                if said.project == self._project:
+                    yield said
+
+    async def _serve(self, version: str) -> None:
+        try:
+            manifest, model = await self._store.get(self._project, version)
+            await self._scorer.swap(manifest, model)
+        except ModelRefused as refusal:
+            self._log.error("model_refused", version=version, reason=str(refusal), serving=self._scorer.version)
+            self._champion = ""  # the same file would be refused again: wait for the next decision
+        except (NotFound, OSError) as error:
+            self._metrics.count("tiebreak_scoring_swaps_total", outcome="missing")
+            self._log.warning("model_missing", version=version, error=str(error), serving=self._scorer.version)
+            await self._clock.sleep(_RETRY_S)
+        else:
+            self._log.info("model_serving", version=version)
+
+
+def newest_champion(records: Iterable[ModelRecord], champion: str) -> str:
+    """The version that serves after ``records`` (oldest first), when ``champion`` served before them."""
+    for record in records:
+        if record.event in _DECIDES:
+            champion = record.version
+    return champion

@@ -1,0 +1,181 @@
+"""Predictions as protobuf, a batch at a time. Pure.
+
+What is the same for a whole batch is written once; what has a fixed width is one byte matrix; only the id and the label are
+put in per row. A property test holds the bytes to the generated parser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiebreak.contracts import codec
+from tiebreak.contracts.log import Block, Headers, Partition
+from tiebreak.contracts.project import Project
+from tiebreak.contracts.sampled import Sampled
+from tiebreak.contracts.tensors import EventColumns, Scores
+from tiebreak.contracts.topics import Topic
+from tiebreak.contracts.wire.prediction_pb2 import Prediction
+
+Bytes2d = NDArray[np.uint8]
+
+
+def encode_predictions(
+    columns: EventColumns, scores: Scores, sampled: Sampled, project: Project, now_ms: int
+) -> Sequence[Block]:
+    """One prediction per row (or per selected row, or none: ``scoring.predictions``), on its event's partition number, in order.
+
+    The label is the likeliest class; without a model it and the probabilities are empty. Each prediction carries on the
+    ``traceparent`` of its event.
+    """
+    wanted = project.scoring.predictions
+    selected = np.zeros(len(columns), np.uint8)
+    selected[list(sampled.rows)] = 1
+    if wanted == "none" or len(columns) == 0:
+        return ()
+    labels = _labels(scores)
+    topic = Topic.PREDICTIONS.of(project.project)
+    blocks: list[Block] = []
+    for partition, rows in columns.spans:
+        tails = _Tails(scores, sampled, selected, now_ms, partition.index)
+        offsets = np.array([record.offset for record in columns.records[rows]], np.int64)
+        values: list[bytes] = []
+        for run in _runs(_varint_sizes(offsets)):
+            part = slice(rows.start + run.start, rows.start + run.stop)
+            values += _join(columns.ids[part], labels[part], tails.rows(part, offsets[run]))
+        keys = list(columns.ids[rows])
+        picked = np.flatnonzero(selected[rows]).tolist() if wanted == "selected" else None
+        traces = None if columns.traces is None else columns.traces[rows]
+        blocks += _blocks(Partition(topic, partition.index), keys, values, picked, traces)
+    return blocks
+
+
+class _Tails:
+    """The part of each message after its label: it has one width for all rows whose offsets take equally many bytes."""
+
+    def __init__(
+        self, scores: Scores, sampled: Sampled, selected: NDArray[np.uint8], now_ms: int, partition: int
+    ) -> None:
+        self._probabilities = _packed(scores.probabilities, "probabilities")
+        self._uncertainty = sampled.uncertainty.astype("<f8")
+        self._values = None if scores.values is None else _packed(scores.values[:, None], "values")
+        self._selected = selected
+        self._kind = _text("uncertainty_kind", sampled.kind)
+        self._partition = _tag("source_partition", 0) + _varint(partition)
+        self._time = _tag("time_ms", 0) + _varint(now_ms)
+
+    def rows(self, part: slice, offsets: NDArray[np.int64]) -> Sequence[bytes]:
+        size = part.stop - part.start
+        parts = [
+            self._probabilities[part],
+            _same(_tag("uncertainty", 1), size),
+            _bytes(self._uncertainty[part]),
+            _same(self._kind + _tag("selected", 0), size),
+            self._selected[part, None],
+            _same(self._partition + _tag("source_offset", 0), size),
+            _varints(offsets),
+            _same(self._time, size),
+        ]
+        if self._values is not None:
+            parts.append(self._values[part])
+        table = np.concatenate(parts, axis=1)
+        rows: list[bytes] = table.view(f"V{table.shape[1]}").ravel().tolist()
+        return rows
+
+
+def _join(ids: Sequence[bytes], labels: Sequence[bytes], tails: Sequence[bytes]) -> list[bytes]:
+    sizes = set(map(len, ids))
+    head = {size: _tag("event_id", 2) + _varint(size) for size in sizes}
+    if len(sizes) == 1:
+        only = head[sizes.pop()]
+        return [b"".join((only, i, label, tail)) for i, label, tail in zip(ids, labels, tails, strict=True)]
+    return [b"".join((head[len(i)], i, label, tail)) for i, label, tail in zip(ids, labels, tails, strict=True)]
+
+
+def _labels(scores: Scores) -> Sequence[bytes]:
+    """Per row, the fields for the model's version and the likeliest class."""
+    version = _text("model_version", scores.version)
+    if scores.probabilities.shape[1] == 0:
+        return [version] * len(scores)
+    written = np.array([version + _text("label", name) for name in scores.classes], dtype=object)
+    labels: list[bytes] = written[scores.probabilities.argmax(axis=1)].tolist()
+    return labels
+
+
+def _blocks(
+    target: Partition, keys: list[bytes], values: list[bytes], picked: list[int] | None, traces: Sequence[bytes] | None
+) -> Iterator[Block]:
+    if picked is not None:
+        keys, values = [keys[row] for row in picked], [values[row] for row in picked]
+        traces = None if traces is None else [traces[row] for row in picked]
+    if not keys:
+        return
+    if traces is None:
+        yield Block(target, keys, values, _headers(b""))
+        return
+    # The headers of a block are shared by its records, so a new trace is a new block.
+    ends = [0, *(i for i in range(1, len(keys)) if traces[i] != traces[i - 1]), len(keys)]
+    for start, stop in pairwise(ends):
+        yield Block(target, keys[start:stop], values[start:stop], _headers(traces[start]))
+
+
+def _headers(trace: bytes) -> Headers:
+    return codec.headers_for(codec.PROTOBUF, traceparent=trace.decode())
+
+
+def _runs(sizes: NDArray[np.int64]) -> Iterator[slice]:
+    ends = [0, *(np.flatnonzero(np.diff(sizes)) + 1).tolist(), len(sizes)]
+    for start, stop in pairwise(ends):
+        yield slice(start, stop)
+
+
+def _tag(field: str, wire_type: int) -> bytes:
+    return _varint(Prediction.DESCRIPTOR.fields_by_name[field].number << 3 | wire_type)
+
+
+def _text(field: str, text: str) -> bytes:
+    raw = text.encode()
+    return _tag(field, 2) + _varint(len(raw)) + raw if raw else b""
+
+
+def _varint(number: int) -> bytes:
+    """Base-128, least significant group first (protobuf's encoding guide). ``number`` >= 0."""
+    groups = bytearray()
+    while number > 0x7F:
+        groups.append(number & 0x7F | 0x80)
+        number >>= 7
+    groups.append(number)
+    return bytes(groups)
+
+
+def _varint_sizes(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    limits = np.array([1 << 7 * size for size in range(1, 9)], np.int64)
+    return np.searchsorted(limits, numbers, side="right") + 1
+
+
+def _varints(numbers: NDArray[np.int64]) -> Bytes2d:
+    """``(n, w)`` varints of numbers that all take the same number ``w`` of bytes."""
+    size = int(_varint_sizes(numbers[:1])[0])
+    groups = (numbers[:, None] >> (7 * np.arange(size))) & 0x7F
+    groups[:, :-1] |= 0x80
+    return groups.astype(np.uint8)
+
+
+def _packed(table: NDArray[np.float32], field: str) -> Bytes2d:
+    """``(n, w)`` a packed repeated float field per row; ``w = 0`` where it is empty."""
+    rows, columns = table.shape
+    if columns == 0:
+        return np.empty((rows, 0), np.uint8)
+    return np.concatenate([_same(_tag(field, 2) + _varint(4 * columns), rows), _bytes(table.astype("<f4"))], axis=1)
+
+
+def _bytes(array: NDArray[np.floating]) -> Bytes2d:
+    flat = np.ascontiguousarray(array)
+    return flat.view(np.uint8).reshape(len(flat), -1)
+
+
+def _same(raw: bytes, rows: int) -> Bytes2d:
+    return np.broadcast_to(np.frombuffer(raw, np.uint8), (rows, len(raw)))

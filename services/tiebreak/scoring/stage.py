@@ -1,0 +1,197 @@
+"""The shell of scoring: the model runs in a thread of its own, and a new one takes over between two batches."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TypeVar
+
+import numpy as np
+
+from tiebreak.contracts.errors import BadRecord, DeadReason, ModelRefused, NotFound
+from tiebreak.contracts.log import Batch, Partition, Record
+from tiebreak.contracts.messages import Manifest
+from tiebreak.contracts.project import Project
+from tiebreak.contracts.tensors import EventColumns, Scores
+from tiebreak.runtime.metrics import Metrics
+from tiebreak.runtime.onnx_session import ModelSession, RunOptions
+from tiebreak.runtime.sandbox import Limits, check_model, wanted_by
+from tiebreak.scoring.columns import keep_rows, keep_scores, unanswered_rows
+from tiebreak.scoring.decode import decode_batch
+from tiebreak.scoring.replays import Replays
+
+T = TypeVar("T")
+
+_FAILED = BadRecord(DeadReason.MODEL_FAILED, "the model fails on this input, or gives NaN or infinity")
+_SIZES_KEPT = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _Serving:
+    """A model that answers. It is captured once per batch, so no batch mixes two."""
+
+    manifest: Manifest
+    session: ModelSession
+
+
+class Scorer:
+    """The model of one project. ``score`` is called by one task at a time; ``swap`` and ``rollback`` may come at any time.
+
+    The model before the present one stays in memory, so that a rollback takes effect at the next batch.
+    """
+
+    def __init__(self, project: Project, metrics: Metrics) -> None:
+        self._project = project
+        self._metrics = metrics
+        self._now: _Serving | None = None
+        self._before: _Serving | None = None
+        self._changing = asyncio.Lock()
+        self._sizes: deque[int] = deque([1], maxlen=_SIZES_KEPT)
+        # Two threads: loading and warming a new model must not make a batch wait for it.
+        self._scoring = ThreadPoolExecutor(1, thread_name_prefix="scoring")
+        self._loading = ThreadPoolExecutor(1, thread_name_prefix="model-loading")
+        metrics.set("tiebreak_scoring_model_loaded_ratio", 0)
+
+    @property
+    def version(self) -> str:
+        """The version that scores the next batch; empty while there is no model."""
+        return self._now.manifest.version if self._now else ""
+
+    @property
+    def resident(self) -> str:
+        """The version that a rollback would bring back; empty when there is none."""
+        return self._before.manifest.version if self._before else ""
+
+    async def score(self, columns: EventColumns) -> Scores:
+        """What the model says of each row; ``k = 0`` while there is none. Rows that it cannot answer are NaN."""
+        serving = self._now
+        if serving is None:
+            return Scores("", (), np.empty((len(columns), 0), np.float32))
+        version, classes = serving.manifest.version, serving.session.plan.classes
+        if len(columns) == 0:
+            return Scores(version, classes, np.empty((0, len(classes)), np.float32))
+        self._sizes.append(len(columns))
+        started = time.perf_counter()
+        answers = await self._in(self._scoring, lambda: serving.session.answer(columns.inputs))
+        self._metrics.observe("tiebreak_scoring_model_seconds", time.perf_counter() - started)
+        self._metrics.observe("tiebreak_scoring_batch_rows", len(columns))
+        return Scores(version, classes, answers.probabilities, answers.members, answers.embedding, answers.values)
+
+    async def swap(self, manifest: Manifest, model: bytes) -> None:
+        """Verify, check in a child, load and warm ``model``, then let it score from the next batch on.
+
+        Raises ModelRefused with the reason; the model before it goes on serving then.
+        """
+        async with self._changing:
+            if self._now and self._now.manifest == manifest:
+                return
+            if self._before and self._before.manifest == manifest:
+                self._resume(self._before)
+                return
+            started = time.perf_counter()
+            try:
+                serving = await self._load(manifest, model)
+            except ModelRefused:
+                self._metrics.count("tiebreak_scoring_swaps_total", outcome="refused")
+                raise
+            self._now, self._before = serving, self._now
+            self._metrics.observe("tiebreak_scoring_swap_seconds", time.perf_counter() - started)
+            self._changed("swapped")
+
+    async def rollback(self) -> str:
+        """Let the model before the present one score from the next batch on; return its version. Raises NotFound."""
+        async with self._changing:
+            if self._before is None:
+                raise NotFound("No earlier model is in memory.")
+            self._resume(self._before)
+            return self.version
+
+    def close(self) -> None:
+        """Wait for the run in progress, if any. Nothing may be scored afterwards."""
+        self._loading.shutdown(cancel_futures=True)
+        self._scoring.shutdown(cancel_futures=True)
+
+    def _resume(self, earlier: _Serving) -> None:
+        self._now, self._before = earlier, self._now
+        self._changed("resident")
+
+    def _changed(self, outcome: str) -> None:
+        self._metrics.count("tiebreak_scoring_swaps_total", outcome=outcome)
+        self._metrics.set("tiebreak_scoring_model_loaded_ratio", 1)
+
+    async def _load(self, manifest: Manifest, model: bytes) -> _Serving:
+        digest = await self._in(self._loading, lambda: sha256(model).hexdigest())
+        _check_manifest(manifest, digest, self._project)
+        checked = await check_model(
+            model,
+            wanted_by(self._project, manifest),
+            Limits.of(self._project.gate),
+            temperature=manifest.temperature,
+        )
+        options = RunOptions(self._project.model.providers, self._project.model.threads)
+
+        def build() -> ModelSession:
+            session = ModelSession(model, checked.plan, manifest.temperature, options)
+            session.warm(sorted({1, self._sizes[-1], max(self._sizes)}))
+            return session
+
+        return _Serving(manifest, await self._in(self._loading, build))
+
+    async def _in(self, pool: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A batch with its scores, row for row, and the records set aside on the way: together they are the whole batch."""
+
+    columns: EventColumns
+    scores: Scores
+    dead: Sequence[tuple[Record, BadRecord]]
+
+
+class Scoring:
+    """Batches in, scored columns out: decode, set replays apart, score, set aside what the model could not answer."""
+
+    def __init__(self, project: Project, scorer: Scorer, metrics: Metrics) -> None:
+        self._project = project
+        self._scorer = scorer
+        self._metrics = metrics
+        self._replays = Replays()
+
+    async def handle(self, batch: Batch) -> Scored:
+        """Score a batch. Handing out the same records again gives the same answer, so there is no state to take back."""
+        decoded, undecodable = decode_batch(batch, self._project)
+        columns, clashing = self._replays.sift(decoded)
+        if columns.replayed:
+            self._metrics.count("tiebreak_scoring_replayed_total", len(columns.replayed))
+        scores = await self._scorer.score(columns)
+        bad = unanswered_rows(scores)
+        failed = [(columns.records[row], _FAILED) for row in np.flatnonzero(bad).tolist()]
+        return Scored(keep_rows(columns, ~bad), keep_scores(scores, ~bad), [*undecodable, *clashing, *failed])
+
+    async def revoked(self, partitions: frozenset[Partition]) -> None:
+        """Forget what was seen in partitions that are no longer ours."""
+        self._replays.forget(partitions)
+
+
+def _check_manifest(manifest: Manifest, digest: str, project: Project) -> None:
+    if digest != manifest.sha256:
+        raise ModelRefused("The model's bytes are not the ones its manifest names (sha256 differs).")
+    if manifest.project != project.project:
+        raise ModelRefused(f"The model belongs to project {manifest.project!r}, not to {project.project!r}.")
+    if not 0.0 < manifest.temperature < float("inf"):
+        raise ModelRefused(f"The manifest's temperature is {manifest.temperature}, it must be above 0.")
+    expected = {tensor.name: (tensor.datatype, tensor.shape) for tensor in project.input.tensors}
+    if dict(manifest.inputs) != expected:
+        raise ModelRefused(
+            "The model was made for other input tensors than the project has now.", fix="Train a new one."
+        )
+    unknown = set(manifest.classes) - set(project.classes.names)
+    if unknown and not project.classes.open:
+        raise ModelRefused(f"The model has classes that the project does not: {sorted(unknown)}.")
