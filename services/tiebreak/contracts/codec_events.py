@@ -5,10 +5,7 @@ Every way in which the bytes can be wrong is a BadRecord with a reason; nothing 
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
 
@@ -23,12 +20,13 @@ from tiebreak.contracts.codec_headers import (
     envelope_of,
     is_id,
 )
-from tiebreak.contracts.codec_json import dump_json, parse_json
+from tiebreak.contracts.codec_json import dump_json, no_more, parse_json, typed
 from tiebreak.contracts.codec_messages import decode
+from tiebreak.contracts.codec_payload import check_payload, payload_from_json, payload_to_json
 from tiebreak.contracts.errors import BadRecord, DeadReason
 from tiebreak.contracts.ids import fallback_event_id
 from tiebreak.contracts.log import Record
-from tiebreak.contracts.messages import Event, Payload, PayloadKind
+from tiebreak.contracts.messages import Event
 from tiebreak.contracts.project import Input, TensorSpec
 from tiebreak.contracts.tensors import Tensor
 
@@ -37,11 +35,6 @@ MAX_SUBJECT_CHARS = 1024
 _ABOUT = frozenset({"id", "payload", "subject", "source", "time_ms"})
 # Open Inference Protocol v2 clients send these beside `inputs`; they ask for nothing that we give.
 _IGNORED = frozenset({"parameters", "outputs"})
-_MEDIA_TYPES = {
-    PayloadKind.TEXT: "text/plain; charset=utf-8",
-    PayloadKind.TABLE: "application/json",
-    PayloadKind.IMAGE: "image/png",
-}
 
 
 def decode_event(record: Record, spec: Input) -> Event:
@@ -63,7 +56,7 @@ def decode_event(record: Record, spec: Input) -> Event:
     elif content_type == JSON:
         event = _from_json(value, spec)
     elif content_type == PROTOBUF:
-        event = _complete(decode(Event, value), spec)
+        event = _from_protobuf(value, spec)
     else:
         raise BadRecord(DeadReason.UNDECODABLE, "content-type is none of ours")
     return _about(event, headers, record)
@@ -80,7 +73,7 @@ def event_to_json(event: Event) -> bytes:
             for t in event.inputs
         ]
     if event.payload is not None:
-        body["payload"] = _payload_to_json(event.payload)
+        body["payload"] = payload_to_json(event.payload)
     body.update({name: value for name in ("subject", "source", "time_ms") if (value := getattr(event, name))})
     return dump_json(body)
 
@@ -108,6 +101,13 @@ def _id_from_key(record: Record) -> str:
     return key if is_id(key) else fallback_event_id(record.topic, record.partition, record.offset)
 
 
+def _from_protobuf(value: bytes, spec: Input) -> Event:
+    event = decode(Event, value)
+    if event.payload is not None:
+        event = replace(event, payload=check_payload(event.payload))
+    return _complete(event, spec)
+
+
 def _complete(event: Event, spec: Input) -> Event:
     if event.fields is None:
         return replace(event, inputs=tensors.match_tensors(event.inputs, spec))
@@ -129,40 +129,26 @@ def _from_json(value: bytes, spec: Input) -> Event:
     if not isinstance(body, dict):
         raise BadRecord(DeadReason.UNDECODABLE, "not a JSON object")
     event = Event(
-        event_id=_typed(body, "id", str, ""),
-        payload=_payload_from_json(body["payload"]) if body.get("payload") is not None else None,
-        subject=_typed(body, "subject", str, ""),
-        source=_typed(body, "source", str, ""),
-        time_ms=_typed(body, "time_ms", int, 0),
+        event_id=typed(body, "id", str, ""),
+        payload=payload_from_json(body["payload"]) if body.get("payload") is not None else None,
+        subject=typed(body, "subject", str, ""),
+        source=typed(body, "source", str, ""),
+        time_ms=typed(body, "time_ms", int, 0),
     )
     rest = body.keys() - _ABOUT
     if "inputs" in rest and "inputs" not in spec.fields:
-        _no_more(rest, _IGNORED | {"inputs"})
+        no_more(rest, _IGNORED | {"inputs"})
         return replace(event, inputs=_inputs_from_json(body["inputs"], spec))
     if "fields" in rest and "fields" not in spec.fields:
-        _no_more(rest, frozenset({"fields"}))
-        return _complete(replace(event, fields=_typed(body, "fields", dict, {})), spec)
+        no_more(rest, frozenset({"fields"}))
+        return _complete(replace(event, fields=typed(body, "fields", dict, {})), spec)
     return _complete(replace(event, fields={name: body[name] for name in body if name in rest}), spec)
-
-
-def _no_more(keys: AbstractSet[str], known: frozenset[str]) -> None:
-    if keys - known:
-        raise BadRecord(
-            DeadReason.UNDECODABLE, f"beside {', '.join(sorted(known))} the event has keys that mean nothing"
-        )
-
-
-def _typed(body: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:
-    value = body.get(name, default)
-    if type(value) is not kind:
-        raise BadRecord(DeadReason.UNDECODABLE, f"{name} is not of type {kind.__name__}")
-    return value
 
 
 def _inputs_from_json(inputs: object, spec: Input) -> tuple[Tensor, ...]:
     if not isinstance(inputs, list) or not all(isinstance(each, dict) for each in inputs):
         raise BadRecord(DeadReason.UNDECODABLE, "inputs is not a list of objects")
-    by_name = {_typed(each, "name", str, ""): each for each in inputs}
+    by_name = {typed(each, "name", str, ""): each for each in inputs}
     expected = {each.name for each in spec.tensors}
     if len(by_name) != len(inputs) or by_name.keys() != expected:
         raise BadRecord(DeadReason.WRONG_TENSOR, f"inputs must be exactly: {', '.join(sorted(expected))}")
@@ -170,43 +156,10 @@ def _inputs_from_json(inputs: object, spec: Input) -> tuple[Tensor, ...]:
 
 
 def _input_from_json(body: Mapping[str, Any], spec: TensorSpec) -> Tensor:
-    _no_more(body.keys() - {"parameters"}, frozenset({"name", "datatype", "shape", "data"}))
+    no_more(body.keys() - {"parameters"}, frozenset({"name", "datatype", "shape", "data"}))
     if body.get("datatype") != spec.datatype:
         raise BadRecord(DeadReason.WRONG_TENSOR, f"{spec.name} must be {spec.datatype}")
     shape = body.get("shape")
     if not isinstance(shape, list) or not all(type(side) is int for side in shape):
         raise BadRecord(DeadReason.WRONG_TENSOR, f"{spec.name}.shape is not a list of integers")
     return tensors.from_json(body.get("data"), shape, spec)
-
-
-def _payload_from_json(body: object) -> Payload:
-    if isinstance(body, str):
-        body = {"kind": "text", "data": body}
-    if not isinstance(body, dict) or body.get("kind") not in set(PayloadKind):
-        raise BadRecord(DeadReason.UNDECODABLE, f"payload.kind is none of {', '.join(PayloadKind)}")
-    _no_more(set(body), frozenset({"kind", "media_type", "data"}))
-    kind = PayloadKind(body["kind"])
-    media_type = _typed(body, "media_type", str, _MEDIA_TYPES[kind])
-    return Payload(kind, media_type, _payload_data(kind, body.get("data")))
-
-
-def _payload_data(kind: PayloadKind, data: object) -> bytes:
-    if kind is PayloadKind.TABLE and isinstance(data, dict):
-        return dump_json(data)
-    if kind is PayloadKind.TEXT and isinstance(data, str):
-        return data.encode()
-    if kind is PayloadKind.IMAGE and isinstance(data, str):
-        try:
-            return base64.b64decode(data, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise BadRecord(DeadReason.UNDECODABLE, "payload.data is not base64") from error
-    raise BadRecord(DeadReason.UNDECODABLE, f"payload.data does not fit kind {kind}")
-
-
-def _payload_to_json(payload: Payload) -> dict[str, object]:
-    data: object = payload.data.decode("utf-8", "replace")
-    if payload.kind is PayloadKind.TABLE:
-        data = parse_json(payload.data, len(payload.data))
-    elif payload.kind is PayloadKind.IMAGE:
-        data = base64.b64encode(payload.data).decode()
-    return {"kind": payload.kind.value, "media_type": payload.media_type, "data": data}

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import orjson
@@ -56,6 +57,20 @@ def dump_json(value: object) -> bytes:
     except (TypeError, ValueError, BadRecord) as error:
         raise Invalid(f"not a JSON value: {error}") from error
     return raw
+
+
+def no_more(keys: AbstractSet[str], known: frozenset[str]) -> None:
+    """Raise BadRecord where an object has keys beyond ``known``: a misspelt key must not be silently without effect."""
+    if keys - known:
+        raise BadRecord(DeadReason.UNDECODABLE, f"an object has keys beyond {', '.join(sorted(known))}")
+
+
+def typed(body: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:
+    """``body[name]`` of exactly type ``kind`` (true is no integer), or ``default`` where it is absent. Raises BadRecord."""
+    value = body.get(name, default)
+    if type(value) is not kind:
+        raise BadRecord(DeadReason.UNDECODABLE, f"{name} is not of type {kind.__name__}")
+    return value
 
 
 def _unique(pairs: Sequence[tuple[str, object]]) -> None:

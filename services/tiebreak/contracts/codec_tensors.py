@@ -109,25 +109,33 @@ def _pack(values: Sequence[Any], spec: TensorSpec) -> bytes:
     return array.tobytes()
 
 
-def _check_strings(data: bytes, spec: TensorSpec) -> None:
-    at = count = 0
-    while at + 4 <= len(data):
-        at += 4 + int.from_bytes(data[at : at + 4], "little")
-        count += 1
-    if at != len(data) or count != prod(spec.shape):
-        raise BadRecord(
-            DeadReason.WRONG_TENSOR, f"{spec.name} is not {prod(spec.shape)} strings, each preceded by its length"
-        )
-
-
 def to_json(tensor: Tensor) -> list[Any]:
     """The flat JSON values of a well-formed tensor: the inverse of :func:`from_json`."""
-    if tensor.datatype != "BYTES":
-        values: list[Any] = np.frombuffer(tensor.data, NUMPY_OF[tensor.datatype]).tolist()
-        return values
+    if tensor.datatype == "BYTES":
+        return _strings(tensor.data)
+    values: list[Any] = np.frombuffer(tensor.data, NUMPY_OF[tensor.datatype]).tolist()
+    return values
+
+
+def _check_strings(data: bytes, spec: TensorSpec) -> None:
+    wanted = prod(spec.shape)
+    try:
+        count = len(_strings(data))
+    except ValueError as error:
+        raise BadRecord(
+            DeadReason.WRONG_TENSOR, f"{spec.name} is not UTF-8 strings, each preceded by its length"
+        ) from error
+    if count != wanted:
+        raise BadRecord(DeadReason.WRONG_TENSOR, f"{spec.name} must have {wanted} strings")
+
+
+def _strings(data: bytes) -> list[str]:
+    """The elements of a BYTES tensor. Raises ValueError where lengths do not add up or a string is not UTF-8."""
     strings, at = [], 0
-    while at < len(tensor.data):
-        size = int.from_bytes(tensor.data[at : at + 4], "little")
-        strings.append(tensor.data[at + 4 : at + 4 + size].decode("utf-8", "replace"))
-        at += 4 + size
+    while at < len(data):
+        start = at + 4
+        at = start + int.from_bytes(data[at:start], "little")
+        if start > len(data) or at > len(data):
+            raise ValueError("a string ends after the data")
+        strings.append(data[start:at].decode())
     return strings
