@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tiebreak.contracts.messages import Manifest
 from tiebreak.contracts.tensors import FloatArray, Tensors
@@ -72,3 +73,17 @@ class Candidate:
     evaluation: Evaluation
     golden: Golden
     digest: str
+
+
+class CandidateSink(Protocol):
+    """Where a trainer brings its candidates: deployment, which also knows what serves."""
+
+    async def champion(self) -> tuple[Manifest, bytes] | None:
+        """The model that serves now, or None. Raises Unreachable when that cannot be known."""
+
+    async def consider(self, candidate: Candidate) -> None:
+        """Judge and publish. A candidate that was judged before changes nothing.
+
+        Raises Conflict when it was evaluated against another model than the one that serves now: evaluate it again;
+        PublishFailed: offer it again.
+        """

@@ -39,6 +39,48 @@ EVENTS = (
         ("stage", "reason"),
     ),
     Metric("tiebreak_events_lag_records", "gauge", "Records not yet committed.", "Rising: add a replica.", ("stage",)),
+    Metric(
+        "tiebreak_events_published_total",
+        "counter",
+        "Records published and acknowledged.",
+        "Flat while records are consumed: the broker refuses writes.",
+        ("stage",),
+    ),
+    Metric(
+        "tiebreak_events_handle_seconds",
+        "histogram",
+        "Time to decide one batch.",
+        "Rising: smaller batches, or a faster model.",
+        ("stage",),
+    ),
+    Metric(
+        "tiebreak_events_publish_seconds",
+        "histogram",
+        "Time until every record of one batch was acknowledged.",
+        "Rising: look at the broker's disks and replicas.",
+        ("stage",),
+    ),
+    Metric(
+        "tiebreak_events_paused",
+        "gauge",
+        "1 while the stage asked to slow down.",
+        "Long at 1: what it waits for is down.",
+        ("stage",),
+    ),
+    Metric(
+        "tiebreak_events_rewinds_total",
+        "counter",
+        "Times the stage went back to its last commit.",
+        "Repeated: the log names the cause, mostly an unreachable broker.",
+        ("stage",),
+    ),
+    Metric(
+        "tiebreak_events_rebalances_total",
+        "counter",
+        "Times partitions were taken away from this replica.",
+        "Repeated without deployments: a replica dies, or a batch takes longer than the rebalance timeout.",
+        ("stage",),
+    ),
 )
 
 RUNTIME = (

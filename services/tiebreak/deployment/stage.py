@@ -1,0 +1,190 @@
+"""The deployer: takes candidates through the gate, and keeps the topic `models`, which says what serves."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+
+import structlog
+
+from tiebreak.contracts.candidate import Candidate
+from tiebreak.contracts.clock import Clock
+from tiebreak.contracts.codec import PROTOBUF, decode_model, encode, headers_for
+from tiebreak.contracts.errors import BadRecord, Conflict, NotFound
+from tiebreak.contracts.log import Log, Message, Outputs, Partition
+from tiebreak.contracts.messages import Manifest, ModelEvent, ModelRecord
+from tiebreak.contracts.ports import ModelStore
+from tiebreak.contracts.project import Project
+from tiebreak.contracts.topics import Topic
+from tiebreak.deployment.gate import Decision, Verdict, judge
+from tiebreak.deployment.port import Probe
+from tiebreak.deployment.registry import Registry
+from tiebreak.deployment.report import report_of
+from tiebreak.runtime.metrics import Metrics
+
+GATE = "gate"
+_POLL_RECORDS = 500
+_POLL_S = 0.5
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a deployer works with."""
+
+    store: ModelStore
+    log: Log
+    probe: Probe
+    metrics: Metrics
+    clock: Clock
+
+
+class Deployer:
+    """One project's deployer, a CandidateSink. Every change is a record on `models`; what serves is read back from there.
+
+    Operations are one at a time. Several deployers (the trainer's, a command line's) may work on one project: each reads the
+    topic to its end before it decides.
+    """
+
+    def __init__(self, project: Project, tools: Tools) -> None:
+        self._project, self._tools = project, tools
+        topic = Topic.MODELS.of(project.project)
+        self._topic = topic
+        self._reader = tools.log.reader([topic], None)
+        self._writer = tools.log.writer()
+        self._positions: dict[Partition, int] = {}
+        self._registry = Registry()
+        self._lock = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Connect and learn what serves. Raises Unreachable."""
+        await self._reader.start()
+        await self._writer.start()
+        async with self._lock:
+            await self._follow()
+
+    async def close(self, timeout_s: float) -> None:
+        """Let go of the log."""
+        await self._reader.close(timeout_s)
+        await self._writer.close(timeout_s)
+
+    async def registry(self) -> Registry:
+        """Champion and history as of now."""
+        async with self._lock:
+            return await self._follow()
+
+    async def champion(self) -> tuple[Manifest, bytes] | None:
+        """The model that serves, or None."""
+        version = (await self.registry()).champion
+        return await self._tools.store.get(self._project.project, version) if version else None
+
+    async def consider(self, candidate: Candidate) -> None:
+        """Store, check, judge, publish the verdict. A version with a verdict is left as it is.
+
+        Raises Conflict when the candidate was evaluated against another model than the one that serves.
+        """
+        began = self._tools.clock.monotonic()
+        async with self._lock:
+            registry = await self._follow()
+            manifest = candidate.manifest
+            if manifest.version in registry.judged:
+                return
+            if candidate.evaluation.champion != registry.champion:
+                raise Conflict(f"{manifest.version} was judged against another model than {registry.champion!r}.")
+            # The file first: a record never names a model that a scorer could not fetch.
+            await self._tools.store.put(manifest, candidate.model)
+            if manifest.version not in registry.known:
+                await self._publish(_record(manifest, ModelEvent.CANDIDATE, (), report_of(candidate)))
+            decision = await self._decide(candidate, registry)
+            event = ModelEvent.PROMOTED if decision.verdict is Verdict.PROMOTE else ModelEvent.HELD
+            await self._publish(_record(manifest, event, decision.reasons, report_of(candidate)))
+        self._tools.metrics.count("tiebreak_deployment_verdicts_total", verdict=decision.verdict.value)
+        self._tools.metrics.observe("tiebreak_deployment_gate_seconds", self._tools.clock.monotonic() - began)
+        _log.info("verdict", version=manifest.version, verdict=decision.verdict.value, reasons=decision.reasons)
+
+    async def promote(self, version: str, by: str, reason: str) -> None:
+        """A person's word: serve this version, whatever the gate said. Raises NotFound, or ModelRefused for damaged bytes."""
+        async with self._lock:
+            await self._follow()
+            manifest, _ = await self._tools.store.get(self._project.project, version)
+            await self._publish(_record(manifest, ModelEvent.PROMOTED, (reason,), "", by))
+        self._tools.metrics.count("tiebreak_deployment_verdicts_total", verdict=Verdict.PROMOTE.value)
+
+    async def rollback(self, by: str, reason: str) -> str:
+        """Serve the champion before this one again, and return its version. Raises Conflict when there is none before."""
+        async with self._lock:
+            registry = await self._follow()
+            if not registry.previous:
+                raise Conflict(
+                    "There is no model to go back to.", fix="Promote a version: `tiebreak models list` has them."
+                )
+            manifest, _ = await self._tools.store.get(self._project.project, registry.previous)
+            await self._publish(_record(manifest, ModelEvent.ROLLED_BACK, (reason,), "", by, registry.champion))
+        self._tools.metrics.count("tiebreak_deployment_verdicts_total", verdict=Verdict.ROLL_BACK.value)
+        return manifest.version
+
+    async def pin(self, by: str, reason: str) -> str:
+        """Keep what serves until :meth:`unpin`: candidates are held. Returns its version; raises NotFound while there is none."""
+        return await self._mark(ModelEvent.PINNED, by, reason)
+
+    async def unpin(self, by: str, reason: str) -> str:
+        """Let the gate promote again."""
+        return await self._mark(ModelEvent.UNPINNED, by, reason)
+
+    async def _mark(self, event: ModelEvent, by: str, reason: str) -> str:
+        async with self._lock:
+            champion = (await self._follow()).champion
+            if not champion:
+                raise NotFound("No model serves yet.")
+            manifest = await self._tools.store.manifest(self._project.project, champion)
+            await self._publish(_record(manifest, event, (reason,), "", by))
+            return champion
+
+    async def _decide(self, candidate: Candidate, registry: Registry) -> Decision:
+        if registry.pinned:
+            return Decision(Verdict.HOLD, (f"{registry.champion} is pinned by {registry.pinned}",))
+        refusals = await self._tools.probe.check(candidate)
+        return judge(candidate.evaluation, refusals, self._project.gate)
+
+    async def _follow(self) -> Registry:
+        ends = await self._reader.end_positions()
+        while any(self._positions.get(partition, 0) < end for partition, end in ends.items()):
+            for partition, records in (await self._reader.poll(_POLL_RECORDS, _POLL_S)).items():
+                for record in records:
+                    self._positions[partition] = record.offset + 1
+                    self._learn(record.value)
+        return self._registry
+
+    def _learn(self, value: bytes | None) -> None:
+        try:
+            record = decode_model(value)
+        except BadRecord as bad:
+            # Not ours to judge by: what serves is what the readable records say.
+            _log.warning("an unreadable record on topic models was skipped", reason=bad.reason.value)
+            return
+        if record.project == self._project.project:
+            self._registry = self._registry.after(record)
+
+    async def _publish(self, record: ModelRecord) -> None:
+        stamped = replace(record, time_ms=int(self._tools.clock.wall() * 1000))
+        key = self._project.project.encode()
+        await self._writer.publish(Outputs([Message(self._topic, key, encode(stamped), headers_for(PROTOBUF))]))
+        await self._follow()
+
+
+def _record(
+    manifest: Manifest, event: ModelEvent, reasons: tuple[str, ...], report: str, by: str = GATE, parent: str = ""
+) -> ModelRecord:
+    return ModelRecord(
+        project=manifest.project,
+        version=manifest.version,
+        event=event,
+        sha256=manifest.sha256,
+        parent=parent or manifest.parent,
+        dataset_version=manifest.dataset_version,
+        reasons=reasons,
+        report=report,
+        decided_by=by,
+        time_ms=0,
+    )

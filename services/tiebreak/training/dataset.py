@@ -1,0 +1,158 @@
+"""The labels as a set: which are admitted, their canonical order, and the bounded subset that trains.
+
+Everything here depends on the newest revision of each label and on nothing else, so a replay of the topic, whose partitions
+interleave anew each time, gives the same data set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from tiebreak.contracts.ids import unit_hash
+from tiebreak.contracts.messages import Label
+from tiebreak.contracts.project import Project
+from tiebreak.contracts.tensors import FloatArray
+from tiebreak.training.learner import TrainingSet
+
+_LEAST_WEIGHT = 0.05
+_BALANCE = 0.25
+
+
+class Aside(StrEnum):
+    """Why a label is kept aside instead of learned from. A closed set: it is a metric label."""
+
+    UNDECODABLE = "undecodable"
+    OTHER_PROJECT = "other_project"
+    UNKNOWN_SCHEMA = "unknown_schema"
+    UNKNOWN_CLASS = "unknown_class"
+    WRONG_FEATURES = "wrong_features"
+
+
+def refuse(label: Label, project: Project, width: int) -> tuple[Aside, str] | None:
+    """Why this label cannot be learned from, or None. ``width`` is the number of features; a withdrawal needs none."""
+    if label.project != project.project:
+        return Aside.OTHER_PROJECT, f"it belongs to project {label.project!r}"
+    if not 1 <= label.schema_version <= project.labeling.schema_version:
+        return (
+            Aside.UNKNOWN_SCHEMA,
+            f"schema {label.schema_version}, the project file has {project.labeling.schema_version}",
+        )
+    if label.withdrawn:
+        return None
+    named = {label.value, *(name for name, share in label.distribution.items() if share > 0.0)}
+    unknown = {name for name in named if not name or not (project.classes.open or name in project.classes.names)}
+    if unknown:
+        return Aside.UNKNOWN_CLASS, f"classes {sorted(unknown)} are not in the project file"
+    if len(label.features) != width or not np.isfinite(np.asarray(label.features, np.float32)).all():
+        return Aside.WRONG_FEATURES, f"{len(label.features)} features, {width} finite ones are needed"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The newest revision of one label, as training needs it."""
+
+    label_id: str
+    revision: int
+    settled_ms: int
+    value: str
+    distribution: Mapping[str, float]
+    confidence: float
+    propensity: float
+    audit: bool
+    withdrawn: bool
+    features: FloatArray
+
+    @property
+    def place(self) -> tuple[int, str]:
+        """The canonical order: when it was settled, then the id."""
+        return self.settled_ms, self.label_id
+
+
+def row_of(label: Label) -> Row:
+    """What training keeps of a label in memory."""
+    return Row(
+        label_id=label.label_id,
+        revision=label.revision,
+        settled_ms=label.settled_ms,
+        value=label.value,
+        distribution=dict(label.distribution),
+        confidence=label.confidence,
+        propensity=label.selection.propensity,
+        audit=label.selection.audit,
+        withdrawn=label.withdrawn,
+        features=np.asarray(label.features, np.float32),
+    )
+
+
+class Dataset:
+    """A set-union on (label id, highest revision)."""
+
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
+        self._rows: dict[str, Row] = {}
+        for row in rows:
+            self.add(row)
+
+    def seen(self, label_id: str, revision: int) -> bool:
+        """Whether this revision, or a later one, is in already."""
+        known = self._rows.get(label_id)
+        return known is not None and known.revision >= revision
+
+    def add(self, row: Row) -> bool:
+        """False, and no change, for a replay."""
+        if self.seen(row.label_id, row.revision):
+            return False
+        self._rows[row.label_id] = row
+        return True
+
+    def rows(self, *, audit: bool) -> tuple[Row, ...]:
+        """The standing audit labels, or the standing training labels, in canonical order. No label is ever both."""
+        return tuple(
+            sorted((r for r in self._rows.values() if r.audit is audit and not r.withdrawn), key=lambda r: r.place)
+        )
+
+
+def choose(rows: Sequence[Row], limit: int, window: int, seed: int) -> tuple[Row, ...]:
+    """At most ``limit`` of the newest ``window`` rows: the newest half of the limit, and of the rest a sample balanced over classes.
+
+    The sample is the lowest ids by hash per class: a label's place in it does not depend on when it was drawn.
+    """
+    recent = rows[-window:]
+    if len(recent) <= limit:
+        return tuple(recent)
+    newest = recent[len(recent) - limit // 2 :]
+    by_class: dict[str, list[Row]] = {}
+    for row in sorted(recent[: len(recent) - limit // 2], key=lambda r: unit_hash(seed, "replay", r.label_id)):
+        by_class.setdefault(row.value, []).append(row)
+    ranked = [(rank, value, row) for value, mine in by_class.items() for rank, row in enumerate(mine)]
+    ranked.sort(key=lambda entry: entry[:2])
+    older = [row for _, _, row in ranked[: limit - limit // 2]]
+    return tuple(sorted([*older, *newest], key=lambda r: r.place))
+
+
+def classes_of(names: Sequence[str], rows: Sequence[Row]) -> tuple[str, ...]:
+    """The project's classes, then the new ones in the order in which they were first settled."""
+    found = dict.fromkeys(names)
+    for row in rows:
+        found.update(dict.fromkeys(sorted(row.distribution or {row.value: 1.0}, key=lambda n: (n != row.value, n))))
+    return tuple(found)
+
+
+def training_set(rows: Sequence[Row], classes: Sequence[str]) -> TrainingSet:
+    """Soft targets from the distributions; weights from confidence, tempered towards equal classes."""
+    column = {name: i for i, name in enumerate(classes)}
+    targets = np.zeros((len(rows), len(classes)))
+    for i, row in enumerate(rows):
+        for name, share in (row.distribution or {row.value: 1.0}).items():
+            targets[i, column[name]] = share
+    targets /= np.maximum(targets.sum(axis=1, keepdims=True), 1e-12)
+    mass = np.maximum(targets.sum(axis=0), 1e-12)
+    fair = len(rows) / max(int((targets.sum(axis=0) > 0.0).sum()), 1)
+    balance = targets @ (fair / mass) ** _BALANCE if len(rows) else np.zeros(0)
+    confidence = np.array([max(row.confidence, _LEAST_WEIGHT) for row in rows])
+    features = np.stack([row.features for row in rows]) if rows else np.zeros((0, 0), np.float32)
+    return TrainingSet(tuple(r.label_id for r in rows), tuple(classes), features, targets, confidence * balance)

@@ -1,0 +1,190 @@
+"""How good a model is, on labels that did not train it, and how sure that is. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiebreak.contracts.candidate import Evaluation, Interval, Paired
+from tiebreak.contracts.tensors import FloatArray
+from tiebreak.training.dataset import Row
+from tiebreak.training.features import Matrix
+from tiebreak.training.learner import Model, bootstrap
+
+_MOST_WEIGHT = 20.0
+_FEWEST_FOR_TEMPERATURE = 30
+_COLDEST, _HOTTEST = 0.25, 4.0
+_GOLDEN = (sqrt(5.0) - 1.0) / 2.0
+_BINS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A model under judgement, with the temperature it serves at."""
+
+    model: Model
+    temperature: float = 1.0
+
+
+def wilson(right: float, n: float, alpha: float) -> Interval:
+    """Wilson's interval for a share (JASA 1927). ``n`` may be an effective, fractional number.
+
+    >>> i = wilson(9, 10, 0.05); round(i.low, 3), round(i.high, 3)
+    (0.596, 0.982)
+    """
+    if n <= 0.0:
+        return Interval(0.0, 0.0, 1.0, 0)
+    z = NormalDist().inv_cdf(1.0 - alpha / 2.0)
+    p = right / n
+    middle = (p + z * z / (2.0 * n)) / (1.0 + z * z / n)
+    half = z / (1.0 + z * z / n) * sqrt(p * (1.0 - p) / n + z * z / (4.0 * n * n))
+    return Interval(p, max(0.0, middle - half), min(1.0, middle + half), int(n))
+
+
+def fit_temperature(model: Model, rows: Sequence[Row]) -> float:
+    """The temperature in [0.25, 4] with the lowest NLL on audit labels (Guo et al., ICML 2017); 1 with too few of them."""
+    if len(rows) < _FEWEST_FOR_TEMPERATURE:
+        return 1.0
+    low, high = np.log(_COLDEST), np.log(_HOTTEST)
+    while high - low > 1e-2:
+        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+        if _nll(model, rows, float(np.exp(left))) <= _nll(model, rows, float(np.exp(right))):
+            high = right
+        else:
+            low = left
+    return float(np.float32(np.exp((low + high) / 2.0)))
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The champion: its version, and itself where it is a model of this trainer (else it cannot be judged on features)."""
+
+    version: str
+    contender: Contender | None
+
+
+def evaluate(
+    challenger: Contender, serving: Serving | None, training: Sequence[Row], audit: Sequence[Row], alpha: float
+) -> Evaluation:
+    """Judge on ``audit`` (never trained), and on ``training`` by the members whose bootstrap left each label out."""
+    champion = serving.contender if serving else None
+    ours = right(challenger, audit)
+    theirs = right(champion, audit) if champion else np.zeros(0)
+    left_out = _left_out(challenger, champion, training)
+    total = sum(left_out.weights)
+    effective = total * total / max(sum(w * w for w in left_out.weights), 1e-12)
+    hits = sum(w * r for w, r in zip(left_out.weights, left_out.challenger, strict=True)) / max(total, 1e-12)
+    return Evaluation(
+        champion=serving.version if serving else "",
+        audit=_paired(audit, theirs, ours) if champion else Paired(),
+        left_out=left_out if champion else Paired(),
+        accuracy=wilson(float(ours.sum()), len(audit), alpha),
+        left_out_accuracy=wilson(hits * effective, effective, alpha),
+        champion_accuracy=wilson(float(theirs.sum()), len(audit), alpha) if champion else None,
+        per_class=_per_class(audit, ours, alpha),
+        metrics=_metrics(challenger, champion, training, audit),
+    )
+
+
+def right(contender: Contender, rows: Sequence[Row]) -> Matrix:
+    """``(n,)``: 1 where the contender's first class is the label's value, else 0."""
+    if not rows:
+        return np.zeros(0)
+    columns = _columns(contender.model, rows)
+    chosen = contender.model.probabilities(_features(rows), contender.temperature).argmax(axis=1)
+    result: Matrix = (chosen == columns).astype(np.float64)
+    return result
+
+
+def _left_out(challenger: Contender, champion: Contender | None, rows: Sequence[Row]) -> Paired:
+    # The bootstrap is a hash of label and member, so what a member of the challenger left out, the same member of a champion
+    # with the same seed left out as well: both are judged at equal strength, on labels that neither saw.
+    model = challenger.model
+    members = model.weights.shape[1]
+    if not rows or (champion and (champion.model.seed, champion.model.weights.shape[1]) != (model.seed, members)):
+        return Paired()
+    out = bootstrap([r.label_id for r in rows], members, model.seed) == 0.0
+    kept = [i for i in range(len(rows)) if out[:, i].any()]
+    chosen, mask = [rows[i] for i in kept], out[:, kept]
+    ours = _share_right(model, chosen, mask)
+    theirs = _share_right(champion.model, chosen, mask) if champion else ours
+    weights = tuple(min(1.0 / max(r.propensity, 1e-9), _MOST_WEIGHT) for r in chosen)
+    return _paired(chosen, theirs, ours, weights)
+
+
+def _share_right(model: Model, rows: Sequence[Row], mask: NDArray[np.bool_]) -> Matrix:
+    if not rows:
+        return np.zeros(0)
+    hits = model.members(_features(rows)).argmax(axis=2) == _columns(model, rows)[None, :]
+    result: Matrix = (hits & mask).sum(axis=0) / mask.sum(axis=0)
+    return result
+
+
+def _paired(
+    rows: Sequence[Row], champion: Matrix, challenger: Matrix, weights: tuple[float, ...] | None = None
+) -> Paired:
+    return Paired(
+        tuple(r.label_id for r in rows),
+        tuple(r.value for r in rows),
+        tuple(champion.tolist()),
+        tuple(challenger.tolist()),
+        weights if weights is not None else (1.0,) * len(rows),
+    )
+
+
+def _per_class(rows: Sequence[Row], hits: Matrix, alpha: float) -> dict[str, Interval]:
+    result: dict[str, Interval] = {}
+    for name in sorted({r.value for r in rows}):
+        mine = [hit for row, hit in zip(rows, hits.tolist(), strict=True) if row.value == name]
+        result[name] = wilson(sum(mine), len(mine), alpha)
+    return result
+
+
+def _metrics(
+    challenger: Contender, champion: Contender | None, training: Sequence[Row], audit: Sequence[Row]
+) -> dict[str, float]:
+    found = {
+        "training_labels": float(len(training)),
+        "audit_labels": float(len(audit)),
+        "temperature": challenger.temperature,
+    }
+    for prefix, contender in (("", challenger), ("champion_", champion)):
+        if contender is not None and audit:
+            p = contender.model.probabilities(_features(audit), contender.temperature)
+            found[f"{prefix}nll"] = _nll(contender.model, audit, contender.temperature)
+            found[f"{prefix}entropy"] = float(-(p * np.log(np.maximum(p, 1e-12))).sum(axis=1).mean())
+            found[f"{prefix}calibration_error"] = _calibration_error(p, _columns(contender.model, audit))
+    return found
+
+
+def _calibration_error(p: FloatArray, columns: NDArray[np.int64]) -> float:
+    # Expected calibration error, ten equal bins of the first class's probability.
+    confidence, hit = p.max(axis=1), p.argmax(axis=1) == columns
+    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    gaps = [
+        abs(float(hit[bins == b].mean() - confidence[bins == b].mean())) * int((bins == b).sum())
+        for b in set(bins.tolist())
+    ]
+    return sum(gaps) / len(p)
+
+
+def _nll(model: Model, rows: Sequence[Row], temperature: float) -> float:
+    p = model.probabilities(_features(rows), temperature)
+    columns = _columns(model, rows)
+    truth = np.where(columns >= 0, p[np.arange(len(rows)), columns], 0.0)
+    return float(-np.log(np.maximum(truth, 1e-6)).mean())
+
+
+def _columns(model: Model, rows: Sequence[Row]) -> NDArray[np.int64]:
+    # -1 for a class that the model does not know: it can never be right there.
+    column = {name: i for i, name in enumerate(model.classes)}
+    return np.array([column.get(r.value, -1) for r in rows], np.int64)
+
+
+def _features(rows: Sequence[Row]) -> FloatArray:
+    return np.stack([r.features for r in rows])

@@ -1,0 +1,194 @@
+"""A committee of softmax heads over fixed features, refitted to convergence: a pure function of a *set* of labels.
+
+Each member sees every label with its own Poisson(1) weight (online bootstrap: Oza and Russell, AISTATS 2001), drawn from a
+hash of label and member. So weights, and with them the model, do not depend on when or in which batches labels came,
+and the labels a member never saw judge it without bias (out-of-bag estimates: Breiman 1996).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b, sha256
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
+from scipy.optimize import minimize
+
+from tiebreak.contracts.tensors import FloatArray
+from tiebreak.training.features import FeatureMap, Matrix, fit_features, whitening
+
+# P(Poisson(1) <= i) for i = 0..5: a uniform number below the first counts 0, below the second 1, and so on.
+_POISSON = np.array([0.36787944, 0.73575888, 0.9196986, 0.98101184, 0.99634015, 0.99940582])
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the learner may be told. ``landmarks`` bounds the kernel part; ``wide`` inputs (embeddings) go without it."""
+
+    committee: int = 5
+    l2: float = 1e-3
+    seed: int = 7
+    landmarks: int = 256
+    sharpness: float = 1.7
+    wide: int = 256
+    linear_gain: float = 3.5
+    kernel_gain: float = 18.0
+    wide_gain: float = 14.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSet:
+    """``n`` labels in canonical order: ``x`` ``(n, d)``, soft targets ``(n, k)`` over ``classes``, ``weights`` ``(n,)`` > 0."""
+
+    label_ids: tuple[str, ...]
+    classes: tuple[str, ...]
+    x: FloatArray
+    targets: Matrix
+    weights: Matrix
+
+    def __len__(self) -> int:
+        return len(self.label_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Fitted heads: ``weights`` ``(d + L, m, k)`` and ``bias`` ``(m, k)`` over ``features``, float32; ``seed`` of the bootstrap."""
+
+    classes: tuple[str, ...]
+    features: FeatureMap
+    weights: FloatArray
+    bias: FloatArray
+    seed: int
+
+    def members(self, x: FloatArray, temperature: float = 1.0) -> FloatArray:
+        """``(n, d)`` to ``(m, n, k)`` probabilities."""
+        p, m, k = self.weights.shape
+        logits = self.features.apply(x) @ self.weights.reshape(p, m * k) + self.bias.reshape(m * k)
+        return softmax((logits / np.float32(temperature)).reshape(len(x), m, k)).transpose(1, 0, 2)
+
+    def probabilities(self, x: FloatArray, temperature: float = 1.0) -> FloatArray:
+        """``(n, d)`` to ``(n, k)``: the mean of the members."""
+        result: FloatArray = self.members(x, temperature).mean(axis=0)
+        return result
+
+    def arrays(self) -> dict[str, FloatArray]:
+        """Everything learned, by name. Two models with equal arrays and classes answer alike."""
+        f = self.features
+        named = {"mean": f.mean, "scale": f.scale, "landmarks": f.landmarks, "weights": self.weights, "bias": self.bias}
+        return named | {"gamma": np.array([f.gamma], np.float32)}
+
+    def digest(self) -> str:
+        """sha256 of the classes and of every array: name, shape, little-endian bytes."""
+        h = sha256(repr((self.classes, self.seed)).encode())
+        for name, array in sorted(self.arrays().items()):
+            h.update(f"{name}{array.shape}".encode())
+            h.update(np.ascontiguousarray(array, "<f4").tobytes())
+        return h.hexdigest()
+
+
+class Learner(Protocol):
+    """A pure function from labels to a model. The same set gives the same bits, whatever came before."""
+
+    def fit(self, labels: TrainingSet) -> Model:
+        """Raises ValueError for an empty set."""
+
+
+class SoftmaxCommittee:
+    """The default: L2-regularised multinomial regression per member, by L-BFGS on preconditioned parameters."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def fit(self, labels: TrainingSet) -> Model:
+        if not len(labels):
+            raise ValueError("fit: no labels")
+        s = self._settings
+        order = np.argsort(np.array([_digest(s.seed, "landmark", i) for i in labels.label_ids], "S16"), kind="stable")
+        wide = labels.x.shape[1] >= s.wide
+        features = fit_features(labels.x[order], 0 if wide else s.landmarks, s.sharpness)
+        basis, back = _basis(features, labels.x, s, wide)
+        solver = _Solver(basis, labels.targets, s.l2)
+        start = solver.solve(labels.weights, None)
+        counts = bootstrap(labels.label_ids, s.committee, s.seed)
+        heads = np.stack([solver.solve(labels.weights * counts[m], start) for m in range(s.committee)], axis=1)
+        weights = np.einsum("pq,qmk->pmk", back, heads[:-1]).astype(np.float32)
+        return Model(labels.classes, features, weights, heads[-1].astype(np.float32), s.seed)
+
+
+def _basis(features: FeatureMap, x: FloatArray, s: Settings, wide: bool) -> tuple[Matrix, Matrix]:
+    # The heads are fitted in a basis of comparable columns, then folded back (`back`) onto the plain features.
+    d, count = x.shape[1], len(features.landmarks)
+    back = np.zeros((d + count, d + count))
+    back[:d, :d] = np.eye(d) * ((s.wide_gain if wide else s.linear_gain) / np.sqrt(d))
+    if count:
+        back[d:, d:] = whitening(features) * s.kernel_gain
+    phi = features.apply(x).astype(np.float64)
+    return np.concatenate([phi @ back, np.ones((len(x), 1))], axis=1), back
+
+
+class _Solver:
+    """Minimises weighted cross-entropy + l2/2 |W|^2 for several weightings of the same rows.
+
+    Parameters are preconditioned by the Cholesky factor of Boehning's bound on the Hessian (Ann. Inst. Stat. Math. 1992), which
+    makes L-BFGS need tens of iterations instead of hundreds. Float64 throughout.
+    """
+
+    def __init__(self, basis: Matrix, targets: Matrix, l2: float) -> None:
+        n, p = basis.shape
+        factor = cholesky(0.25 / n * (basis.T @ basis) + l2 * np.eye(p), lower=True)
+        self._inverse: Matrix = solve_triangular(factor, np.eye(p), lower=True).T
+        self._factor: Matrix = factor
+        self._rows: Matrix = basis @ self._inverse
+        self._penalty: Matrix = l2 * (self._inverse.T @ self._inverse)
+        self._targets = targets
+
+    def solve(self, weights: Matrix, start: Matrix | None) -> Matrix:
+        """``(n,)`` label weights to ``(p, k)`` parameters in the basis."""
+        p, k = self._rows.shape[1], self._targets.shape[1]
+        share = weights / max(float(weights.sum()), 1e-12)
+        first = np.zeros(p * k) if start is None else (self._factor.T @ start).ravel()
+        found = minimize(
+            self._objective,
+            first,
+            args=(share,),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": 20, "gtol": 2e-3, "ftol": 3e-6},
+        )
+        result: Matrix = self._inverse @ found.x.reshape(p, k)
+        return result
+
+    def _objective(self, flat: NDArray[np.float64], share: Matrix) -> tuple[float, NDArray[np.float64]]:
+        v = flat.reshape(self._rows.shape[1], -1)
+        logits = self._rows @ v
+        logits -= logits.max(axis=1, keepdims=True)
+        exp = np.exp(logits)
+        total = exp.sum(axis=1, keepdims=True)
+        pull = self._penalty @ v
+        loss = -float(share @ (self._targets * (logits - np.log(total))).sum(axis=1)) + 0.5 * float((v * pull).sum())
+        return loss, (self._rows.T @ ((exp / total - self._targets) * share[:, None]) + pull).ravel()
+
+
+def softmax(logits: FloatArray) -> FloatArray:
+    """Over the last axis.
+
+    >>> softmax(np.array([[0.0, 0.0]], np.float32)).tolist()
+    [[0.5, 0.5]]
+    """
+    exp = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    result: FloatArray = exp / exp.sum(axis=-1, keepdims=True)
+    return result
+
+
+def bootstrap(label_ids: Sequence[str], committee: int, seed: int) -> Matrix:
+    """``(m, n)`` Poisson(1) counts that depend on nothing but seed, member and label id."""
+    raw = b"".join(_digest(seed, f"bootstrap-{m}", label) for m in range(committee) for label in label_ids)
+    unit = np.frombuffer(raw, "<u8").reshape(committee, len(label_ids), 2)[:, :, 0] / 2.0**64
+    return np.searchsorted(_POISSON, unit, side="right").astype(np.float64)
+
+
+def _digest(seed: int, purpose: str, key: str) -> bytes:
+    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16, key=f"{seed}:{purpose}".encode()[:64]).digest()

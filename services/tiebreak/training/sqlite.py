@@ -1,0 +1,268 @@
+"""The ledger: one SQLite file per project with every label, the weights they gave, and how far `labels` was read.
+
+One transaction per step (WAL, ``synchronous=FULL``): a process killed at any moment leaves the file at a step's edge, and the
+records after it are read again. A lost file is rebuilt from the topic. No pickle: raw bytes, JSON and columns.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tiebreak.contracts.errors import ConfigError, Conflict, SlowDown
+from tiebreak.contracts.log import Partition
+from tiebreak.training.dataset import Aside
+
+APPLICATION_ID = 0x7B4EA4
+SCHEMA_VERSION = 1
+_RETRY_S = 5.0
+_SCHEMA = """
+CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE labels (
+  sequence INTEGER PRIMARY KEY,
+  label_id TEXT NOT NULL, revision INTEGER NOT NULL,
+  value TEXT NOT NULL, audit INTEGER NOT NULL, withdrawn INTEGER NOT NULL, settled_ms INTEGER NOT NULL,
+  topic TEXT NOT NULL, part INTEGER NOT NULL, position INTEGER NOT NULL,
+  wire BLOB NOT NULL,
+  UNIQUE (label_id, revision)
+);
+CREATE TABLE aside (
+  topic TEXT NOT NULL, part INTEGER NOT NULL, position INTEGER NOT NULL,
+  reason TEXT NOT NULL, detail TEXT NOT NULL, wire BLOB NOT NULL,
+  PRIMARY KEY (topic, part, position)
+);
+CREATE TABLE positions (topic TEXT NOT NULL, part INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, part));
+CREATE TABLE steps (
+  step INTEGER PRIMARY KEY,
+  dataset_version INTEGER NOT NULL, digest TEXT NOT NULL, trained INTEGER NOT NULL, audited INTEGER NOT NULL
+);
+CREATE TABLE weights (only INTEGER PRIMARY KEY CHECK (only = 1), digest TEXT NOT NULL, state BLOB NOT NULL, replay TEXT NOT NULL);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerLabel:
+    """One revision of a label, where it was read, and its bytes as they were on the topic."""
+
+    label_id: str
+    revision: int
+    value: str
+    audit: bool
+    withdrawn: bool
+    settled_ms: int
+    partition: Partition
+    position: int
+    wire: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AsideLabel:
+    """A record that cannot be learned from as things are: kept with its reason, offered again when the project file changes."""
+
+    partition: Partition
+    position: int
+    reason: Aside
+    detail: str
+    wire: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What a step learned. ``state``: the exported model. ``replay``: the ids that trained it, in order."""
+
+    digest: str
+    state: bytes
+    replay: Sequence[str]
+    audited: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """All that one step makes durable, together. ``weights`` None: labels were taken in, nothing was fitted."""
+
+    labels: Sequence[LedgerLabel] = ()
+    aside: Sequence[AsideLabel] = ()
+    positions: Mapping[Partition, int] = field(default_factory=dict)
+    weights: Weights | None = None
+    readmitted: Sequence[AsideLabel] = ()
+
+
+class Ledger:
+    """One project's ledger. Created when missing. Raises ConfigError for a file that is foreign, corrupt or too new."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: int | None = None
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+            try:
+                self._open()
+            except BaseException:
+                self._db.close()
+                raise
+        except sqlite3.DatabaseError as error:
+            raise self._unusable(f"it is not a sound SQLite file ({error})") from error
+
+    def claim(self, project: str) -> None:
+        """Become the one writer, for this project. Raises Conflict if another process writes, ConfigError for another project."""
+        lock = os.open(f"{self.path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(lock)
+            raise Conflict(f"Another trainer has {self.path} open.", fix="Run one trainer per project.") from error
+        self._lock = lock
+        known = self._db.execute("SELECT value FROM facts WHERE key = 'project'").fetchone()
+        if known is not None and known[0] != project:
+            raise self._unusable(f"it belongs to project {known[0]!r}, not {project!r}")
+        with self._writing():
+            self._db.execute("INSERT OR IGNORE INTO facts VALUES ('project', ?)", (project,))
+
+    def positions(self) -> dict[Partition, int]:
+        """The next offset to read, per partition."""
+        return {Partition(t, p): n for t, p, n in self._db.execute("SELECT topic, part, next FROM positions")}
+
+    def labels(self, dataset_version: int | None = None) -> Iterator[LedgerLabel]:
+        """Every revision up to a dataset version (all of them by default), in the order of arrival."""
+        limit = dataset_version if dataset_version is not None else self.dataset_version()
+        query = (
+            "SELECT label_id, revision, value, audit, withdrawn, settled_ms, topic, part, position, wire"
+            " FROM labels WHERE sequence <= ? ORDER BY sequence"
+        )
+        for label, revision, value, audit, withdrawn, settled, topic, part, position, wire in self._db.execute(
+            query, (limit,)
+        ):
+            where = Partition(topic, part)
+            yield LedgerLabel(label, revision, value, bool(audit), bool(withdrawn), settled, where, position, wire)
+
+    def aside(self) -> tuple[AsideLabel, ...]:
+        """What is kept aside, oldest first per partition."""
+        rows = self._db.execute(
+            "SELECT topic, part, position, reason, detail, wire FROM aside ORDER BY topic, part, position"
+        )
+        return tuple(
+            AsideLabel(Partition(t, p), n, Aside(reason), detail, wire) for t, p, n, reason, detail, wire in rows
+        )
+
+    def dataset_version(self) -> int:
+        """The sequence number of the newest label event; 0 when empty."""
+        return int(self._db.execute("SELECT COALESCE(MAX(sequence), 0) FROM labels").fetchone()[0])
+
+    def weights(self) -> Weights | None:
+        """What the newest fitting step learned."""
+        row = self._db.execute("SELECT digest, state, replay FROM weights").fetchone()
+        if row is None:
+            return None
+        audited = self._db.execute("SELECT audited FROM steps ORDER BY step DESC LIMIT 1").fetchone()
+        return Weights(row[0], row[1], tuple(json.loads(row[2])), int(audited[0]))
+
+    def digests(self) -> tuple[tuple[int, str], ...]:
+        """(dataset version, digest of the weights) of every fitting step, oldest first."""
+        return tuple(self._db.execute("SELECT dataset_version, digest FROM steps ORDER BY step"))
+
+    def commit(self, step: Step) -> int:
+        """Make a step durable and return the dataset version. All of it or, when it raises, nothing.
+
+        Raises SlowDown when the disk refuses (full, or an I/O error): try again, the file is as it was before.
+        """
+        try:
+            with self._writing():
+                self._write(step)
+        except sqlite3.OperationalError as error:
+            raise SlowDown(
+                f"The ledger {self.path} cannot be written ({error}).",
+                retry_after_s=_RETRY_S,
+                fix="Make room on the disk; nothing is lost meanwhile.",
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise self._unusable(f"it was damaged while in use ({error})") from error
+        return self.dataset_version()
+
+    def close(self) -> None:
+        """Give the file up. Safe to call twice."""
+        self._db.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _write(self, step: Step) -> None:
+        run = self._db.execute
+        for label in step.labels:
+            run(
+                "INSERT OR IGNORE INTO labels (label_id, revision, value, audit, withdrawn, settled_ms, topic, part, position, wire)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(label.label_id, label.revision, label.value, label.audit, label.withdrawn, label.settled_ms),
+                    *(label.partition.topic, label.partition.index, label.position, label.wire),
+                ),
+            )
+        for kept in step.aside:
+            place = (kept.partition.topic, kept.partition.index, kept.position)
+            run(
+                "INSERT OR REPLACE INTO aside VALUES (?, ?, ?, ?, ?, ?)",
+                (*place, kept.reason.value, kept.detail, kept.wire),
+            )
+        for back in step.readmitted:
+            place = (back.partition.topic, back.partition.index, back.position)
+            run("DELETE FROM aside WHERE topic = ? AND part = ? AND position = ?", place)
+        for partition, position in step.positions.items():
+            run("INSERT OR REPLACE INTO positions VALUES (?, ?, ?)", (partition.topic, partition.index, position))
+        if step.weights is not None:
+            learned = step.weights
+            run(
+                "INSERT OR REPLACE INTO weights VALUES (1, ?, ?, ?)",
+                (learned.digest, learned.state, json.dumps(list(learned.replay))),
+            )
+            counts = (self.dataset_version(), learned.digest, len(learned.replay), learned.audited)
+            run("INSERT INTO steps (dataset_version, digest, trained, audited) VALUES (?, ?, ?, ?)", counts)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            # A failed COMMIT may have rolled back by itself; asking again would hide its error.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _open(self) -> None:
+        owner = self._db.execute("PRAGMA application_id").fetchone()[0]
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables and owner != APPLICATION_ID:
+            raise self._unusable("another program made it")
+        if version > SCHEMA_VERSION:
+            raise self._unusable(f"it has format {version}, this Tiebreak reads up to {SCHEMA_VERSION}")
+        fault = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if fault != "ok":
+            raise self._unusable(f"its content is damaged ({fault})")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        if not tables:
+            self._create()
+
+    def _create(self) -> None:
+        self.path.chmod(0o600)
+        with self._writing():
+            # executescript would commit our transaction: one statement at a time.
+            for statement in _SCHEMA.split(";\n"):
+                if statement.strip():
+                    self._db.execute(statement)
+            self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _unusable(self, why: str) -> ConfigError:
+        return ConfigError(
+            f"The ledger {self.path} cannot be used: {why}.",
+            fix="Move it away: the trainer rebuilds it from the topic `labels`.",
+        )

@@ -1,0 +1,247 @@
+"""The trainer: reads `labels`, keeps the ledger, and brings a candidate after each step."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import structlog
+from threadpoolctl import ThreadpoolController
+
+from tiebreak.contracts.candidate import Candidate, CandidateSink
+from tiebreak.contracts.clock import Clock
+from tiebreak.contracts.codec import decode_label
+from tiebreak.contracts.errors import BadRecord, Conflict, PublishFailed, SlowDown, Unreachable
+from tiebreak.contracts.log import Batch, Partition, Reader, Record
+from tiebreak.contracts.project import Project
+from tiebreak.runtime.metrics import Metrics
+from tiebreak.training.dataset import Aside, Dataset, Row, refuse, row_of
+from tiebreak.training.evaluation import Contender, Serving
+from tiebreak.training.export import read_back, width_of
+from tiebreak.training.fitting import Stamp, material_of, train
+from tiebreak.training.learner import Learner, Settings, SoftmaxCommittee
+from tiebreak.training.sqlite import AsideLabel, Ledger, LedgerLabel, Step, Weights
+
+_POLL_RECORDS = 500
+_POLL_S = 0.2
+_MOST_GATHERED = 5000
+_RETRY_S = 1.0
+_MOST_STEPS_LATE = 10.0
+
+T = TypeVar("T")
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Gathered:
+    """Read, not yet durable: what the next step commits."""
+
+    labels: list[LedgerLabel] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+    aside: list[AsideLabel] = field(default_factory=list)
+    readmitted: list[AsideLabel] = field(default_factory=list)
+    positions: dict[Partition, int] = field(default_factory=dict)
+    since: float = 0.0
+
+
+class Trainer:
+    """One project's trainer. ``reader`` is groupless, over topic `labels`: where to go on is in the ledger.
+
+    The weights are a function of the *set* of labels in the ledger (see ``learner.py``), so a trainer that was killed, or
+    whose ledger was lost and read again, ends at the same digest as one that was not.
+    """
+
+    def __init__(self, project: Project, ledger: Ledger, reader: Reader, metrics: Metrics, clock: Clock) -> None:
+        self._project, self._ledger, self._reader, self._metrics, self._clock = project, ledger, reader, metrics, clock
+        self._width = width_of(project.input.tensors)
+        self._learner: Learner = SoftmaxCommittee(
+            Settings(committee=project.training.committee, l2=project.training.l2, seed=project.training.seed)
+        )
+        self._dataset = Dataset()
+        self._gathered = _Gathered()
+        self._offer: Candidate | None = None
+        self._serving: Serving | None = None
+        self._owed = False
+        self._trained_at = clock.monotonic()
+        self._blas = ThreadpoolController()
+        self.progress_at = clock.monotonic()
+
+    async def run(self, stop: asyncio.Event, sink: CandidateSink) -> None:
+        """Until ``stop``: read, step, offer. A step that has begun is finished. Raises Conflict, ConfigError, Unreachable at start."""
+        await self._start()
+        while not stop.is_set():
+            self.progress_at = self._clock.monotonic()
+            self._gather(await self._reader.poll(_POLL_RECORDS, min(_POLL_S, self._project.training.step_s)))
+            if await self._due():
+                await self._step(sink)
+            await self._bring(sink)
+
+    async def _start(self) -> None:
+        self._ledger.claim(self._project.project)
+        self._dataset = await asyncio.to_thread(self._load)
+        self._gathered.since = self._clock.monotonic()
+        self._readmit()
+        await self._reader.start()
+        positions = self._ledger.positions()
+        self._reader.seek({p: positions[p] for p in self._reader.assignment() if p in positions})
+        # The last step may have died between the ledger and the gate: its model is made and offered again, the same to the
+        # bit, and deployment knows whether it was judged.
+        self._owed = self._ledger.weights() is not None
+
+    def _load(self) -> Dataset:
+        return Dataset(row_of(decode_label(label.wire)) for label in self._ledger.labels())
+
+    def _readmit(self) -> None:
+        # The project file may have learned a class or a schema since: what was kept aside for it is offered again.
+        for kept in self._ledger.aside():
+            outcome = self._admit(kept.wire, kept.partition, kept.position)
+            if outcome is None or isinstance(outcome, LedgerLabel):
+                self._gathered.readmitted.append(kept)
+
+    def _gather(self, batch: Batch) -> None:
+        for partition, records in batch.items():
+            for record in records:
+                self._take(partition, record)
+            if records:
+                self._gathered.positions[partition] = records[-1].offset + 1
+
+    def _take(self, partition: Partition, record: Record) -> None:
+        if not self._waiting():
+            self._gathered.since = self._clock.monotonic()
+        outcome = self._admit(record.value or b"", partition, record.offset)
+        if isinstance(outcome, AsideLabel):
+            self._gathered.aside.append(outcome)
+            self._metrics.count("tiebreak_training_aside_total", reason=outcome.reason.value)
+
+    def _admit(self, wire: bytes, partition: Partition, position: int) -> LedgerLabel | AsideLabel | None:
+        """The label as gathered, or why it is kept aside, or None for a replay."""
+        try:
+            label = decode_label(wire)
+        except BadRecord as bad:
+            return AsideLabel(partition, position, Aside.UNDECODABLE, bad.detail, wire)
+        refused = refuse(label, self._project, self._width)
+        if refused is not None:
+            return AsideLabel(partition, position, *refused, wire)
+        row = row_of(label)
+        if not self._dataset.add(row):
+            return None
+        use = "withdrawn" if row.withdrawn else "audit" if row.audit else "train"
+        self._metrics.count("tiebreak_training_labels_total", use=use)
+        taken = LedgerLabel(
+            row.label_id, row.revision, row.value, row.audit, row.withdrawn, row.settled_ms, partition, position, wire
+        )
+        self._gathered.labels.append(taken)
+        return taken
+
+    def _waiting(self) -> int:
+        return len(self._gathered.labels) + len(self._gathered.aside) + len(self._gathered.readmitted)
+
+    async def _due(self) -> bool:
+        t = self._project.training
+        waiting = self._waiting()
+        aged = waiting > 0 and self._clock.monotonic() - self._gathered.since >= t.step_s
+        if not (self._owed or aged or waiting >= t.step_labels):
+            return False
+        return waiting >= _MOST_GATHERED or await self._may_fit()
+
+    async def _may_fit(self) -> bool:
+        # While catching up, one fit at the end gives the same model as many on the way. A stream of labels that never
+        # pauses must not put it off for ever.
+        if self._clock.monotonic() - self._trained_at > _MOST_STEPS_LATE * self._project.training.step_s:
+            return True
+        position = {**self._ledger.positions(), **self._gathered.positions}
+        ends = await self._reader.end_positions()
+        return all(position.get(partition, 0) >= end for partition, end in ends.items())
+
+    async def _step(self, sink: CandidateSink) -> None:
+        began = self._clock.monotonic()
+        offer = await self._fit(sink) if await self._may_fit() else None
+        taken = self._gathered
+        weights = _weights(offer) if offer is not None else None
+        before = self._ledger.weights()
+        if weights and before and not taken.labels and weights.digest != before.digest:
+            _log.warning(
+                "the ledger's weights are not reproduced: libraries or settings have changed", was=before.digest
+            )
+        step = Step(taken.labels, taken.aside, taken.positions, weights, taken.readmitted)
+        try:
+            version = await asyncio.to_thread(self._ledger.commit, step)
+        except SlowDown as full:
+            # Not durable, so not offered: the labels are still gathered, the same step is taken again.
+            await self._pause("the ledger cannot be written", full.retry_after_s, full)
+            return
+        self._gathered = _Gathered(since=self._clock.monotonic())
+        self._offer = offer or self._offer
+        self._metrics.set("tiebreak_training_dataset_version", version)
+        self._metrics.count("tiebreak_training_steps_total", outcome="candidate" if offer else "gathered")
+        self._metrics.observe("tiebreak_training_step_seconds", self._clock.monotonic() - began)
+
+    async def _fit(self, sink: CandidateSink) -> Candidate | None:
+        """A candidate from all labels known now; None where there are too few, or while what serves cannot be known."""
+        material = material_of(self._dataset, self._project)
+        if not material.learnable or len(material.training) < self._project.training.min_labels:
+            return None
+        try:
+            serving = await self._champion(sink)
+        except (Unreachable, PublishFailed) as error:
+            self._owed = True
+            await self._pause("what serves cannot be known", _RETRY_S, error)
+            return None
+        stamp = Stamp(self._ledger.dataset_version() + len(self._gathered.labels), int(self._clock.wall() * 1000))
+        candidate = await self._in_worker(lambda: train(self._learner, self._project, material, serving, stamp))
+        self._trained_at = self._clock.monotonic()
+        self._owed = False
+        self._report(candidate)
+        return candidate
+
+    async def _champion(self, sink: CandidateSink) -> Serving | None:
+        known = await sink.champion()
+        if known is None:
+            return None
+        manifest, data = known
+        if self._serving is None or self._serving.version != manifest.version:
+            ours = read_back(data)
+            self._serving = Serving(manifest.version, Contender(*ours) if ours is not None else None)
+        return self._serving
+
+    async def _bring(self, sink: CandidateSink) -> None:
+        if self._offer is None:
+            return
+        try:
+            await sink.consider(self._offer)
+        except Conflict:
+            self._owed = True  # another model serves by now: judge again, against that one
+        except (PublishFailed, Unreachable) as error:
+            await self._pause("the candidate could not be published, it will be offered again", _RETRY_S, error)
+            return
+        self._offer = None
+
+    async def _in_worker(self, work: Callable[[], T]) -> T:
+        # Not on the event loop: health checks and the reader go on. One BLAS thread: with more, sums are taken in another
+        # order and the last bits differ from run to run.
+        def bounded() -> T:
+            with self._blas.limit(limits=1):
+                return work()
+
+        return await asyncio.to_thread(bounded)
+
+    async def _pause(self, what: str, seconds: float, error: Exception) -> None:
+        _log.warning(what, error=str(error), retry_s=seconds)
+        self._metrics.count("tiebreak_training_steps_total", outcome="retried")
+        await self._clock.sleep(seconds)
+
+    def _report(self, candidate: Candidate) -> None:
+        found = candidate.evaluation
+        for evidence, accuracy in (("audit", found.accuracy), ("left_out", found.left_out_accuracy)):
+            if accuracy.n:
+                self._metrics.set("tiebreak_training_accuracy_ratio", accuracy.estimate, evidence=evidence)
+        for model, key in (("challenger", "entropy"), ("champion", "champion_entropy")):
+            if key in found.metrics:
+                self._metrics.set("tiebreak_training_entropy_nats", found.metrics[key], model=model)
+
+
+def _weights(candidate: Candidate) -> Weights:
+    audited = int(candidate.evaluation.metrics["audit_labels"])
+    return Weights(candidate.digest, candidate.model, candidate.manifest.label_ids, audited)
