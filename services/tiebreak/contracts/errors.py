@@ -74,6 +74,14 @@ class NotAssigned(TiebreakError):
     """A commit for a partition this member no longer owns: drop the work, the new owner repeats it."""
 
 
+class PositionLost(TiebreakError):
+    """The next record to read is no longer (or not yet) in the log. A silent jump would lose records, so a person decides."""
+
+
+class Unreadable(TiebreakError):
+    """A record that the client cannot hand out (above the fetch size). The message names partition and offset."""
+
+
 class ModelRefused(TiebreakError):
     """A model file failed a check. Serving is untouched."""
 

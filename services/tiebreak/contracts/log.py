@@ -94,7 +94,12 @@ class Outputs:
 
 
 class RebalanceListener(Protocol):
-    """Told of changes in what a reader owns. Called in order, awaited, never concurrently with each other."""
+    """Told of changes in what a reader owns. Called in order, awaited, never concurrently with each other, never with nothing.
+
+    They may run beside the owner's own work, even beside a ``poll`` that waits. A partition is revoked before anybody else may
+    own it, and until ``revoked`` returns it may still be committed. An adapter may revoke what it assigns again at once (Kafka).
+    An exception in a listener is raised by the next ``poll``.
+    """
 
     async def revoked(self, partitions: frozenset[Partition]) -> None: ...
     async def assigned(self, partitions: frozenset[Partition]) -> None: ...
@@ -107,23 +112,27 @@ class Reader(Protocol):
     starts at the oldest record.
     """
 
+    def listen(self, listener: RebalanceListener) -> None:
+        """Replace the listener. Before :meth:`start`."""
+
     async def start(self) -> None:
-        """Connect. Raises Unreachable within ``connect_timeout_s`` if no broker answers."""
+        """Connect. Raises Unreachable within ``connect_timeout_s`` if no broker answers, ConfigError if a topic is missing."""
 
     async def poll(self, max_records: int, timeout_s: float) -> Batch:
         """Up to ``max_records`` records, waiting at most ``timeout_s`` for the first. Empty when there are none.
 
-        Paused partitions give nothing, yet polling goes on: it is what keeps the membership alive.
+        Paused partitions give nothing, yet polling goes on: it is what keeps the membership alive. One call at a time;
+        cancelling it loses no record. Raises Unreachable (call it again later), PositionLost or Unreadable.
         """
 
     async def commit(self, positions: Positions) -> None:
-        """Store the *next* offset to read per partition. Raises NotAssigned if the partition has moved on."""
+        """Store the *next* offset to read per partition. Raises NotAssigned if the partition has moved on, Unreachable."""
 
     async def committed(self) -> Positions:
         """The stored positions of the assigned partitions (absent: none stored)."""
 
     def seek(self, positions: Positions) -> None:
-        """The next poll of these partitions starts there."""
+        """The next poll of these partitions starts there. Those that are not ours are ignored."""
 
     def pause(self, partitions: frozenset[Partition]) -> None:
         """Hand out nothing from them until resumed. Survives a rebalance as long as the partition stays ours."""
@@ -138,16 +147,20 @@ class Reader(Protocol):
         """The offset after the newest record, per assigned partition. Lag is end minus position."""
 
     async def close(self, timeout_s: float) -> None:
-        """Leave the group. Bounded: with the broker down the client is dropped after ``timeout_s``."""
+        """Revoke what is owned, leave the group. Bounded: with the broker down the client is dropped after ``timeout_s``."""
 
 
 class Writer(Protocol):
     """Publishes with ``acks=all``."""
 
-    async def start(self) -> None: ...
+    async def start(self) -> None:
+        """Connect. Raises Unreachable."""
 
     async def publish(self, outputs: Outputs) -> None:
-        """Return once *every* record is acknowledged; otherwise raise PublishFailed. Order within a partition is kept."""
+        """Return once *every* record is acknowledged; otherwise raise PublishFailed.
+
+        Order within a partition is kept, also between two calls of which the second begins before the first returns.
+        """
 
     async def close(self, timeout_s: float) -> None: ...
 
