@@ -199,10 +199,107 @@ SCORING = (
     ),
 )
 
+LABELING = (
+    Metric(
+        "tiebreak_labeling_tasks_added_total",
+        "counter",
+        "Tasks put on the queue.",
+        "Flat while events are selected: is the intake alive, does `tasks` grow?",
+    ),
+    Metric(
+        "tiebreak_labeling_claims_total",
+        "counter",
+        "Claims by outcome: `leased`, or why there was nothing.",
+        "`all_leased` or `none_for_you` rising: more people than work; `no_tasks`: the budget or the threshold is tight.",
+        ("outcome",),
+    ),
+    Metric(
+        "tiebreak_labeling_answers_total",
+        "counter",
+        "Answers accepted over HTTP by act: `vote`, `skip`, `undo`.",
+        "Many skips: the question or the guidelines are unclear.",
+        ("act",),
+    ),
+    Metric(
+        "tiebreak_labeling_refusals_total",
+        "counter",
+        "Requests refused with 409, by reason.",
+        "`stale_lease` rising: leases are too short for the work.",
+        ("reason",),
+    ),
+    Metric(
+        "tiebreak_labeling_annotations_total",
+        "counter",
+        "Annotations folded, by state and by what the queue knew of them.",
+        "`unknown` at all: tasks were lost or come from elsewhere. `duplicate`: replays, harmless.",
+        ("state", "outcome"),
+    ),
+    Metric(
+        "tiebreak_labeling_labels_total",
+        "counter",
+        "Labels decided, by method (`withdrawn`: taken back).",
+        "Flat while answers come in: is the settler alive, do people disagree?",
+        ("method",),
+    ),
+    Metric(
+        "tiebreak_labeling_agreement_total",
+        "counter",
+        "First labels of tasks: `agreed` (nobody objected) or `disputed`.",
+        "More `disputed`: look at the guidelines, or at a class that is hard to tell.",
+        ("outcome",),
+    ),
+    Metric(
+        "tiebreak_labeling_label_latency_seconds",
+        "histogram",
+        "From the task to its label.",
+        "Rising: more tasks than people can answer; lower the budget or ask for help.",
+        buckets=(1, 2, 5, 10, 30, 60, 300, 900, 3600, 14_400, 86_400, 604_800),
+    ),
+    Metric(
+        "tiebreak_labeling_work_seconds",
+        "histogram",
+        "From the claim to the answer of one person.",
+        "Rising: harder tasks, or tired people.",
+        buckets=(0.25, 0.5, 1, 2, 3, 5, 8, 13, 20, 30, 60, 120, 300, 900),
+    ),
+    Metric(
+        "tiebreak_labeling_open_tasks",
+        "gauge",
+        "Tasks not yet settled or expired.",
+        "At `budget.max_open_tasks`: sampling waits for people.",
+    ),
+    Metric("tiebreak_labeling_leased_tasks", "gauge", "Tasks in somebody's hands.", "0 with open tasks: nobody works."),
+    Metric(
+        "tiebreak_labeling_review_tasks",
+        "gauge",
+        "Disputed tasks that wait for a reviewer.",
+        "Rising: give somebody the reviewer's role.",
+    ),
+    Metric(
+        "tiebreak_labeling_leases_expired_total",
+        "counter",
+        "Leases that ended without an answer.",
+        "Rising: people walk off, or `labeling.lease_s` is too short.",
+    ),
+    Metric(
+        "tiebreak_labeling_tasks_expired_total",
+        "counter",
+        "Tasks nobody answered in `labeling.task_ttl_s`.",
+        "Rising: the budget is larger than what people can answer.",
+    ),
+    Metric(
+        "tiebreak_labeling_rebuilds_total",
+        "counter",
+        "Times the queue was built again from the topics (once for a new project).",
+        "More than once: Redis lost its data; look at its persistence.",
+    ),
+)
+
 CATALOGUE: tuple[Metric, ...] = (
     *EVENTS,
     *SCORING,
     *RUNTIME,
     *TRAINING,
     *DEPLOYMENT,
+    *LABELING,
 )

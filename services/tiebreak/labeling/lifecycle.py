@@ -1,0 +1,78 @@
+"""A task's life: its states, which may follow which, and who comes first.
+
+``open -> leased -> (answered) -> open again | in_review | settled``; an open task nobody ever answered may become ``expired`` or
+``withdrawn``; a settled one opens again when a counted answer is taken back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class TaskState(StrEnum):
+    """The states of CONVENTIONS; ``leased`` is an open (or in-review) task with a holder."""
+
+    OPEN = "open"
+    LEASED = "leased"
+    IN_REVIEW = "in_review"
+    SETTLED = "settled"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
+
+
+_NEXT: Mapping[TaskState, frozenset[TaskState]] = {
+    TaskState.OPEN: frozenset(
+        {TaskState.LEASED, TaskState.IN_REVIEW, TaskState.SETTLED, TaskState.EXPIRED, TaskState.WITHDRAWN}
+    ),
+    TaskState.LEASED: frozenset({TaskState.OPEN, TaskState.IN_REVIEW, TaskState.SETTLED}),
+    TaskState.IN_REVIEW: frozenset({TaskState.OPEN, TaskState.LEASED, TaskState.SETTLED}),
+    TaskState.SETTLED: frozenset({TaskState.OPEN, TaskState.LEASED}),
+    TaskState.EXPIRED: frozenset(),
+    TaskState.WITHDRAWN: frozenset(),
+}
+
+
+def may_follow(before: TaskState, after: TaskState) -> bool:
+    """Whether a task in ``before`` may become ``after``.
+
+    >>> may_follow(TaskState.OPEN, TaskState.LEASED), may_follow(TaskState.EXPIRED, TaskState.OPEN)
+    (True, False)
+    """
+    return after in _NEXT[before]
+
+
+class Lane(StrEnum):
+    """The lanes of the queue, first served first."""
+
+    TRIAGE = "triage"
+    NORMAL = "normal"
+    BACKFILL = "backfill"
+
+
+REVIEW = "review"
+"""The route of disputed tasks: reviewers alone are offered it."""
+
+# One whole unit of priority (uncertainty is in 0..1) is worth this much waiting. Ageing at a constant rate never changes the
+# order of two waiting tasks, so a rank written once stays right for ever and a claim costs O(log n).
+PRIORITY_MS = 600_000.0
+_PRIORITY_LIMIT = 1e6
+
+
+def lane_of(name: str) -> Lane:
+    """The lane called ``name``; an unknown name is normal, since a typo must not hide a task."""
+    return Lane(name) if name in set(Lane) else Lane.NORMAL
+
+
+def rank(created_ms: int, priority: float) -> float:
+    """The place of a waiting task in its lane: lowest first.
+
+    ``created_ms - priority * PRIORITY_MS``: a more urgent task goes first, yet an old one is overtaken only so long. A priority
+    that is not finite counts as 0.
+
+    >>> rank(1_000_000, 0.5) < rank(1_000_000, 0.1) < rank(1_900_000, 0.6)
+    True
+    """
+    sound = max(-_PRIORITY_LIMIT, min(_PRIORITY_LIMIT, priority)) if math.isfinite(priority) else 0.0
+    return created_ms - sound * PRIORITY_MS

@@ -1,0 +1,129 @@
+-- Shared by every script of the queue: the loader puts this text in front of each.
+--
+-- KEYS[1]  the prefix 'tb:{<project>}:'. Every key below starts with it, so all keys of a project share one hash slot.
+-- ARGV[1]  the builder's nonce, '' for everybody else.
+--
+-- epoch            string  present: the index is built            builder        string  the nonce of who builds it (30 s)
+-- fence            integer the fencing counter                    order          integer places on the `again` routes
+-- open_tasks       integer tasks not yet settled or expired        in_review      integer those of them in dispute
+-- body:<task>      string  '<lane>|<rank>|' and the encoded task   task:<task>    hash    see below; made at the first claim
+-- open:<lane>      zset    untouched tasks by rank                again:<route>  zset    begun or disputed tasks by place
+-- cursor:<route>   hash    annotator -> last place looked at      leases         zset    task -> deadline
+-- held:<annotator> zset    task -> token                          expiry, purge, forget  zset  task -> time
+-- done:<3 digits>  hash    task -> 'settled:<revision>' | 'expired:0'
+-- mine:<annotator> list    own answers, newest first              answered       hash    annotator -> answers that stand
+-- classes          zset    added class -> time                    idem:<annotator>:<key>  string  a receipt
+--
+-- task:<task>: st open|in_review|settled, ln lane, rk rank, by holder, tok token, at claimed, sq applied answers,
+--   ns answers that stand, lr label revision, ls sequence the standing label was settled at, lb label not yet published,
+--   g:<annotator> '<token>|<claimed>', p:<annotator> time an answer is in flight since, r:<annotator> last revision,
+--   c:<annotator> '<revision>|<state>|<token>|<claimed>|<at>', v:<annotator> '<sequence>|<replaces>|<revision>|<state>|<ballot>'
+local P = KEYS[1]
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+-- A missing epoch means that Redis lost its data: nobody but the builder may touch what is not there.
+local function ready()
+  if redis.call('EXISTS', P .. 'epoch') == 1 then return true end
+  if ARGV[1] == '' or redis.call('GET', P .. 'builder') ~= ARGV[1] then return false end
+  redis.call('PEXPIRE', P .. 'builder', 30000)
+  return true
+end
+
+local function done_key(id) return P .. 'done:' .. string.sub(id, 1, 3) end
+local function task_key(id) return P .. 'task:' .. id end
+local function body_key(id) return P .. 'body:' .. id end
+
+-- The hash of a task that may be waiting untouched; false when the task is not here.
+local function open_hash(id)
+  if redis.call('EXISTS', task_key(id)) == 1 then return true end
+  local lane, rank = string.match(redis.call('GETRANGE', body_key(id), 0, 79), '^(%l+)|([^|]+)|')
+  if not lane then return false end
+  redis.call('HSET', task_key(id), 'st', 'open', 'ln', lane, 'rk', rank)
+  return true
+end
+
+local function given(id, annotator)
+  local c = redis.call('HGET', task_key(id), 'c:' .. annotator)
+  if not c then return nil end
+  local rev, state, token, claimed, at = string.match(c, '^(%d+)|(%l+)|(%d+)|(%d+)|(%d+)$')
+  return {rev = tonumber(rev), state = state, token = token, claimed = claimed, at = tonumber(at),
+          stands = state ~= 'withdrawn'}
+end
+
+-- Settled, and not about to open again because this very person took the answer back.
+local function gone_for(id, annotator)
+  if redis.call('HGET', task_key(id), 'st') ~= 'settled' then return false end
+  local c = given(id, annotator)
+  return c == nil or c.stands
+end
+
+local function unoffer(id)
+  local ln = redis.call('HGET', task_key(id), 'ln')
+  redis.call('ZREM', P .. 'open:' .. ln, id)
+  redis.call('ZREM', P .. 'again:' .. ln, id)
+  redis.call('ZREM', P .. 'again:review', id)
+end
+
+-- Put a task that nobody holds where its state says; no change when it is there, held or settled.
+local function offer(id)
+  local h = redis.call('HMGET', task_key(id), 'st', 'ln', 'rk', 'ns', 'by')
+  if h[5] or h[1] == 'settled' then return end
+  if h[1] == 'open' and tonumber(h[4] or '0') == 0 then
+    redis.call('ZADD', P .. 'open:' .. h[2], 'NX', h[3], id)
+    return
+  end
+  local route = P .. 'again:' .. (h[1] == 'in_review' and 'review' or h[2])
+  if not redis.call('ZSCORE', route, id) then
+    redis.call('ZADD', route, redis.call('INCR', P .. 'order'), id)
+  end
+end
+
+local function unlease(id)
+  local by = redis.call('HGET', task_key(id), 'by')
+  if by then
+    redis.call('ZREM', P .. 'held:' .. by, id)
+    redis.call('HDEL', task_key(id), 'by', 'tok', 'at')
+  end
+  redis.call('ZREM', P .. 'leases', id)
+end
+
+local function lease(id, annotator, now, lease_ms)
+  -- A counter lost with everything else starts again at the time, which no counter that began earlier has reached.
+  redis.call('SET', P .. 'fence', string.format('%.0f', now), 'NX')
+  local token = redis.call('INCR', P .. 'fence')
+  redis.call('HSET', task_key(id), 'by', annotator, 'tok', token, 'at', now,
+             'g:' .. annotator, string.format('%.0f|%.0f', token, now))
+  redis.call('ZADD', P .. 'leases', now + lease_ms, id)
+  redis.call('ZADD', P .. 'held:' .. annotator, token, id)
+  return {id, token, now, now + lease_ms, redis.call('GET', body_key(id))}
+end
+
+-- Remember a confirmed answer: end the person's lease, take a late answer's task off offer. False: known already.
+local function take_answer(id, annotator, rev, state, token, claimed, at, line, keep)
+  local key = task_key(id)
+  local old = given(id, annotator)
+  if old and old.rev >= rev then return false end
+  local stood = old ~= nil and old.stands
+  local stands = state ~= 'withdrawn'
+  if tonumber(redis.call('HGET', key, 'r:' .. annotator) or '0') < rev then
+    redis.call('HSET', key, 'r:' .. annotator, rev)
+  end
+  redis.call('HDEL', key, 'p:' .. annotator)
+  redis.call('HSET', key, 'c:' .. annotator, string.format('%d|%s|%s|%s|%.0f', rev, state, token, claimed, at))
+  local change = (stands and 1 or 0) - (stood and 1 or 0)
+  if change ~= 0 then
+    redis.call('HINCRBY', key, 'ns', change)
+    redis.call('HINCRBY', P .. 'answered', annotator, change)
+  end
+  if stands then
+    if redis.call('HGET', key, 'by') == annotator then unlease(id) end
+    unoffer(id)
+  end
+  redis.call('LPUSH', P .. 'mine:' .. annotator, string.format('%.0f|', at) .. line)
+  redis.call('LTRIM', P .. 'mine:' .. annotator, 0, keep - 1)
+  return true
+end

@@ -1,0 +1,43 @@
+-- Check an answer and promise its facts. Nothing counts yet: the annotation must reach the log first.
+-- ARGV  nonce, annotator, task, token, key, digest, 'vote' | 'skip' | 'undo', undo_ms, idempotency_ms, pending_ms
+-- Returns {'OK', '<digest>|<revision>|<state>|<token>|<claimed>|<accepted>|<counted>'} or one refusal:
+--   BUILDING NOT_FOUND SETTLED KEY_REUSED IN_PROGRESS ALREADY_ANSWERED STALE_LEASE TOO_LATE_TO_UNDO
+-- Invariant: a revision of a person's answer to a task is promised to one request (one key) only.
+if not ready() then return {'BUILDING'} end
+local annotator, id, token, digest, act = ARGV[2], ARGV[3], ARGV[4], ARGV[6], ARGV[7]
+local receipt_key = P .. 'idem:' .. annotator .. ':' .. ARGV[5]
+local known = redis.call('GET', receipt_key)
+if known then
+  if string.sub(known, 1, #digest + 1) ~= digest .. '|' then return {'KEY_REUSED'} end
+  return {'OK', known}
+end
+
+local key, now = task_key(id), now_ms()
+local h = redis.call('HMGET', key, 'g:' .. annotator, 'by', 'tok', 'p:' .. annotator)
+if not h[1] then
+  return {redis.call('HEXISTS', done_key(id), id) == 1 and 'SETTLED' or 'NOT_FOUND'}
+end
+if h[4] and now - tonumber(h[4]) < tonumber(ARGV[10]) then return {'IN_PROGRESS'} end
+
+local c = given(id, annotator)
+local state, claimed, counted
+if act == 'undo' then
+  if c == nil or not c.stands then return {'NOT_FOUND'} end
+  if now - c.at > tonumber(ARGV[8]) or redis.call('EXISTS', body_key(id)) == 0 then return {'TOO_LATE_TO_UNDO'} end
+  state, claimed, counted, token = 'withdrawn', c.claimed, 1, c.token
+else
+  if c and c.stands then return {'ALREADY_ANSWERED'} end
+  local granted, at = string.match(h[1], '^(%d+)|(%d+)$')
+  local holds = h[2] == annotator and h[3] == token
+  if granted ~= token or (act == 'skip' and not holds) then return {'STALE_LEASE'} end
+  local gone = gone_for(id, annotator)
+  if gone and act == 'skip' then return {'SETTLED'} end
+  state = act == 'skip' and 'skipped' or ((holds and not gone) and 'submitted' or 'late')
+  claimed, counted = at, gone and 0 or 1
+end
+
+local rev = redis.call('HINCRBY', key, 'r:' .. annotator, 1)
+redis.call('HSET', key, 'p:' .. annotator, now)
+local receipt = string.format('%s|%d|%s|%s|%s|%.0f|%d', digest, rev, state, token, claimed, now, counted)
+redis.call('SET', receipt_key, receipt, 'PX', ARGV[9])
+return {'OK', receipt}

@@ -1,0 +1,35 @@
+-- Store decisions, first writer wins.
+-- ARGV  nonce, undo_ms, keep_ms, then per decision: task, sequence, label revision, withdrawn ('0' | '1'), label
+-- Returns {'OK', per decision: the label to publish, '' where there is none} or {'BUILDING'}.
+-- Invariant: a label revision of a task has one content for ever; open_tasks counts tasks without a standing label.
+if not ready() then return {'BUILDING'} end
+local now = now_ms()
+local out = {'OK'}
+for i = 4, #ARGV, 5 do
+  local id, sequence, rev, withdrawn, label = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3] == '1', ARGV[i + 4]
+  local key = task_key(id)
+  local h = redis.call('HMGET', key, 'sq', 'lr', 'lb', 'st')
+  if redis.call('EXISTS', key, body_key(id)) < 2 then
+    out[#out + 1] = ''
+  elseif tonumber(h[2] or '0') >= rev then
+    out[#out + 1] = h[3] or ''
+  elseif h[1] ~= sequence then
+    out[#out + 1] = '' -- another settler applied more: it decides
+  else
+    local state = withdrawn and 'open' or 'settled'
+    local change = (h[4] == 'settled' and 1 or 0) - (withdrawn and 0 or 1)
+    redis.call('HSET', key, 'lr', rev, 'lb', label, 'st', state, 'ls', withdrawn and '0' or sequence)
+    if change ~= 0 then redis.call('INCRBY', P .. 'open_tasks', change) end
+    if h[4] == 'in_review' then redis.call('DECR', P .. 'in_review') end
+    unoffer(id)
+    redis.call('ZREM', P .. 'expiry', id)
+    if withdrawn then
+      redis.call('ZREM', P .. 'purge', id)
+      offer(id)
+    else
+      redis.call('ZADD', P .. 'purge', now + ARGV[2], id)
+    end
+    out[#out + 1] = label
+  end
+end
+return out

@@ -1,0 +1,366 @@
+"""The queue's in-memory twin: the same answers as ``redis.py``, for tests and simulation. Not shared between processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import replace
+
+from tiebreak.contracts.clock import Clock
+from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
+from tiebreak.contracts.project import Project
+from tiebreak.labeling.lifecycle import REVIEW, Lane, TaskState, lane_of, rank
+from tiebreak.labeling.memory_state import Entry, State
+from tiebreak.labeling.port import (
+    Act,
+    Answer,
+    Applied,
+    Claimed,
+    Done,
+    Empty,
+    Lease,
+    Outcome,
+    QueueSettings,
+    Receipt,
+    Refusal,
+    Reopen,
+    Settlement,
+    Stats,
+    Swept,
+    settings_for,
+)
+from tiebreak.labeling.refusals import building, not_found, refused
+from tiebreak.labeling.tokens import TokenRecord
+
+_STATE_OF = {
+    Act.VOTE: AnnotationState.SUBMITTED,
+    Act.SKIP: AnnotationState.SKIPPED,
+    Act.UNDO: AnnotationState.WITHDRAWN,
+}
+
+
+class MemoryQueue:
+    """Implements ``port.Queue`` and ``port.Rebuildable``. ``lose`` forgets everything, as a flushed Redis does."""
+
+    def __init__(self, project: Project, clock: Clock, settings: QueueSettings | None = None) -> None:
+        self._clock = clock
+        self._settings = settings or settings_for(project)
+        self._box = [State(built=True)]
+        self._builds: State | None = None
+
+    @property
+    def _state(self) -> State:
+        return self._box[0]
+
+    def lose(self) -> None:
+        """Lose all state: every method raises SlowDown until the index is built again."""
+        self._box[0] = State()
+
+    # -- offering -----------------------------------------------------------------------------------------------------
+
+    async def add(self, tasks: Sequence[Task]) -> int:
+        s = self._guard()
+        fresh = [t for t in tasks if t.task_id not in s.tasks and t.task_id not in s.done]
+        for task in fresh:
+            if task.task_id in s.tasks:
+                continue  # twice in one batch
+            created = task.created_ms or self._now()
+            s.tasks[task.task_id] = Entry(task, lane_of(task.lane), rank(created, task.priority))
+            s.expiry[task.task_id] = created + self._settings.task_ttl_ms
+            s.open_tasks += 1
+            s.offer(task.task_id)
+        return len({t.task_id for t in fresh})
+
+    async def claim(self, annotator: str, want: int, *, review: bool = False) -> Claimed:
+        s, now = self._guard(), self._now()
+        leases = self._held(annotator, want, now)
+        routes = (REVIEW, *Lane) if review else tuple(Lane)
+        while len(leases) < want:
+            task_id = s.take(annotator, routes)
+            if task_id is None:
+                break
+            leases.append(self._lease(task_id, annotator, now))
+        if leases:
+            return Claimed(tuple(leases), now)
+        reason = Empty.NO_TASKS if not s.open_tasks else Empty.ALL_LEASED if s.leases else Empty.NONE_FOR_YOU
+        soonest = min(s.leases.values(), default=now + self._settings.lease_ms)
+        return Claimed((), now, reason, max(1.0, (soonest - now) / 1000))
+
+    def _held(self, annotator: str, want: int, now: int) -> list[Lease]:
+        s = self._state
+        mine = sorted((e.token, i) for i, e in s.tasks.items() if e.holder == annotator)
+        leases: list[Lease] = []
+        for token, task_id in mine:
+            entry = s.tasks[task_id]
+            if entry.gone_for(annotator):
+                s.unlease(task_id)
+            elif len(leases) < want:
+                s.leases[task_id] = now + self._settings.lease_ms
+                leases.append(Lease(entry.task, token, entry.claimed_ms, s.leases[task_id]))
+        return leases
+
+    def _lease(self, task_id: str, annotator: str, now: int) -> Lease:
+        s, entry = self._state, self._state.tasks[task_id]
+        # A counter lost with everything else starts again at the time, which no counter that began earlier has reached.
+        s.fence = (s.fence or now) + 1
+        entry.holder, entry.token, entry.claimed_ms = annotator, s.fence, now
+        entry.grants[annotator] = (s.fence, now)
+        s.leases[task_id] = now + self._settings.lease_ms
+        return Lease(entry.task, entry.token, now, s.leases[task_id])
+
+    async def renew(self, annotator: str, task_id: str, token: int) -> int:
+        s = self._guard()
+        entry = self._granted(annotator, task_id)
+        if entry.gone_for(annotator):
+            raise refused(Refusal.SETTLED)
+        if entry.holder != annotator or entry.token != token:
+            raise refused(Refusal.STALE_LEASE)
+        s.leases[task_id] = self._now() + self._settings.lease_ms
+        return s.leases[task_id]
+
+    async def release(self, annotator: str, task_id: str, token: int) -> None:
+        s = self._guard()
+        entry = self._granted(annotator, task_id)
+        if entry.holder == annotator and entry.token == token:
+            s.unlease(task_id)
+            s.offer(task_id)
+        elif entry.grants[annotator][0] != token:
+            raise refused(Refusal.STALE_LEASE)
+
+    def _granted(self, annotator: str, task_id: str) -> Entry:
+        entry = self._guard().tasks.get(task_id)
+        if entry is None and task_id in self._state.done:
+            raise refused(Refusal.SETTLED)
+        if entry is None or annotator not in entry.grants:
+            raise not_found()
+        return entry
+
+    # -- answering ----------------------------------------------------------------------------------------------------
+
+    async def prepare(self, answer: Answer) -> Receipt:
+        s, now = self._guard(), self._now()
+        known = s.receipts.get((answer.annotator, answer.key))
+        if known is not None:
+            if known[0] != answer.digest:
+                raise refused(Refusal.KEY_REUSED)
+            return known[1]
+        entry = self._granted(answer.annotator, answer.task_id)
+        pending = entry.pending.get(answer.annotator)
+        if pending is not None and now - pending < self._settings.pending_ms:
+            raise refused(Refusal.IN_PROGRESS)
+        facts = self._undo_facts(entry, answer, now) if answer.act is Act.UNDO else self._vote_facts(entry, answer)
+        revision = entry.revisions.get(answer.annotator, 0) + 1
+        entry.revisions[answer.annotator] = revision
+        entry.pending[answer.annotator] = now
+        receipt = replace(facts, revision=revision, accepted_ms=now)
+        s.receipts[answer.annotator, answer.key] = (answer.digest, receipt)
+        return receipt
+
+    def _vote_facts(self, entry: Entry, answer: Answer) -> Receipt:
+        if entry.answered_by(answer.annotator):
+            raise refused(Refusal.ALREADY_ANSWERED)
+        token, claimed_ms = entry.grants[answer.annotator]
+        holds = entry.holder == answer.annotator and entry.token == answer.token
+        if token != answer.token or (answer.act is Act.SKIP and not holds):
+            raise refused(Refusal.STALE_LEASE)
+        gone = entry.gone_for(answer.annotator)
+        if gone and answer.act is Act.SKIP:
+            raise refused(Refusal.SETTLED)
+        state = _STATE_OF[answer.act] if holds and not gone else AnnotationState.LATE
+        return Receipt(0, state, answer.token, claimed_ms, 0, counted=not gone)
+
+    def _undo_facts(self, entry: Entry, answer: Answer, now: int) -> Receipt:
+        given = entry.answers.get(answer.annotator)
+        if given is None or not given.stands:
+            raise not_found()
+        if now - given.at_ms > self._settings.undo_ms or answer.task_id in self._state.emptied:
+            raise refused(Refusal.TOO_LATE_TO_UNDO)
+        return Receipt(0, AnnotationState.WITHDRAWN, given.token, given.claimed_ms, 0)
+
+    async def confirm(self, annotation: Annotation, *, counted: bool) -> Lease | None:
+        s, now = self._guard(), self._now()
+        task_id, annotator = annotation.task_id, annotation.annotator
+        entry = s.tasks.get(task_id)
+        if entry is None:
+            return None
+        entry.pending.pop(annotator, None)
+        if counted and s.take_answer(annotation, now, self._settings.history) and task_id not in s.emptied:
+            undone = annotation.state is AnnotationState.WITHDRAWN
+            if undone and entry.holder is None:
+                s.unoffer(task_id)
+                return self._lease(task_id, annotator, now)
+        if annotation.state is AnnotationState.WITHDRAWN and entry.holder == annotator:
+            return Lease(entry.task, entry.token, entry.claimed_ms, s.leases[task_id])
+        return None
+
+    # -- settling -----------------------------------------------------------------------------------------------------
+
+    async def apply(self, annotations: Sequence[Annotation]) -> Sequence[Applied]:
+        return [self._apply(a) for a in annotations]
+
+    def _apply(self, annotation: Annotation) -> Applied:
+        s = self._guard()
+        entry = s.tasks.get(annotation.task_id)
+        if entry is None:
+            return Applied(Outcome.DONE if annotation.task_id in s.done else Outcome.UNKNOWN)
+        if annotation.task_id in s.emptied:
+            return Applied(Outcome.DONE)
+        s.take_answer(annotation, self._now(), self._settings.history)
+        new = entry.fold(annotation)
+        return Applied(Outcome.NEW if new else Outcome.DUPLICATE, entry.record())
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[Label | None]:
+        return [self._settle(item) for item in settlements]
+
+    def _settle(self, item: Settlement) -> Label | None:
+        s, now, label = self._guard(), self._now(), item.label
+        entry = s.tasks.get(label.task_id)
+        if entry is None or label.task_id in s.emptied:
+            return None
+        if entry.label_revision >= label.revision:
+            return entry.unpublished
+        if entry.sequence != item.sequence:
+            return None
+        entry.label_revision, entry.unpublished = label.revision, label
+        was, entry.state = entry.state, TaskState.OPEN if label.withdrawn else TaskState.SETTLED
+        entry.settled_at = 0 if label.withdrawn else item.sequence
+        s.open_tasks += (was is TaskState.SETTLED) - (entry.state is TaskState.SETTLED)
+        s.unoffer(label.task_id)
+        if label.withdrawn:
+            s.purge.pop(label.task_id, None)
+            s.offer(label.task_id)
+        else:
+            s.expiry.pop(label.task_id, None)
+            s.purge[label.task_id] = now + self._settings.undo_ms
+        return label
+
+    async def reopen(self, tasks: Sequence[Reopen]) -> None:
+        s = self._guard()
+        for item in tasks:
+            entry = s.tasks.get(item.task_id)
+            if entry is None or entry.state is TaskState.SETTLED or entry.sequence != item.sequence:
+                continue
+            state = TaskState.IN_REVIEW if item.review else TaskState.OPEN
+            if entry.state is not state:
+                s.unoffer(item.task_id)
+            entry.state = state
+            s.offer(item.task_id)
+
+    async def published(self, labels: Sequence[tuple[str, int]]) -> None:
+        s = self._guard()
+        for task_id, revision in labels:
+            entry = s.tasks.get(task_id)
+            if entry is not None and entry.label_revision == revision:
+                entry.unpublished = None
+
+    # -- housekeeping -------------------------------------------------------------------------------------------------
+
+    async def sweep(self, limit: int) -> Swept:
+        s, now = self._guard(), self._now()
+        late = [i for i, deadline in s.leases.items() if deadline <= now][:limit]
+        for task_id in late:
+            entry = s.tasks[task_id]
+            entry.pending.pop(entry.holder or "", None)
+            s.unlease(task_id)
+            s.offer(task_id)
+        return Swept(len(late), self._expire(now, limit), self._purge(now, limit))
+
+    def _expire(self, now: int, limit: int) -> int:
+        s, expired = self._state, 0
+        for task_id in [i for i, at in s.expiry.items() if at <= now][:limit]:
+            entry = s.tasks[task_id]
+            if entry.holder is not None:
+                continue
+            del s.expiry[task_id]
+            if entry.answers or entry.ballots:
+                continue  # somebody's work is in it: it stays until it is settled
+            s.unoffer(task_id)
+            s.done[task_id] = (TaskState.EXPIRED, 0)
+            del s.tasks[task_id]
+            s.open_tasks -= 1
+            expired += 1
+        return expired
+
+    def _purge(self, now: int, limit: int) -> int:
+        s = self._state
+        ready = [i for i, at in s.purge.items() if at <= now and s.tasks[i].unpublished is None][:limit]
+        for task_id in ready:
+            del s.purge[task_id]
+            s.emptied[task_id] = now + self._settings.keep_ms
+            s.done[task_id] = (TaskState.SETTLED, s.tasks[task_id].label_revision)
+            s.unlease(task_id)
+        for task_id in [i for i, at in s.emptied.items() if at <= now][:limit]:
+            del s.emptied[task_id]
+            del s.tasks[task_id]
+        return len(ready)
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    async def stats(self) -> Stats:
+        s = self._guard()
+        disputed = sum(e.state is TaskState.IN_REVIEW for e in s.tasks.values())
+        waiting = sum(len(offers) for offers in s.routes.values()) - len(s.routes[REVIEW])
+        return Stats(s.open_tasks, waiting, len(s.leases), disputed)
+
+    async def history(self, annotator: str, limit: int) -> Sequence[Done]:
+        return list(self._guard().history.get(annotator, {}).values())[::-1][:limit]
+
+    async def answered(self, annotator: str) -> int:
+        return self._guard().answered.get(annotator, 0)
+
+    async def add_class(self, name: str) -> None:
+        classes = self._guard().classes
+        if name not in classes:
+            classes.append(name)
+
+    async def classes(self) -> Sequence[str]:
+        return tuple(self._guard().classes)
+
+    # -- rebuilding ---------------------------------------------------------------------------------------------------
+
+    async def is_built(self) -> bool:
+        return self._state.built
+
+    async def begin_build(self) -> MemoryQueue | None:
+        if self._state.built or self._state.building:
+            return None
+        self._state.building = True
+        builder = copy(self)
+        builder._builds = self._state  # noqa: SLF001 - our own copy
+        return builder
+
+    async def end_build(self, done: Sequence[tuple[str, int]]) -> None:
+        s = self._guard()
+        for task_id, revision in done:
+            s.done[task_id] = (TaskState.SETTLED, revision)
+        s.built = True
+
+    def _guard(self) -> State:
+        if not self._state.built and self._builds is not self._state:
+            raise building()
+        return self._state
+
+    def _now(self) -> int:
+        return round(self._clock.wall() * 1000)
+
+
+class MemoryTokens:
+    """Implements ``port.Tokens``."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, TokenRecord] = {}
+
+    async def put(self, record: TokenRecord) -> None:
+        self._records[record.digest] = record
+
+    async def get(self, digest: str) -> TokenRecord | None:
+        return self._records.get(digest)
+
+    async def revoke(self, name: str) -> int:
+        ended = [d for d, r in self._records.items() if r.name == name]
+        for digest in ended:
+            del self._records[digest]
+        return len(ended)
+
+    async def records(self) -> Sequence[TokenRecord]:
+        return tuple(self._records.values())

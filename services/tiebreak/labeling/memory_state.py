@@ -1,0 +1,197 @@
+"""What the in-memory queue remembers: tasks, offers, leases. Plain data with the few moves that keep it consistent."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
+from tiebreak.labeling.consensus import Ballot
+from tiebreak.labeling.lifecycle import REVIEW, Lane, TaskState
+from tiebreak.labeling.port import Done, Receipt
+from tiebreak.labeling.settling import TaskRecord
+
+
+class Offers:
+    """Tasks on offer on one route, lowest score first."""
+
+    def __init__(self) -> None:
+        self._order: list[tuple[float, str]] = []
+        self._score: dict[str, float] = {}
+
+    def put(self, task_id: str, score: float) -> None:
+        """Add the task; one that is there keeps its place."""
+        if task_id not in self._score:
+            self._score[task_id] = score
+            insort(self._order, (score, task_id))
+
+    def drop(self, task_id: str) -> None:
+        """Remove the task if it is there."""
+        score = self._score.pop(task_id, None)
+        if score is not None:
+            del self._order[bisect_left(self._order, (score, task_id))]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([task_id for _, task_id in self._order])
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+
+@dataclass(slots=True)
+class Given:
+    """A person's confirmed answer to a task."""
+
+    revision: int
+    state: AnnotationState
+    token: int
+    claimed_ms: int
+    at_ms: int
+
+    @property
+    def stands(self) -> bool:
+        return self.state is not AnnotationState.WITHDRAWN
+
+
+@dataclass(slots=True)
+class Entry:
+    """One task. ``answers``: what the API confirmed; ``ballots``: what the log brought; both by annotator."""
+
+    task: Task
+    lane: Lane
+    rank: float
+    state: TaskState = TaskState.OPEN
+    holder: str | None = None
+    token: int = 0
+    claimed_ms: int = 0
+    grants: dict[str, tuple[int, int]] = field(default_factory=dict)  # annotator -> (token, claimed_ms)
+    pending: dict[str, int] = field(default_factory=dict)
+    revisions: dict[str, int] = field(default_factory=dict)
+    answers: dict[str, Given] = field(default_factory=dict)
+    ballots: dict[str, Ballot] = field(default_factory=dict)
+    sequence: int = 0
+    label_revision: int = 0
+    settled_at: int = 0
+    unpublished: Label | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether an answer or a skip of anybody stands."""
+        return any(given.stands for given in self.answers.values())
+
+    def answered_by(self, annotator: str) -> bool:
+        """Whether this person's answer or skip stands."""
+        given = self.answers.get(annotator)
+        return given is not None and given.stands
+
+    def gone_for(self, annotator: str) -> bool:
+        """Settled, and not about to open again because this very person took the answer back."""
+        given = self.answers.get(annotator)
+        return self.state is TaskState.SETTLED and (given is None or given.stands)
+
+    def fold(self, a: Annotation) -> bool:
+        """Apply one annotation of the log; False when it (or a newer revision) was applied before."""
+        old = self.ballots.get(a.annotator)
+        if old is not None and old.revision >= a.revision:
+            return False
+        self.sequence += 1
+        replaces = old.sequence if old is not None and old.counts else 0
+        self.ballots[a.annotator] = Ballot(
+            a.annotation_id,
+            a.annotator,
+            a.value,
+            a.revision,
+            a.state,
+            a.submitted_ms,
+            a.reviewer,
+            self.sequence,
+            replaces,
+        )
+        return True
+
+    def record(self) -> TaskRecord:
+        """The task as the settling rule sees it."""
+        ballots = tuple(sorted(self.ballots.values(), key=lambda b: b.sequence))
+        return TaskRecord(self.task, self.sequence, ballots, self.label_revision, self.settled_at, self.unpublished)
+
+
+@dataclass(slots=True)
+class State:
+    """Everything. ``done``: tasks that left, with their last state and label revision. ``emptied``: settled, content dropped."""
+
+    built: bool = False
+    building: bool = False
+    fence: int = 0
+    order: int = 0
+    open_tasks: int = 0
+    tasks: dict[str, Entry] = field(default_factory=dict)
+    routes: dict[str, Offers] = field(default_factory=lambda: {route: Offers() for route in (*Lane, REVIEW)})
+    again: dict[str, Offers] = field(default_factory=lambda: {route: Offers() for route in (*Lane, REVIEW)})
+    leases: dict[str, int] = field(default_factory=dict)
+    expiry: dict[str, int] = field(default_factory=dict)
+    purge: dict[str, int] = field(default_factory=dict)
+    emptied: dict[str, int] = field(default_factory=dict)
+    done: dict[str, tuple[TaskState, int]] = field(default_factory=dict)
+    receipts: dict[tuple[str, str], tuple[str, Receipt]] = field(default_factory=dict)
+    history: dict[str, dict[str, Done]] = field(default_factory=dict)
+    answered: dict[str, int] = field(default_factory=dict)
+    classes: list[str] = field(default_factory=list)
+
+    def offer(self, task_id: str) -> None:
+        """Put a task that nobody holds where its state says; no change when it is there, held or settled."""
+        entry = self.tasks[task_id]
+        if entry.holder is not None or entry.state is TaskState.SETTLED:
+            return
+        if entry.state is TaskState.OPEN and not entry.answered:
+            self.routes[entry.lane].put(task_id, entry.rank)
+        else:
+            self.order += 1
+            route = REVIEW if entry.state is TaskState.IN_REVIEW else entry.lane
+            self.again[route].put(task_id, self.order)
+
+    def unoffer(self, task_id: str) -> None:
+        """Take a task off every route."""
+        for offers in (*self.routes.values(), *self.again.values()):
+            offers.drop(task_id)
+
+    def take(self, annotator: str, routes: Sequence[str]) -> str | None:
+        """The best task on offer that this person has not answered, taken off its route. Begun tasks of a lane come first."""
+        for route in routes:
+            for task_id in chain(self.again[route], self.routes[route]):
+                if not self.tasks[task_id].answered_by(annotator):
+                    self.unoffer(task_id)
+                    return task_id
+        return None
+
+    def unlease(self, task_id: str) -> None:
+        """End the lease on the task, if there is one."""
+        self.leases.pop(task_id, None)
+        self.tasks[task_id].holder = None
+
+    def take_answer(self, a: Annotation, at_ms: int, keep: int) -> bool:
+        """Remember a confirmed answer: end the person's lease, take a late answer's task off offer. False: known already."""
+        entry = self.tasks[a.task_id]
+        old = entry.answers.get(a.annotator)
+        if old is not None and old.revision >= a.revision:
+            return False
+        entry.revisions[a.annotator] = max(entry.revisions.get(a.annotator, 0), a.revision)
+        entry.pending.pop(a.annotator, None)
+        entry.answers[a.annotator] = Given(a.revision, a.state, a.lease_token, a.claimed_ms, at_ms)
+        if a.state is not AnnotationState.WITHDRAWN:
+            if entry.holder == a.annotator:
+                self.unlease(a.task_id)
+            self.unoffer(a.task_id)
+        self._remember(a, old, at_ms, keep)
+        return True
+
+    def _remember(self, a: Annotation, old: Given | None, at_ms: int, keep: int) -> None:
+        stood = old is not None and old.stands
+        stands = a.state is not AnnotationState.WITHDRAWN
+        self.answered[a.annotator] = self.answered.get(a.annotator, 0) + stands - stood
+        lines = self.history.setdefault(a.annotator, {})
+        lines.pop(a.annotation_id, None)
+        lines[a.annotation_id] = Done(a.annotation_id, a.task_id, a.value, a.state, a.revision, at_ms)
+        while len(lines) > keep:
+            del lines[next(iter(lines))]

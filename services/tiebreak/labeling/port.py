@@ -1,0 +1,293 @@
+"""The queue as a port. Adapters: ``redis.py`` (production) and ``memory.py`` (tests, simulation): one contract suite for both.
+
+Times are Unix milliseconds of the queue's own clock (Redis server time), never of a client. The queue is an index: every
+accepted answer is on ``annotations`` first, and everything here can be built again from the topics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from tiebreak.contracts.errors import Conflict
+from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
+from tiebreak.contracts.project import Project
+from tiebreak.labeling.settling import TaskRecord
+from tiebreak.labeling.tokens import TokenRecord
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """Durations in milliseconds. ``keep_ms``: how long a settled task's grants stay, so that a very late answer is kept too."""
+
+    lease_ms: int
+    undo_ms: int
+    task_ttl_ms: int
+    idempotency_ms: int = 86_400_000
+    keep_ms: int = 86_400_000
+    pending_ms: int = 10_000
+    history: int = 200
+
+
+def settings_for(project: Project) -> QueueSettings:
+    """The queue settings that a project file asks for."""
+    labeling = project.labeling
+    return QueueSettings(
+        lease_ms=round(labeling.lease_s * 1000),
+        undo_ms=round(labeling.undo_s * 1000),
+        task_ttl_ms=round(labeling.task_ttl_s * 1000),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A task in one person's hands until ``deadline_ms``. ``token`` is larger than every token granted before it."""
+
+    task: Task
+    token: int
+    claimed_ms: int
+    deadline_ms: int
+
+
+class Empty(StrEnum):
+    """Why a claim got nothing. A closed set: the page explains each, and it is a metric label."""
+
+    NO_TASKS = "no_tasks"
+    ALL_LEASED = "all_leased"
+    NONE_FOR_YOU = "none_for_you"
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """``leases`` has everything the person holds, up to what was wanted. ``reason`` only when it is empty."""
+
+    leases: tuple[Lease, ...]
+    now_ms: int
+    reason: Empty | None = None
+    retry_after_s: float = 0.0
+
+
+class Act(StrEnum):
+    """What a person does about a task."""
+
+    VOTE = "vote"
+    SKIP = "skip"
+    UNDO = "undo"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A request to accept an act. ``key`` is the Idempotency-Key, ``digest`` stands for the request's whole content.
+
+    ``token`` is the fencing token of the lease; an undo needs none.
+    """
+
+    act: Act
+    task_id: str
+    annotator: str
+    key: str
+    digest: str
+    token: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the queue promised about an answer: the facts that make its annotation, the same for every retry of it.
+
+    ``counted`` False: the task was settled already, so the answer is kept on the log and nothing else.
+    """
+
+    revision: int
+    state: AnnotationState
+    token: int
+    claimed_ms: int
+    accepted_ms: int
+    counted: bool = True
+
+
+class Refusal(StrEnum):
+    """Why an answer was refused (409). A closed set: it is part of the problem's type."""
+
+    STALE_LEASE = "stale_lease"
+    SETTLED = "settled"
+    ALREADY_ANSWERED = "already_answered"
+    KEY_REUSED = "key_reused"
+    IN_PROGRESS = "in_progress"
+    TOO_LATE_TO_UNDO = "too_late_to_undo"
+
+
+class Refused(Conflict):
+    """An answer, renewal or release that the state of the task forbids."""
+
+    def __init__(self, refusal: Refusal, message: str, *, fix: str = "") -> None:
+        super().__init__(message, fix=fix)
+        self.refusal = refusal
+
+
+class Outcome(StrEnum):
+    """What applying one annotation of the log found. ``done``: the task left the queue. A closed set: a metric label."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    DONE = "done"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """``record`` is there for ``new`` and ``duplicate``."""
+
+    outcome: Outcome
+    record: TaskRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """A decision taken at ``sequence`` applied answers; the label says whether it settles or takes back."""
+
+    sequence: int
+    label: Label
+
+
+@dataclass(frozen=True, slots=True)
+class Reopen:
+    """Put the task back on offer if it still has ``sequence`` applied answers."""
+
+    task_id: str
+    sequence: int
+    review: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one sweep did."""
+
+    leases_expired: int = 0
+    tasks_expired: int = 0
+    purged: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many things changed."""
+        return self.leases_expired + self.tasks_expired + self.purged
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Counts of the queue now. ``open_tasks`` includes waiting, leased and disputed ones."""
+
+    open_tasks: int
+    waiting: int
+    leased: int
+    in_review: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """One line of a person's own history, newest first."""
+
+    annotation_id: str
+    task_id: str
+    value: str
+    state: AnnotationState
+    revision: int
+    at_ms: int
+
+
+class Queue(Protocol):
+    """Open tasks, leases and votes of one project. Every method is atomic and may be called again after an unknown outcome.
+
+    Each raises SlowDown while the index is being rebuilt, and Unreachable when the store does not answer.
+    """
+
+    async def add(self, tasks: Sequence[Task]) -> int:
+        """Put new tasks on offer; one that was ever known is ignored. How many were new."""
+
+    async def claim(self, annotator: str, want: int, *, review: bool = False) -> Claimed:
+        """Make the person hold ``want`` leases and return them; those already held are renewed and come first.
+
+        So a claim whose answer was lost is repeated without harm, and two tabs of one person get the same leases. ``review``:
+        disputed tasks come first. Never a task that the person answered or skipped.
+        """
+
+    async def renew(self, annotator: str, task_id: str, token: int) -> int:
+        """The new deadline. Raises Refused (stale, settled) or NotFound (never this person's)."""
+
+    async def release(self, annotator: str, task_id: str, token: int) -> None:
+        """Give the task back unanswered. Again: no change. Raises NotFound or Refused like :meth:`renew`."""
+
+    async def prepare(self, answer: Answer) -> Receipt:
+        """Check an answer and promise its facts. Nothing is counted yet: the annotation must reach the log first.
+
+        The same key and digest give the same receipt for a day; the same key with another digest is refused.
+        """
+
+    async def confirm(self, annotation: Annotation, *, counted: bool) -> Lease | None:
+        """The annotation is on the log: end the lease, remember the answer. After an undo, the task's new lease if it is free."""
+
+    async def apply(self, annotations: Sequence[Annotation]) -> Sequence[Applied]:
+        """Fold annotations, in log order, into their tasks. One already folded (by id and revision) is a duplicate."""
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[Label | None]:
+        """Store decisions, first writer wins; what is to be published, or None where the task moved on or left."""
+
+    async def reopen(self, tasks: Sequence[Reopen]) -> None:
+        """Offer tasks to further people. One that is held, settled, gone, or has moved on is left alone."""
+
+    async def published(self, labels: Sequence[tuple[str, int]]) -> None:
+        """These ``(task_id, revision)`` are on ``labels``: their decisions need not be published again."""
+
+    async def sweep(self, limit: int) -> Swept:
+        """Return expired leases, expire stale tasks, drop the content of settled ones. At most ``limit`` of each."""
+
+    async def stats(self) -> Stats:
+        """Counts for gauges and the project page."""
+
+    async def history(self, annotator: str, limit: int) -> Sequence[Done]:
+        """The person's newest answers, one line per annotation."""
+
+    async def answered(self, annotator: str) -> int:
+        """How many answers of this person stand."""
+
+    async def add_class(self, name: str) -> None:
+        """Remember a class that people added (open set). Again: no change."""
+
+    async def classes(self) -> Sequence[str]:
+        """The added classes, oldest first."""
+
+
+class Builder(Queue, Protocol):
+    """A queue that works while everybody else is told to slow down."""
+
+    async def end_build(self, done: Sequence[tuple[str, int]]) -> None:
+        """``done`` tasks (with their label revision) are settled for good; the index is open for everybody."""
+
+
+class Rebuildable(Protocol):
+    """Building a missing index again from the topics, one builder at a time."""
+
+    async def is_built(self) -> bool:
+        """Whether the index exists."""
+
+    async def begin_build(self) -> Builder | None:
+        """Become the builder of a missing index. None: it exists, or somebody else builds it."""
+
+
+class LabelingQueue(Queue, Rebuildable, Protocol):
+    """What both adapters are."""
+
+
+class Tokens(Protocol):
+    """Token records by digest."""
+
+    async def put(self, record: TokenRecord) -> None: ...
+
+    async def get(self, digest: str) -> TokenRecord | None: ...
+
+    async def revoke(self, name: str) -> int:
+        """End all tokens of a person at once; how many there were."""
+
+    async def records(self) -> Sequence[TokenRecord]:
+        """All of them, for a listing without secrets."""

@@ -1,0 +1,226 @@
+"""The queue in Redis (6.2 and up). Each method is one Lua script: atomic, and safe to repeat after an unknown outcome.
+
+All keys of a project share the hash tag ``{<project>}``, so a cluster keeps them together. A cancelled command drops its
+connection (redis-py >= 6 does so), or the next caller would read its answer.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from importlib.resources import files
+from typing import Any, TypeVar
+
+import redis.asyncio
+from redis.commands.core import AsyncScript
+
+from tiebreak.contracts.messages import Annotation, Label, Task
+from tiebreak.contracts.project import Project
+from tiebreak.labeling import redis_wire as wire
+from tiebreak.labeling.lifecycle import REVIEW, Lane, lane_of, rank
+from tiebreak.labeling.port import (
+    Answer,
+    Applied,
+    Claimed,
+    Done,
+    Empty,
+    Lease,
+    QueueSettings,
+    Receipt,
+    Refusal,
+    Reopen,
+    Settlement,
+    Stats,
+    Swept,
+    settings_for,
+)
+from tiebreak.labeling.redis_errors import reachable
+from tiebreak.labeling.refusals import building, not_found, refused
+
+_SCRIPTS = (
+    "add",
+    "apply",
+    "claim",
+    "confirm",
+    "finish",
+    "hold",
+    "prepare",
+    "published",
+    "reopen",
+    "settle",
+    "sweep",
+)
+_Item = TypeVar("_Item")
+_SCAN_LIMIT = 256
+_BUILDER_MS = 30_000
+# One script call blocks Redis for everybody: a larger batch goes in several calls.
+_CHUNK = 64
+
+
+def load_scripts(client: redis.asyncio.Redis) -> Mapping[str, AsyncScript]:
+    """The scripts of ``lua/``, each with the shared part in front. They are sent to the server at their first use."""
+    folder = files("tiebreak.labeling").joinpath("lua")
+    common = folder.joinpath("common.lua").read_text("utf-8")
+    texts = {name: folder.joinpath(f"{name}.lua").read_text("utf-8") for name in _SCRIPTS}
+    return {name: client.register_script(f"{common}\n{text}") for name, text in texts.items()}
+
+
+class RedisQueue:
+    """Implements ``port.Queue`` and ``port.Rebuildable`` for one project. The client belongs to the caller."""
+
+    def __init__(self, client: redis.asyncio.Redis, project: Project, settings: QueueSettings | None = None) -> None:
+        self._client = client
+        self._settings = settings or settings_for(project)
+        self._prefix = wire.prefix_of(project.project)
+        self._scripts = load_scripts(client)
+        self._nonce = ""
+
+    async def add(self, tasks: Sequence[Task]) -> int:
+        new = 0
+        for chunk in _chunks(tasks):
+            arguments: list[wire.Argument] = [self._settings.task_ttl_ms]
+            for task in chunk:
+                lane, place = lane_of(task.lane), rank(task.created_ms, task.priority)
+                arguments += (task.task_id, lane, repr(place), task.created_ms, wire.body_of(task, lane, place))
+            new += (await self._run("add", arguments))[0]
+        return new
+
+    async def claim(self, annotator: str, want: int, *, review: bool = False) -> Claimed:
+        routes = (REVIEW, *Lane) if review else tuple(Lane)
+        now, open_tasks, leased, soonest, *found = await self._run(
+            "claim", (annotator, want, self._settings.lease_ms, _SCAN_LIMIT, *routes)
+        )
+        if found:
+            return Claimed(tuple(wire.lease_of(item) for item in found), now)
+        reason = Empty.NO_TASKS if not open_tasks else Empty.ALL_LEASED if leased else Empty.NONE_FOR_YOU
+        wait_ms = (soonest - now) if leased else self._settings.lease_ms
+        return Claimed((), now, reason, max(1.0, wait_ms / 1000))
+
+    async def renew(self, annotator: str, task_id: str, token: int) -> int:
+        (deadline,) = await self._run("hold", (annotator, task_id, token, self._settings.lease_ms, "renew"))
+        return int(deadline)
+
+    async def release(self, annotator: str, task_id: str, token: int) -> None:
+        await self._run("hold", (annotator, task_id, token, self._settings.lease_ms, "release"))
+
+    async def prepare(self, answer: Answer) -> Receipt:
+        s = self._settings
+        head = (answer.annotator, answer.task_id, answer.token, answer.key, answer.digest, answer.act)
+        (text,) = await self._run("prepare", (*head, s.undo_ms, s.idempotency_ms, s.pending_ms))
+        return wire.receipt_of(text)
+
+    async def confirm(self, annotation: Annotation, *, counted: bool) -> Lease | None:
+        a, s = annotation, self._settings
+        head = (a.annotator, a.task_id, a.revision, a.state, a.lease_token, a.claimed_ms, int(counted))
+        found = await self._run("confirm", (*head, s.lease_ms, s.history, wire.line_of(a)))
+        return wire.lease_of(found[0]) if found else None
+
+    async def apply(self, annotations: Sequence[Annotation]) -> Sequence[Applied]:
+        applied: list[Applied] = []
+        for chunk in _chunks(annotations):
+            arguments: list[wire.Argument] = [self._settings.history]
+            for a in chunk:
+                arguments += (a.task_id, a.annotator, a.revision, a.state, a.lease_token, a.claimed_ms)
+                arguments += (wire.ballot_text(a), wire.line_of(a))
+            applied += [wire.applied_of(item) for item in await self._run("apply", arguments)]
+        return applied
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[Label | None]:
+        labels: list[Label | None] = []
+        for chunk in _chunks(settlements):
+            arguments: list[wire.Argument] = [self._settings.undo_ms, self._settings.keep_ms]
+            for item in chunk:
+                label = item.label
+                arguments += (label.task_id, item.sequence, label.revision, int(label.withdrawn), wire.encode(label))
+            labels += [wire.label_of(raw) for raw in await self._run("settle", arguments)]
+        return labels
+
+    async def reopen(self, tasks: Sequence[Reopen]) -> None:
+        for chunk in _chunks(tasks):
+            await self._run("reopen", [v for t in chunk for v in (t.task_id, t.sequence, int(t.review))])
+
+    async def published(self, labels: Sequence[tuple[str, int]]) -> None:
+        for chunk in _chunks(labels):
+            await self._run("published", [value for label in chunk for value in label])
+
+    async def sweep(self, limit: int) -> Swept:
+        leases, tasks, purged = await self._run("sweep", (limit, self._settings.keep_ms))
+        return Swept(leases, tasks, purged)
+
+    async def stats(self) -> Stats:
+        async with reachable(), self._client.pipeline(transaction=False) as pipe:
+            pipe.mget(self._key("open_tasks"), self._key("in_review"), self._key("epoch"))
+            pipe.zcard(self._key("leases"))
+            for lane in Lane:
+                pipe.zcard(self._key(f"open:{lane}"))
+                pipe.zcard(self._key(f"again:{lane}"))
+            (open_tasks, in_review, epoch), leased, *waiting = await pipe.execute()
+        if epoch is None and not self._nonce:
+            raise building()
+        return Stats(int(open_tasks or 0), sum(waiting), leased, int(in_review or 0))
+
+    async def history(self, annotator: str, limit: int) -> Sequence[Done]:
+        async with reachable():
+            lines: Sequence[Any] = await self._client.lrange(
+                self._key(f"mine:{annotator}"), 0, self._settings.history - 1
+            )
+        newest: dict[str, Done] = {}
+        for line in lines:
+            done = wire.done_of(line)
+            newest.setdefault(done.annotation_id, done)
+        return list(newest.values())[:limit]
+
+    async def answered(self, annotator: str) -> int:
+        async with reachable():
+            return int(await self._client.hget(self._key("answered"), annotator) or 0)
+
+    async def add_class(self, name: str) -> None:
+        async with reachable():
+            order = await self._client.incr(self._key("order"))
+            await self._client.zadd(self._key("classes"), {name: order}, nx=True)
+
+    async def classes(self) -> Sequence[str]:
+        async with reachable():
+            found: Sequence[Any] = await self._client.zrange(self._key("classes"), 0, -1)
+        return tuple(raw.decode() for raw in found)
+
+    async def is_built(self) -> bool:
+        async with reachable():
+            return bool(await self._client.exists(self._key("epoch")))
+
+    async def begin_build(self) -> RedisQueue | None:
+        if await self.is_built():
+            return None
+        nonce = secrets.token_hex(16)
+        async with reachable():
+            if not await self._client.set(self._key("builder"), nonce, nx=True, px=_BUILDER_MS):
+                return None
+        builder = copy(self)
+        builder._nonce = nonce  # noqa: SLF001 - our own copy
+        return builder
+
+    async def end_build(self, done: Sequence[tuple[str, int]]) -> None:
+        for chunk in _chunks(done):
+            await self._run("finish", ("0", *(value for item in chunk for value in item)))
+        await self._run("finish", ("1",))
+
+    def _key(self, name: str) -> str:
+        return self._prefix + name
+
+    async def _run(self, script: str, arguments: Sequence[wire.Argument]) -> list[Any]:
+        async with reachable():
+            reply: list[Any] = await self._scripts[script](keys=[self._prefix], args=[self._nonce, *arguments])
+        match reply[0]:
+            case b"OK":
+                return reply[1:]
+            case b"BUILDING":
+                raise building()
+            case b"NOT_FOUND":
+                raise not_found()
+            case code:
+                raise refused(Refusal(code.decode().lower()))
+
+
+def _chunks(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    return (items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK))

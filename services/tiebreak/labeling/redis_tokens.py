@@ -1,0 +1,57 @@
+"""Token records in Redis: ``tb:{<project>}:token:<digest>``, one hash each, gone by itself when it expires."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import redis.asyncio
+
+from tiebreak.labeling.access import Role
+from tiebreak.labeling.redis_errors import reachable
+from tiebreak.labeling.redis_wire import prefix_of
+from tiebreak.labeling.tokens import TokenRecord
+
+
+class RedisTokens:
+    """Implements ``port.Tokens``."""
+
+    def __init__(self, client: redis.asyncio.Redis, project: str) -> None:
+        self._client = client
+        self._prefix = f"{prefix_of(project)}token:"
+
+    async def put(self, record: TokenRecord) -> None:
+        fields: dict[Any, Any] = {
+            "name": record.name,
+            "role": record.role.value,
+            "created_ms": record.created_ms,
+            "expires_ms": record.expires_ms,
+        }
+        key = self._prefix + record.digest
+        async with reachable(), self._client.pipeline(transaction=True) as pipe:
+            pipe.hset(key, mapping=fields)
+            if record.expires_ms:
+                pipe.pexpireat(key, record.expires_ms)
+            await pipe.execute()
+
+    async def get(self, digest: str) -> TokenRecord | None:
+        async with reachable():
+            row: Sequence[Any] = await self._client.hmget(
+                self._prefix + digest, "name", "role", "created_ms", "expires_ms"
+            )
+        name, role, created, expires = row
+        if name is None:
+            return None
+        return TokenRecord(digest, name.decode(), Role(role.decode()), int(created), int(expires))
+
+    async def revoke(self, name: str) -> int:
+        digests = [record.digest for record in await self.records() if record.name == name]
+        async with reachable():
+            return int(await self._client.delete(*(self._prefix + d for d in digests))) if digests else 0
+
+    async def records(self) -> Sequence[TokenRecord]:
+        async with reachable():
+            # The prefix holds `{` and `}`, which mean nothing to Redis' patterns.
+            keys: list[bytes] = [key async for key in self._client.scan_iter(match=f"{self._prefix}*", count=500)]
+        found = [await self.get(key.decode().rpartition(":")[2]) for key in keys]
+        return tuple(record for record in found if record is not None)

@@ -1,0 +1,109 @@
+"""The text that the queue's scripts take and give, to and from our dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from tiebreak.contracts.codec import decode_label, decode_task, encode
+from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
+from tiebreak.labeling.consensus import Ballot
+from tiebreak.labeling.port import Applied, Done, Lease, Outcome, Receipt
+from tiebreak.labeling.settling import TaskRecord
+
+__all__ = [
+    "Argument",
+    "applied_of",
+    "ballot_text",
+    "body_of",
+    "done_of",
+    "encode",
+    "label_of",
+    "lease_of",
+    "line_of",
+    "prefix_of",
+    "receipt_of",
+]
+
+Argument = str | bytes | int
+
+
+def prefix_of(project: str) -> str:
+    """What every key of a project starts with.
+
+    >>> prefix_of("digits")
+    'tb:{digits}:'
+    """
+    return f"tb:{{{project}}}:"
+
+
+def body_of(task: Task, lane: str, place: float) -> bytes:
+    """A waiting task in one string: a second key per task would cost more than most payloads."""
+    return f"{lane}|{place!r}|".encode() + encode(task)
+
+
+def task_of(body: bytes) -> Task:
+    """The inverse of :func:`body_of`."""
+    return decode_task(body.split(b"|", 2)[2])
+
+
+def lease_of(item: Sequence[Any]) -> Lease:
+    """``{id, token, claimed, deadline, body}``."""
+    _, token, claimed, deadline, body = item
+    return Lease(task_of(body), int(token), int(claimed), int(deadline))
+
+
+def receipt_of(text: bytes) -> Receipt:
+    """``<digest>|<revision>|<state>|<token>|<claimed>|<accepted>|<counted>``."""
+    _, revision, state, token, claimed, accepted, counted = text.decode().split("|")
+    return Receipt(int(revision), AnnotationState(state), int(token), int(claimed), int(accepted), counted == "1")
+
+
+def line_of(a: Annotation) -> bytes:
+    """A line of a person's history; the script puts the time in front."""
+    return orjson.dumps([a.annotation_id, a.task_id, a.value, a.state, a.revision])
+
+
+def done_of(line: bytes) -> Done:
+    """The inverse of :func:`line_of`, with the time that the script put in front."""
+    at, _, rest = line.partition(b"|")
+    annotation_id, task_id, value, state, revision = orjson.loads(rest)
+    return Done(annotation_id, task_id, value, AnnotationState(state), revision, int(at))
+
+
+def ballot_text(a: Annotation) -> bytes:
+    """What a decision needs of an annotation, beyond what the script keeps in fields of its own."""
+    return orjson.dumps([a.annotation_id, a.annotator, a.value, a.submitted_ms, a.reviewer])
+
+
+def applied_of(item: Sequence[Any]) -> Applied:
+    """``{outcome}`` or ``{outcome, sequence, label revision, settled at, unpublished label, body, {ballot...}}``."""
+    outcome = Outcome(item[0].decode())
+    if outcome in (Outcome.DONE, Outcome.UNKNOWN):
+        return Applied(outcome)
+    _, sequence, revision, settled_at, label, body, fields = item
+    ballots = tuple(sorted((_ballot_of(field) for field in fields), key=lambda b: b.sequence))
+    return Applied(outcome, TaskRecord(task_of(body), sequence, ballots, revision, settled_at, label_of(label)))
+
+
+def _ballot_of(field: bytes) -> Ballot:
+    sequence, replaces, revision, state, text = field.split(b"|", 4)
+    annotation_id, annotator, value, submitted_ms, reviewer = orjson.loads(text)
+    return Ballot(
+        annotation_id,
+        annotator,
+        value,
+        int(revision),
+        AnnotationState(state.decode()),
+        submitted_ms,
+        reviewer,
+        int(sequence),
+        int(replaces),
+    )
+
+
+def label_of(raw: bytes) -> Label | None:
+    """A stored label; None where there is none."""
+    return decode_label(raw) if raw else None

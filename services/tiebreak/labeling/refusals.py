@@ -1,0 +1,39 @@
+"""The words of the queue's refusals: one place, so that both adapters say the same. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tiebreak.contracts.errors import NotFound, SlowDown
+from tiebreak.labeling.port import Refusal, Refused
+
+_WORDS: Mapping[Refusal, tuple[str, str]] = {
+    Refusal.STALE_LEASE: ("This lease is no longer the newest one on the task.", "Claim again."),
+    Refusal.SETTLED: (
+        "The task was settled meanwhile. An answer to it is kept, but not counted.",
+        "Claim the next one.",
+    ),
+    Refusal.ALREADY_ANSWERED: (
+        "You have answered this task already.",
+        "Undo that answer first, or claim the next task.",
+    ),
+    Refusal.KEY_REUSED: ("This Idempotency-Key was used for another request.", "Use a new key for a new request."),
+    Refusal.IN_PROGRESS: ("Another answer of yours to this task is being stored.", "Retry it with its own key."),
+    Refusal.TOO_LATE_TO_UNDO: ("The time to take this answer back is over.", "Ask a reviewer to correct it."),
+}
+
+
+def refused(refusal: Refusal) -> Refused:
+    """The error for ``refusal``."""
+    message, fix = _WORDS[refusal]
+    return Refused(refusal, message, fix=fix)
+
+
+def not_found() -> NotFound:
+    """No such task, or not yours: the same words for both."""
+    return NotFound("There is no such task.", fix="Claim one first.")
+
+
+def building() -> SlowDown:
+    """The index is missing and is being made again from the topics."""
+    return SlowDown("The queue is being rebuilt from the log.", retry_after_s=1.0, fix="Retry shortly.")

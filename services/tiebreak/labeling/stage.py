@@ -1,0 +1,293 @@
+"""The async shell of labeling: tasks come in, answers are folded and settled, leases are swept.
+
+``Settler`` is the only place that publishes labels. It decides once per task and revision, stores the decision before it is
+published, and publishes what is stored: a crash between any two steps, or a replay of the whole log, changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from tiebreak.contracts.codec import PROTOBUF, decode_annotation, decode_task, encode, headers_for
+from tiebreak.contracts.errors import BadRecord, DeadReason, SlowDown, Unreachable
+from tiebreak.contracts.handling import Handled
+from tiebreak.contracts.ids import annotation_id
+from tiebreak.contracts.log import Batch, Message, Outputs, Partition, Positions, Record
+from tiebreak.contracts.messages import Annotation, Label, Task
+from tiebreak.contracts.project import Project
+from tiebreak.contracts.topics import Topic
+from tiebreak.labeling.consensus import Consensus, Review, majority
+from tiebreak.labeling.port import Outcome, Queue, Reopen, Settlement
+from tiebreak.labeling.settling import Step, TaskRecord, next_step, rule_of
+from tiebreak.runtime.metrics import Metrics
+
+_log = structlog.get_logger("tiebreak.labeling")
+
+
+class Doorbell:
+    """Wakes everybody in this process who waits for a task. A ring that nobody waits for is forgotten."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def ring(self) -> None:
+        """Something may be on offer."""
+        event, self._event = self._event, asyncio.Event()
+        event.set()
+
+    async def wait(self, timeout_s: float) -> None:
+        """Until the next ring, at most ``timeout_s``."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._event.wait()
+        except TimeoutError:
+            return
+
+
+class Intake:
+    """Handler over ``tasks``: puts each on the queue once. Raises SlowDown or Unreachable while the queue cannot take it."""
+
+    def __init__(self, project: Project, queue: Queue, metrics: Metrics, doorbell: Doorbell | None = None) -> None:
+        self._project = project
+        self._queue = queue
+        self._metrics = metrics
+        self._doorbell = doorbell or Doorbell()
+
+    async def handle(self, batch: Batch) -> Handled:
+        """Add the batch; what is no task of this project goes to ``dead``."""
+        tasks: list[Task] = []
+        dead: list[tuple[Record, BadRecord]] = []
+        for _, record in _records(batch):
+            try:
+                tasks.append(task_of(record, self._project))
+            except BadRecord as error:
+                dead.append((record, error))
+        new = await self._queue.add(tasks) if tasks else 0
+        if new:
+            self._metrics.count("tiebreak_labeling_tasks_added_total", new)
+            self._doorbell.ring()
+        return Handled(dead=dead)
+
+    async def committed(self, positions: Positions) -> None:
+        """Nothing is kept between batches."""
+
+    async def rewind(self) -> None:
+        """Nothing is kept between batches."""
+
+    async def assigned(self, partitions: frozenset[Partition]) -> None:
+        """Nothing belongs to a partition."""
+
+    async def revoked(self, partitions: frozenset[Partition]) -> None:
+        """Nothing belongs to a partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """What a run of annotations led to. ``unknown``: those whose task was never heard of."""
+
+    labels: Sequence[Label] = ()
+    unknown: frozenset[str] = frozenset()
+
+
+class Settler:
+    """Handler over ``annotations``: folds each into its task, and publishes a label when its consensus says so."""
+
+    def __init__(
+        self,
+        project: Project,
+        queue: Queue,
+        metrics: Metrics,
+        doorbell: Doorbell | None = None,
+        consensus: Consensus | None = None,
+    ) -> None:
+        self._project = project
+        self._queue = queue
+        self._metrics = metrics
+        self._doorbell = doorbell or Doorbell()
+        self._consensus = consensus or majority()
+        self._classes = set(project.classes.names)
+        self._uncommitted: list[tuple[Partition, int, tuple[str, int]]] = []
+
+    async def handle(self, batch: Batch) -> Handled:
+        """Fold the batch and hand out its labels; what cannot be folded goes to ``dead``."""
+        dead: list[tuple[Record, BadRecord]] = []
+        good: list[tuple[Partition, Record, Annotation]] = []
+        for partition, record in _records(batch):
+            try:
+                good.append((partition, record, annotation_of(record, self._project)))
+            except BadRecord as error:
+                dead.append((record, error))
+        folded = await self.fold([a for *_, a in good])
+        revisions = {label.task_id: label.revision for label in folded.labels}
+        for partition, record, a in good:
+            if a.task_id in folded.unknown:
+                dead.append((record, BadRecord(DeadReason.UNKNOWN_TASK, "no task of this id was ever on the queue")))
+            elif a.task_id in revisions:
+                self._uncommitted.append((partition, record.offset, (a.task_id, revisions[a.task_id])))
+        return Handled(Outputs(messages=[label_message(label) for label in folded.labels]), dead)
+
+    async def fold(self, annotations: Sequence[Annotation]) -> Folded:
+        """Apply annotations in their order and take every decision that follows. Each task's are taken one at a time."""
+        queues: dict[str, deque[Annotation]] = {}
+        for a in annotations:
+            queues.setdefault(a.task_id, deque()).append(a)
+        rounds = _Rounds()
+        while queues:
+            await self._round([waiting.popleft() for waiting in queues.values()], rounds)
+            queues = {task: waiting for task, waiting in queues.items() if waiting}
+        if rounds.offered:
+            self._doorbell.ring()
+        return Folded(tuple(rounds.labels.values()), frozenset(rounds.unknown))
+
+    async def _round(self, annotations: Sequence[Annotation], rounds: _Rounds) -> None:
+        settlements: list[Settlement] = []
+        offers: list[Reopen] = []
+        for a, applied in zip(annotations, await self._queue.apply(annotations), strict=True):
+            self._metrics.count("tiebreak_labeling_annotations_total", state=a.state, outcome=applied.outcome)
+            if applied.outcome is Outcome.UNKNOWN:
+                rounds.unknown.add(a.task_id)
+            if applied.record is None:
+                continue
+            await self._learn_class(a)
+            step = self._step(applied.record)
+            if step.publish is not None:
+                settlements.append(Settlement(applied.record.sequence, step.publish))
+            if step.offer is not None:
+                offers.append(Reopen(a.task_id, applied.record.sequence, isinstance(step.offer, Review)))
+        for label in await self._queue.settle(settlements) if settlements else ():
+            if label is not None:
+                rounds.labels[label.task_id, label.revision] = label
+        if offers:
+            await self._queue.reopen(offers)
+            rounds.offered = True
+
+    def _step(self, record: TaskRecord) -> Step:
+        step = next_step(record, self._consensus, rule_of(self._project, record.task))
+        if step.publish is not None and step.publish != record.unpublished:
+            self._measure(record, step.publish)
+        return step
+
+    def _measure(self, record: TaskRecord, label: Label) -> None:
+        self._metrics.count("tiebreak_labeling_labels_total", method="withdrawn" if label.withdrawn else label.method)
+        if label.revision == 1:
+            waited_s = (label.settled_ms - record.task.created_ms) / 1000
+            self._metrics.observe("tiebreak_labeling_label_latency_seconds", max(0.0, waited_s))
+            self._metrics.count(
+                "tiebreak_labeling_agreement_total", outcome="agreed" if label.confidence == 1.0 else "disputed"
+            )
+
+    async def _learn_class(self, a: Annotation) -> None:
+        if a.value and a.value not in self._classes:
+            await self._queue.add_class(a.value)
+            self._classes.add(a.value)
+
+    async def committed(self, positions: Positions) -> None:
+        """The labels up to ``positions`` are on the log: the queue need not keep them."""
+        safe = [item for item in self._uncommitted if item[1] < positions.get(item[0], 0)]
+        if not safe:
+            return
+        try:
+            await self._queue.published([label for *_, label in safe])
+        except (SlowDown, Unreachable) as error:
+            _log.warning("labels_not_marked_published", count=len(safe), error=str(error))
+            return  # they are published again after a restart, with the same bytes
+        self._uncommitted = [item for item in self._uncommitted if item not in safe]
+
+    async def rewind(self) -> None:
+        """Forget what was handed out since the last commit: it is decided already, and will be handed out again."""
+        self._uncommitted.clear()
+
+    async def assigned(self, partitions: frozenset[Partition]) -> None:
+        """Nothing belongs to a partition: what was decided is in the queue."""
+
+    async def revoked(self, partitions: frozenset[Partition]) -> None:
+        """Another settler goes on with these."""
+        self._uncommitted = [item for item in self._uncommitted if item[0] not in partitions]
+
+
+@dataclass(slots=True)
+class _Rounds:
+    labels: dict[tuple[str, int], Label] = field(default_factory=dict)
+    unknown: set[str] = field(default_factory=set)
+    offered: bool = False
+
+
+class Sweeper:
+    """Returns expired leases and expires stale tasks, every ``every_s`` seconds: well within the two seconds promised."""
+
+    def __init__(self, queue: Queue, metrics: Metrics, doorbell: Doorbell | None = None, every_s: float = 0.5) -> None:
+        self._queue = queue
+        self._metrics = metrics
+        self._doorbell = doorbell or Doorbell()
+        self._every_s = every_s
+
+    async def run(self, stop: asyncio.Event, limit: int = 500) -> None:
+        """Sweep until ``stop``. A store that does not answer is tried again; nothing else is swallowed."""
+        while not stop.is_set():
+            try:
+                more = await self.sweep(limit)
+            except (SlowDown, Unreachable) as error:
+                _log.info("sweep_postponed", error=str(error))
+                more = False
+            if not more:
+                await _pause(stop, self._every_s)
+
+    async def sweep(self, limit: int = 500) -> bool:
+        """One sweep; True when there may be more to do at once."""
+        swept = await self._queue.sweep(limit)
+        stats = await self._queue.stats()
+        self._metrics.count("tiebreak_labeling_leases_expired_total", swept.leases_expired)
+        self._metrics.count("tiebreak_labeling_tasks_expired_total", swept.tasks_expired)
+        self._metrics.set("tiebreak_labeling_open_tasks", stats.open_tasks)
+        self._metrics.set("tiebreak_labeling_leased_tasks", stats.leased)
+        self._metrics.set("tiebreak_labeling_review_tasks", stats.in_review)
+        if swept.leases_expired:
+            self._doorbell.ring()
+        return max(swept.leases_expired, swept.tasks_expired, swept.purged) >= limit
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
+
+
+def _records(batch: Batch) -> Iterator[tuple[Partition, Record]]:
+    return ((partition, record) for partition, records in batch.items() for record in records)
+
+
+def task_of(record: Record, project: Project) -> Task:
+    """A task of this project. Raises BadRecord."""
+    task = decode_task(record.value)
+    if task.project != project.project:
+        raise BadRecord(DeadReason.UNKNOWN_PROJECT, "the task belongs to another project")
+    return task
+
+
+def annotation_of(record: Record, project: Project) -> Annotation:
+    """An annotation of this project with an id that is its own and a class people may choose. Raises BadRecord."""
+    a = decode_annotation(record.value)
+    if a.project != project.project:
+        raise BadRecord(DeadReason.UNKNOWN_PROJECT, "the annotation belongs to another project")
+    if a.annotation_id != annotation_id(a.task_id, a.annotator):
+        raise BadRecord(DeadReason.UNDECODABLE, "the annotation's id is not the one of its task and annotator")
+    if a.value and a.value not in project.classes.names and not project.classes.open:
+        raise BadRecord(DeadReason.UNKNOWN_CLASS, "the class is not one of the project's")
+    return a
+
+
+def label_message(label: Label) -> Message:
+    """The record on ``labels``, keyed by task so that revisions of one label stay in order."""
+    return Message(Topic.LABELS.of(label.project), label.task_id.encode(), encode(label), headers_for(PROTOBUF))
+
+
+def annotation_message(a: Annotation) -> Message:
+    """The record on ``annotations``, keyed by task so that the answers to one task have one order."""
+    return Message(Topic.ANNOTATIONS.of(a.project), a.task_id.encode(), encode(a), headers_for(PROTOBUF))

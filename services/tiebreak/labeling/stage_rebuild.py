@@ -1,0 +1,136 @@
+"""The queue again from the topics, by itself, after Redis lost it. Until it is whole, everybody else is told to slow down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import structlog
+
+from tiebreak.contracts.codec import decode_label
+from tiebreak.contracts.errors import BadRecord, PublishFailed, SlowDown, Unreachable
+from tiebreak.contracts.log import Log, Outputs, Record
+from tiebreak.contracts.messages import Annotation
+from tiebreak.contracts.project import Project
+from tiebreak.contracts.topics import Topic
+from tiebreak.labeling.port import Builder, Rebuildable
+from tiebreak.labeling.stage import Settler, annotation_of, label_message, task_of
+from tiebreak.runtime.metrics import Metrics
+
+_log = structlog.get_logger("tiebreak.labeling")
+_BATCH = 1000
+_POLL_S = 0.5
+_PATIENCE_S = 30.0
+_CLOSE_S = 5.0
+
+
+class Rebuilder:
+    """Watches for a missing index and builds it from ``labels``, ``tasks`` and ``annotations``. Any number may run."""
+
+    def __init__(self, project: Project, queue: Rebuildable, log: Log, metrics: Metrics, every_s: float = 0.5) -> None:
+        self._project = project
+        self._queue = queue
+        self._log = log
+        self._metrics = metrics
+        self._every_s = every_s
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until ``stop``. Troubles of the log or of Redis are tried again; the half-built index stays closed meanwhile."""
+        while not stop.is_set():
+            try:
+                await self.ensure()
+            except (Unreachable, SlowDown, PublishFailed) as error:
+                _log.warning("rebuild_interrupted", error=str(error))
+            try:
+                async with asyncio.timeout(self._every_s):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+
+    async def ensure(self) -> bool:
+        """Build the index if it is missing and nobody else does; whether it was built by this call."""
+        builder = await self._queue.begin_build()
+        if builder is None:
+            return False
+        settled = await self._settled()
+        tasks = await self._tasks(builder, settled)
+        answers = await self._answers(builder, settled)
+        await builder.end_build(list(settled.items()))
+        self._metrics.count("tiebreak_labeling_rebuilds_total")
+        _log.info("queue_rebuilt", settled=len(settled), tasks=tasks, answers=answers)
+        return True
+
+    async def _settled(self) -> dict[str, int]:
+        newest: dict[str, tuple[int, bool]] = {}
+        async for record in records_of(self._log, Topic.LABELS.of(self._project.project)):
+            try:
+                label = decode_label(record.value)
+            except BadRecord:
+                continue  # not ours to judge: the trainer sets it aside
+            if label.revision > newest.get(label.task_id, (0, False))[0]:
+                newest[label.task_id] = (label.revision, label.withdrawn)
+        return {task: revision for task, (revision, withdrawn) in newest.items() if not withdrawn}
+
+    async def _tasks(self, builder: Builder, settled: dict[str, int]) -> int:
+        added = 0
+        async for record in records_of(self._log, Topic.TASKS.of(self._project.project)):
+            try:
+                task = task_of(record, self._project)
+            except BadRecord:
+                continue  # the intake has put it on `dead`
+            if task.task_id not in settled:
+                added += await builder.add([task])
+        return added
+
+    async def _answers(self, builder: Builder, settled: dict[str, int]) -> int:
+        settler = Settler(self._project, builder, self._metrics)
+        writer = self._log.writer()
+        await writer.start()
+        folded = 0
+        try:
+            async for annotations in self._open_answers(settled):
+                labels = (await settler.fold(annotations)).labels
+                # Those that were published before the loss are the same again; the others were decided but never sent.
+                await writer.publish(Outputs(messages=[label_message(label) for label in labels]))
+                await builder.published([(label.task_id, label.revision) for label in labels])
+                folded += len(annotations)
+        finally:
+            await writer.close(_CLOSE_S)
+        return folded
+
+    async def _open_answers(self, settled: dict[str, int]) -> AsyncIterator[Sequence[Annotation]]:
+        batch: list[Annotation] = []
+        async for record in records_of(self._log, Topic.ANNOTATIONS.of(self._project.project)):
+            try:
+                annotation = annotation_of(record, self._project)
+            except BadRecord:
+                continue  # the settler has put it on `dead`
+            if annotation.task_id not in settled:
+                batch.append(annotation)
+            if len(batch) == _BATCH:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+
+async def records_of(log: Log, topic: str) -> AsyncIterator[Record]:
+    """Every record of ``topic`` up to its end now, in order within a partition. Raises Unreachable when it stops coming."""
+    reader = log.reader([topic], None)
+    await reader.start()
+    try:
+        ends = {p: end for p, end in (await reader.end_positions()).items() if end > 0}
+        idle = 0
+        while ends:
+            batch = await reader.poll(_BATCH, _POLL_S)
+            idle = 0 if batch else idle + 1
+            if idle * _POLL_S > _PATIENCE_S:
+                raise Unreachable(f"{topic} ends earlier than it says.", fix="Is the broker well?")
+            for partition, records in batch.items():
+                for record in records:
+                    if record.offset < ends.get(partition, 0):
+                        yield record
+                if records and records[-1].offset + 1 >= ends.get(partition, 0):
+                    ends.pop(partition, None)
+    finally:
+        await reader.close(_CLOSE_S)

@@ -1,0 +1,77 @@
+"""Bearer tokens: what is shown once and what is stored. Pure; the random bytes come from the caller.
+
+A token is 256 random bits, so a plain SHA-256 of it is as hard to invert as the token is to guess: no salt, no slow hash. Its
+expiry and role live beside the hash, so that a token can be ended at once.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass
+from hashlib import sha256
+
+from tiebreak.contracts.errors import Invalid
+from tiebreak.labeling.access import Principal, Role
+
+PREFIX = "tb_"
+RANDOM_BYTES = 32
+MAX_LENGTH = 200
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """What is stored of a token. ``expires_ms`` 0: never (only the embedded mode on loopback makes such)."""
+
+    digest: str
+    name: str
+    role: Role
+    created_ms: int
+    expires_ms: int
+
+
+def token_text(random: bytes) -> str:
+    """The token a person gets to see once. Raises Invalid for anything but :data:`RANDOM_BYTES` bytes.
+
+    >>> token_text(bytes(32))[:6]
+    'tb_AAA'
+    """
+    if len(random) != RANDOM_BYTES:
+        raise Invalid(f"a token needs {RANDOM_BYTES} random bytes, not {len(random)}")
+    return PREFIX + urlsafe_b64encode(random).rstrip(b"=").decode("ascii")
+
+
+def digest_of(token: str) -> str:
+    """The name under which a token is stored; any text, however odd, has one."""
+    return sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def mint(random: bytes, name: str, role: Role, now_ms: int, ttl_ms: int) -> tuple[str, TokenRecord]:
+    """A new token and its record. ``name`` names the person: 1 to 64 of ``A-Za-z0-9._@+-``. ``ttl_ms`` 0: no expiry."""
+    if not _NAME.fullmatch(name):
+        raise Invalid("a name has 1 to 64 letters, digits or ._@+- and starts with a letter or digit")
+    if ttl_ms < 0:
+        raise Invalid("a token cannot expire before it is made")
+    text = token_text(random)
+    return text, TokenRecord(digest_of(text), name, role, now_ms, now_ms + ttl_ms if ttl_ms else 0)
+
+
+def principal_of(record: TokenRecord | None, now_ms: int) -> Principal | None:
+    """Who the token stands for; None when it is unknown or expired (the caller must not tell which)."""
+    if record is None or (record.expires_ms and now_ms >= record.expires_ms):
+        return None
+    return Principal(record.name, record.role)
+
+
+def bearer_of(header: str | None) -> str | None:
+    """The token in an ``Authorization`` header (RFC 6750), or None.
+
+    >>> bearer_of("bearer  tb_x"), bearer_of("Basic eDp5"), bearer_of(None)
+    ('tb_x', None, None)
+    """
+    if header is None or len(header) > MAX_LENGTH:
+        return None
+    scheme, _, value = header.partition(" ")
+    value = value.strip()
+    return value if scheme.lower() == "bearer" and value else None
