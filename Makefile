@@ -60,14 +60,14 @@ lint: $(VENV)/.dev ## Check style, types, the import rule and the generated file
 	$(VENV)/bin/ruff format --check .
 	$(PY) -m mypy
 	$(VENV)/bin/lint-imports
-	$(PY) scripts/generate.py --check
+	$(PY) -m scripts.generate --check
 
 format: $(VENV)/.dev ## Put the code into the house style
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
 generate: $(VENV)/.dev ## Make what is made from something else: wire classes, schemas, metric docs
-	$(PY) scripts/generate.py
+	$(PY) -m scripts.generate
 
 kafka: $(VENV)/.dev ## Run an Apache Kafka broker on 127.0.0.1:9092 until Ctrl-C (Java 17+; jars through Maven, once)
 	$(PY) scripts/kafka.py run

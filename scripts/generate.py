@@ -1,23 +1,34 @@
-"""Everything in the repository that is made from something else: the wire classes from ``proto/``.
+"""Everything that is made from something else: the wire classes from ``proto/``, and all of ``schemas/`` from the code.
 
-``python scripts/generate.py`` writes them; ``--check`` writes nothing and exits 1, naming each file that differs.
+``python -m scripts.generate`` writes it; ``--check`` writes nothing and exits 1, naming each file that differs. Where ``proto/``
+has changed in a way that records of the past could not be read any more, nothing is written at all.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import grpc_tools
 from grpc_tools import protoc
 
+from scripts.asyncapi import document
+from scripts.compatibility import breaks, describe
+from scripts.schemas import all_schemas
+from tiebreak.contracts.codec_messages import WIRE as WIRE_CLASSES
+from tiebreak.contracts.codec_messages import required_fields
+
 ROOT = Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
 WIRE = Path("services/tiebreak/contracts/wire")
+SCHEMAS = Path("schemas")
+BASELINE = SCHEMAS / "wire-baseline.json"
 
 # protoc names the module after the proto package, which would shadow ours: the classes live in contracts/wire.
 _IMPORT = re.compile(r"^from tiebreak\.v1 import ", re.MULTILINE)
@@ -49,15 +60,32 @@ def wire() -> dict[Path, bytes]:
     return made
 
 
-GENERATORS: Sequence[Callable[[], Mapping[Path, bytes]]] = (wire,)
-
-
-def generate() -> dict[Path, bytes]:
-    """Every generated file with its content, by path relative to the repository."""
-    made: dict[Path, bytes] = {}
-    for generator in GENERATORS:
-        made.update(generator())
+def schemas() -> dict[Path, bytes]:
+    """The JSON Schemas and the AsyncAPI document, by path relative to the repository."""
+    made = {SCHEMAS / name: _json(schema) for name, schema in all_schemas().items()}
+    made[SCHEMAS / "asyncapi.yaml"] = document(PROTO).encode()
     return made
+
+
+def baseline() -> dict[Path, bytes]:
+    """What readers rely on. SystemExit, naming each break, where the wire has changed against the committed baseline."""
+    files = {kind.DESCRIPTOR.file.name: kind.DESCRIPTOR.file for kind in WIRE_CLASSES.values()}
+    required = {kind.__name__: required_fields(kind) for kind in WIRE_CLASSES}
+    new = describe(files.values(), required)
+    old = ROOT / BASELINE
+    found = breaks(json.loads(old.read_text()), new) if old.exists() else []
+    if found:
+        raise SystemExit("records of the past could not be read any more:\n" + "\n".join(f"  {line}" for line in found))
+    return {BASELINE: _json(new)}
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def from_code() -> dict[Path, bytes]:
+    """All that is made from the code, the freshly generated wire classes included."""
+    return schemas() | baseline()
 
 
 def drift(made: Mapping[Path, bytes]) -> list[str]:
@@ -88,15 +116,22 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a generated file differs")
-    made = generate()
-    if not parser.parse_args().check:
-        write(made)
+    parser.add_argument("--from-code", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.from_code:
+        write(from_code())
         return 0
-    lines = drift(made)
+    if not arguments.check:
+        write(wire())
+        # The schemas need the classes as they are now on disk; this process may have imported older ones.
+        return subprocess.run(
+            [sys.executable, "-m", "scripts.generate", "--from-code"], cwd=ROOT, check=False
+        ).returncode
+    lines = drift(wire() | from_code())
     for line in lines:
         print(line, file=sys.stderr)
     if lines:
-        print("run `python scripts/generate.py` and commit what it writes", file=sys.stderr)
+        print("run `python -m scripts.generate` and commit what it writes", file=sys.stderr)
     return 1 if lines else 0
 
 

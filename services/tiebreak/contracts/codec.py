@@ -11,6 +11,7 @@ from tiebreak.contracts.codec_events import decode_event, event_to_json
 from tiebreak.contracts.codec_headers import JSON, OCTETS, PROTOBUF, headers_for, traceparent_of
 from tiebreak.contracts.codec_json import dump_json, parse_json
 from tiebreak.contracts.codec_messages import MAX_MESSAGE_BYTES, decode, encode
+from tiebreak.contracts.codec_plain import from_json, to_json
 
 __all__ = [
     "JSON",
@@ -31,8 +32,10 @@ __all__ = [
     "dump_json",
     "encode",
     "event_to_json",
+    "from_json",
     "headers_for",
     "parse_json",
+    "to_json",
     "traceparent_of",
 ]
 

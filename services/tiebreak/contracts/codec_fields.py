@@ -67,11 +67,16 @@ def finite_map(where: str) -> Convert:
     return check
 
 
-def enum(where: str, members: type[StrEnum], wire: EnumTypeWrapper) -> tuple[Convert, Convert]:
-    """A closed set of names. On the wire ``Reason.AUDIT`` is ``REASON_AUDIT``; 0 (unspecified) and unknown numbers are refused."""
+def enum(where: str, members: type[StrEnum], wire: EnumTypeWrapper, default: StrEnum | None) -> tuple[Convert, Convert]:
+    """A closed set of names. On the wire ``Reason.AUDIT`` is ``REASON_AUDIT``.
+
+    0 (unspecified: written before the field existed) becomes ``default``; without one it is refused, as unknown numbers are.
+    """
     prefix = "".join(f"_{c}" if c.isupper() else c for c in members.__name__).strip("_").upper()
     number_of = {member: wire.Value(f"{prefix}_{member.name}") for member in members}
     member_of = {number: member for member, number in number_of.items()}
+    if default is not None:
+        member_of[0] = default
 
     def to_wire(value: StrEnum) -> int:
         return number_of[members(value)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -164,14 +164,21 @@ def _required_parts(kind: type) -> tuple[str, ...]:
     return tuple(name for name, hint in get_type_hints(kind).items() if is_dataclass(hint))
 
 
+def required_fields(kind: type) -> tuple[str, ...]:
+    """What a record of ``kind`` must have on the wire: names, parts, and values of closed sets without a default."""
+    enums = tuple(f.name for f in fields(kind) if get_type_hints(kind)[f.name] in ENUMS and f.default is MISSING)
+    return (*REQUIRED.get(kind, ()), *_required_parts(kind), *enums)
+
+
 @cache
 def crossings(kind: type) -> tuple[Crossing, ...]:
     """The table of one message, made from its type hints when it is first needed."""
     hints = get_type_hints(kind)
-    return tuple(_crossing(kind, f.name, hints[f.name]) for f in fields(kind))
+    return tuple(_crossing(kind, f, hints[f.name]) for f in fields(kind))
 
 
-def _crossing(kind: type, name: str, hint: Any) -> Crossing:
+def _crossing(kind: type, field: Field[Any], hint: Any) -> Crossing:
+    name, where = field.name, f"{kind.__name__}.{field.name}"
     if (kind, name) == (m.Event, "fields"):
         return Crossing(name, "fields_json", _fields_to_wire, _fields_from_wire, presence=True)
     if (kind, name) == (m.Manifest, "inputs"):
@@ -179,7 +186,10 @@ def _crossing(kind: type, name: str, hint: Any) -> Crossing:
     part = _part(hint)
     if part is not None:
         return Crossing(name, name, _to_wire, _reader(part), presence=True)
-    to_wire, from_wire = _plain(f"{kind.__name__}.{name}", hint)
+    if hint in ENUMS:
+        default = None if field.default is MISSING else field.default
+        return Crossing(name, name, *cross.enum(where, hint, ENUMS[hint], default))
+    to_wire, from_wire = _plain(where, hint)
     return Crossing(name, name, to_wire, from_wire)
 
 
@@ -200,8 +210,6 @@ def _plain(where: str, hint: Any) -> tuple[Convert, Convert]:
         return _repeated(where, get_args(hint)[0])
     if origin is not None:
         return cross.finite_map(where), cross.finite_map(where)
-    if hint in ENUMS:
-        return cross.enum(where, hint, ENUMS[hint])
     if hint is float:
         return cross.finite(where), cross.finite(where)
     return cross.same, cross.same
