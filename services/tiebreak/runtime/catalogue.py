@@ -295,7 +295,74 @@ LABELING = (
     ),
 )
 
+SAMPLING = (
+    Metric(
+        "tiebreak_sampling_selected_total",
+        "counter",
+        "Events that became tasks, by reason.",
+        "Flat with events coming in: the budget is spent or the queue is full.",
+        ("reason",),
+    ),
+    Metric(
+        "tiebreak_sampling_refused_total",
+        "counter",
+        "Events worth a label that the shared budget refused.",
+        "Rising: people answer fewer tasks than `budget.labels_per_hour` says.",
+    ),
+    Metric(
+        "tiebreak_sampling_malformed_rows_total",
+        "counter",
+        "Scored rows that are no probabilities (NaN, wrong sum): only the audit slice asks about them.",
+        "Above zero: look at the model's output and at `model.output_kind`.",
+    ),
+    Metric(
+        "tiebreak_sampling_share_ratio",
+        "gauge",
+        "The share of events that sampling aims to ask about now.",
+        "Below `sampling.target_share`: the budget's rate binds, or others use it.",
+    ),
+    Metric(
+        "tiebreak_sampling_uncertainty_ratio",
+        "gauge",
+        "Mean uncertainty of the last batch.",
+        "Rising: the stream moves away from what the model knows.",
+    ),
+    Metric(
+        "tiebreak_sampling_open_tasks",
+        "gauge",
+        "Tasks waiting for people, as the budget saw them.",
+        "At `budget.max_open_tasks`: sampling waits for people.",
+    ),
+    Metric(
+        "tiebreak_sampling_drift_total",
+        "counter",
+        "Times a detector fired on a signal: a warning alone, an alarm when enough of them agree.",
+        "Alarms: look at the topic `drift` and at what changed upstream.",
+        ("event", "detector", "signal"),
+    ),
+    Metric(
+        "tiebreak_sampling_bursts_total",
+        "counter",
+        "Bursts of extra labels that drift opened.",
+        "Several a day: raise `drift.votes` or `drift.burst.cooldown_events`.",
+    ),
+    Metric(
+        "tiebreak_sampling_decide_seconds",
+        "histogram",
+        "Time to appraise a batch and choose from it, the budget's round trip left out.",
+        "Rising: smaller embeddings, a shorter `sampling.window` or fewer detectors.",
+    ),
+    Metric(
+        "tiebreak_sampling_snapshot_failures_total",
+        "counter",
+        "Snapshots of the sampler that could not be loaded or saved.",
+        "Rising: Redis does not answer; a restarted sampler then warms up anew.",
+        ("operation",),
+    ),
+)
+
 CATALOGUE: tuple[Metric, ...] = (
+    *SAMPLING,
     *EVENTS,
     *SCORING,
     *RUNTIME,

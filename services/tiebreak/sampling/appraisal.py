@@ -1,0 +1,212 @@
+"""What can be said of a scored batch before any money is spent: utilities, draws, the share to aim at, drift and its bursts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiebreak.contracts.messages import DriftEvent, DriftRecord
+from tiebreak.contracts.project import Budget, Drift, Project, Sampling
+from tiebreak.contracts.tensors import FloatArray
+from tiebreak.sampling import acquisition, chance, drift, schedule
+from tiebreak.sampling.drift import DriftState, Fired
+from tiebreak.sampling.schedule import Plan
+from tiebreak.sampling.state import SamplerState
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The settings of one project, frozen."""
+
+    project: str
+    sampling: Sampling
+    budget: Budget
+    drift: Drift
+
+    @classmethod
+    def of(cls, project: Project) -> Policy:
+        """The policy that a project file asks for."""
+        return cls(project.project, project.sampling, project.budget, project.drift)
+
+    @property
+    def fingerprint(self) -> str:
+        """Names the settings: a state made under others is not restored."""
+        text = f"{self.project}|{self.sampling!r}|{self.budget!r}|{self.drift!r}"
+        return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A scored batch as arrays of ``n`` rows; see :class:`tiebreak.contracts.tensors.Scores` for the shapes.
+
+    ``features`` ``(n, d)`` is what diversity compares, ``inputs`` ``(n, e)`` what the drift detectors watch, each None where there is
+    none; ``embedded`` says that ``inputs`` were made by the model. ``replayed`` rows are never selected.
+    ``partition`` and ``offset`` are those of the last row.
+    """
+
+    ids: Sequence[bytes]
+    version: str
+    probabilities: FloatArray
+    members: FloatArray | None = None
+    features: FloatArray | None = None
+    inputs: FloatArray | None = None
+    embedded: bool = False
+    replayed: frozenset[int] = frozenset()
+    partition: int = 0
+    offset: int = 0
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Appraisal:
+    """What can be said of a batch before any budget: per row the utility and its draws, for the batch the share to aim at.
+
+    ``draws`` ``(n, 3)``: noise for uncertainty, noise for novelty, and whether to examine the row for novelty at all.
+    """
+
+    kind: str
+    utility: Floats
+    malformed: int
+    audit: Floats
+    draws: Floats
+    share: float
+    records: tuple[DriftRecord, ...]
+    bursts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What surrounds a batch: Unix time, this replica's part of the project's partitions in (0, 1], and the audit labels that
+    came back since the last batch (whether the prediction each one checks was wrong)."""
+
+    now_s: float
+    fleet: float = 1.0
+    errors: tuple[bool, ...] = ()
+
+
+def initial(policy: Policy) -> SamplerState:
+    """The state before the first event."""
+    return SamplerState(drift.fresh(policy.drift))
+
+
+def appraise(policy: Policy, state: SamplerState, batch: Scored, moment: Moment) -> tuple[Appraisal, SamplerState]:
+    """Utilities, draws and drift of a batch of at least one event."""
+    kind, utility = utilities(policy.sampling.strategy, batch)
+    plan = schedule.arrive(state.plan, len(batch), moment.now_s)
+    share = schedule.base_share(plan, policy.sampling, policy.budget, moment.fleet)
+    watched, fired = _watch(policy, state, batch, utility, moment)
+    records, bursts, plan = _react(policy, replace(state, plan=plan), batch, (fired, share), moment.now_s)
+    seed = policy.sampling.seed
+    appraisal = Appraisal(
+        kind=kind,
+        utility=utility,
+        malformed=0 if _cold(batch) else int((~acquisition.well_formed(batch.probabilities)).sum()),
+        audit=chance.units(seed, "audit", batch.ids)[:, 0],
+        draws=chance.units(seed, "sampling", batch.ids, 3),
+        share=share,
+        records=records,
+        bursts=bursts,
+    )
+    return appraisal, replace(state, plan=plan, drift=watched, version=batch.version)
+
+
+def utilities(strategy: str, batch: Scored) -> tuple[str, Floats]:
+    """The kind of utility and its values ``(n,)``.
+
+    A committee strategy without a committee in the graph falls back to margin, and ``random`` reports the margin too (for
+    predictions and drift; it decides nothing). Without a model all is equally unknown: 1.
+    """
+    if batch.probabilities.shape[1] == 0:
+        return strategy, np.ones(len(batch))
+    if batch.members is not None and strategy in {"vote_entropy", "bald"}:
+        by_committee = acquisition.vote_entropy if strategy == "vote_entropy" else acquisition.bald
+        return strategy, by_committee(batch.members)
+    if strategy == "least_confidence":
+        return strategy, acquisition.least_confidence(batch.probabilities)
+    if strategy == "entropy":
+        return strategy, acquisition.entropy(batch.probabilities)
+    return "margin", acquisition.margin(batch.probabilities)
+
+
+def by_chance(policy: Policy, batch: Scored) -> bool:
+    """Whether utilities decide nothing: strategy ``random``, or no model that tells classes apart."""
+    return policy.sampling.strategy == "random" or _cold(batch)
+
+
+def _cold(batch: Scored) -> bool:
+    return bool(batch.probabilities.shape[1] < 2)
+
+
+def _observed(policy: Policy, batch: Scored, utility: Floats) -> drift.Observed:
+    modelled = not _cold(batch) and len(batch) > 0
+    return drift.Observed(
+        events=len(batch),
+        classes=batch.probabilities.shape[1],
+        uncertainty=utility if modelled else None,
+        predicted=np.nan_to_num(batch.probabilities).argmax(axis=1) if modelled else None,
+        inputs=None if batch.inputs is None else drift.input_statistics(batch.inputs, policy.sampling.seed),
+    )
+
+
+def _watch(
+    policy: Policy, state: SamplerState, batch: Scored, utility: Floats, moment: Moment
+) -> tuple[DriftState, tuple[Fired, ...]]:
+    watched = state.drift
+    fired: list[Fired] = []
+    for wrong in moment.errors:
+        watched, from_error = drift.observe_error(watched, wrong, policy.drift, state.seen)
+        fired.extend(from_error)
+    if batch.version != state.version and state.version:
+        watched = drift.new_model(watched, inputs_too=batch.embedded)
+    watched, from_batch = drift.observe(watched, _observed(policy, batch, utility), policy.drift, state.seen)
+    return watched, (*fired, *from_batch)
+
+
+def _react(
+    policy: Policy, state: SamplerState, batch: Scored, seen: tuple[tuple[Fired, ...], float], now_s: float
+) -> tuple[tuple[DriftRecord, ...], tuple[str, ...], Plan]:
+    """A warning for each watch that fired alone, and a burst for each alarm."""
+    fired, share = seen
+    plan, burst = state.plan, policy.drift.burst
+    records: list[DriftRecord] = []
+    bursts: list[str] = []
+    for one in fired:
+        if not one.alarm:
+            records.append(record(policy, batch, DriftEvent.WARNING, one, now_s))
+            continue
+        row = min(max(0, one.at - state.seen - 1), len(batch) - 1)
+        # Named after the event that raised it: a replay opens the same burst, and borrows for it once.
+        burst_id = blake2b(batch.ids[row], digest_size=8, key=policy.project.encode()[:64]).hexdigest()
+        records.append(record(policy, batch, DriftEvent.ALARM, one, now_s, burst_id))
+        if burst.labels:
+            plan = schedule.open_burst(plan, burst_id, one.at, burst, share)
+            bursts.append(burst_id)
+            records.append(record(policy, batch, DriftEvent.BURST_OPENED, one, now_s, burst_id))
+    return tuple(records), tuple(bursts), plan
+
+
+def record(
+    policy: Policy, batch: Scored, event: DriftEvent, fired: Fired, now_s: float, burst_id: str = ""
+) -> DriftRecord:
+    """What the topic ``drift`` is told."""
+    return DriftRecord(
+        project=policy.project,
+        event=event,
+        detector=fired.detector.value,
+        signal=fired.signal,
+        statistic=fired.statistic,
+        slice="",
+        burst_id=burst_id,
+        burst_size=policy.drift.burst.labels if burst_id else 0,
+        partition=batch.partition,
+        offset=batch.offset,
+        time_ms=int(now_s * 1000),
+    )

@@ -1,0 +1,321 @@
+"""Drift: river's detectors by name on what the stream shows, a vote among them, and an alarm that opens a burst.
+
+Detectors see one number per signal and block of ``BLOCK`` events, in units of the signal's own spread over its first
+``BASELINE`` blocks. Signals that a model makes start anew with each version: a better model's lower uncertainty is no drift.
+
+river's objects cannot be taken back or written down without pickle, so the truth is the log of numbers a watch has seen,
+bounded; the live object is a cache beside it, rebuilt from the log wherever the two do not match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from math import isfinite
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from river.drift import ADWIN, KSWIN, PageHinkley
+
+from tiebreak.contracts.project import Detector, Drift
+from tiebreak.contracts.tensors import FloatArray
+
+Floats = NDArray[np.float64]
+
+BLOCK = 32
+BASELINE = 24
+LOG_BLOCKS = 1024
+CLIP = 6.0
+PROJECTIONS = 3
+MAX_INPUT_DIMS = 1024
+SHARES_MEMORY = 64.0  # blocks over which the usual shares of predicted classes are learnt
+
+# KSWIN sorts its window at every number: fed every eighth, it stays within the cost of the others.
+STRIDE: Mapping[Detector, int] = {Detector.ADWIN: 1, Detector.KSWIN: 8, Detector.PAGE_HINKLEY: 1}
+OF_MODEL = frozenset({"uncertainty", "predicted_class"})
+_COLUMNS = {
+    ("uncertainty", 0): 0,
+    ("predicted_class", 0): 1,
+    **{("input", number): 2 + number for number in range(PROJECTIONS + 1)},
+    ("audit_error", 0): 3 + PROJECTIONS,
+}
+
+
+class _RiverDetector(Protocol):
+    @property
+    def drift_detected(self) -> bool: ...
+    def update(self, x: float) -> object: ...
+
+
+@dataclass(slots=True)
+class _Live:
+    """A river object, the numbers it has seen (``numbers[:seen]``, only ever appended to), and their baseline."""
+
+    detector: _RiverDetector
+    numbers: Floats
+    seen: int = 0
+    usual: float = 0.0
+    spread: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """One detector on one number of one signal; ``log`` is what it was fed since its last start."""
+
+    detector: Detector
+    signal: str
+    number: int
+    log: Floats = field(default_factory=lambda: np.zeros(0))
+    skipped: int = 0
+    live: _Live | None = field(default=None, compare=False, metadata={"cache": True})
+
+
+@dataclass(frozen=True, slots=True)
+class DriftState:
+    """``votes`` ``(v, 2)``: event number and index of each watch that fired within the vote window."""
+
+    watches: tuple[Watch, ...]
+    votes: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2), dtype=np.int64))
+    quiet_until: int = 0
+    sums: Floats = field(default_factory=lambda: np.zeros(0))
+    predicted: Floats = field(default_factory=lambda: np.zeros(0))
+    held: int = 0
+    usual: Floats = field(default_factory=lambda: np.zeros(0))
+    usual_blocks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What a batch shows. ``uncertainty`` ``(n,)`` and ``predicted`` ``(n,)`` class indices are None without a model."""
+
+    events: int
+    classes: int
+    uncertainty: Floats | None
+    predicted: NDArray[np.int64] | None
+    inputs: Floats | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """A watch fired at event number ``at`` with the latest number in units of its spread; ``alarm``: enough of them agree."""
+
+    at: int
+    detector: Detector
+    signal: str
+    statistic: float
+    alarm: bool
+
+
+def fresh(drift: Drift) -> DriftState:
+    """Watches for every detector on every number of every signal."""
+    return DriftState(
+        tuple(
+            Watch(detector, signal, number)
+            for signal in drift.signals
+            for number in range(_numbers(signal))
+            for detector in drift.detectors
+        )
+    )
+
+
+def input_statistics(inputs: FloatArray, seed: int) -> Floats:
+    """``(n, 4)``: three random projections and the root mean square of each input row. Wide inputs are thinned evenly."""
+    step = -(-inputs.shape[1] // MAX_INPUT_DIMS)
+    thin = np.nan_to_num(np.asarray(inputs[:, ::step], dtype=np.float32), posinf=0.0, neginf=0.0)
+    size = np.sqrt(np.einsum("ij,ij->i", thin, thin, dtype=np.float64) / max(1, thin.shape[1]))
+    return np.column_stack([thin @ _projection(thin.shape[1], seed), size]).astype(np.float64)
+
+
+def new_model(state: DriftState, *, inputs_too: bool) -> DriftState:
+    """Forget what an earlier model version showed; ``inputs_too`` where the inputs seen are that model's embeddings."""
+    stale = OF_MODEL | ({"input"} if inputs_too else set())
+    watches = tuple(_restarted(w) if w.signal in stale else w for w in state.watches)
+    return replace(state, watches=watches, held=0, usual_blocks=0)
+
+
+def observe(state: DriftState, seen: Observed, drift: Drift, at: int) -> tuple[DriftState, tuple[Fired, ...]]:
+    """Feed a batch whose first event has number ``at``; the answer does not depend on how a stream is cut into batches."""
+    starts = [0, *range(BLOCK - state.held, seen.events, BLOCK)]
+    sums, counts = _parts(seen, starts)
+    if state.held:
+        sums[0] += state.sums
+        counts[0] += state.predicted if len(state.predicted) == counts.shape[1] else 0.0
+    ends = at + np.asarray([*starts[1:], seen.events])
+    left = (ends[-1] - at + state.held) % BLOCK
+    whole = len(starts) - (1 if left else 0)
+    fired: list[Fired] = []
+    row = 0
+    while row < whole:
+        state, values = _values(state, seen, sums[row:whole] / BLOCK, counts[row:whole])
+        state, new, used = _feed(state, values, ends[row:whole].tolist(), drift)
+        fired.extend(new)
+        row += used
+    rest = (sums[-1], counts[-1]) if left else (np.zeros(0), np.zeros(0))
+    return replace(state, held=int(left), sums=rest[0], predicted=rest[1]), tuple(fired)
+
+
+def observe_error(state: DriftState, wrong: bool, drift: Drift, at: int) -> tuple[DriftState, Sequence[Fired]]:
+    """Feed one audit label: whether the prediction it checks was wrong."""
+    values = np.full((1, len(_COLUMNS)), np.nan)
+    values[0, _COLUMNS["audit_error", 0]] = float(wrong)
+    return _feed(state, values, [at], drift)[:2]
+
+
+def _numbers(signal: str) -> int:
+    return PROJECTIONS + 1 if signal == "input" else 1
+
+
+@lru_cache(maxsize=8)
+def _projection(dims: int, seed: int) -> FloatArray:
+    signs = np.random.default_rng((seed, dims)).integers(0, 2, (dims, PROJECTIONS)) * 2 - 1
+    return np.asarray(signs / np.sqrt(max(1, dims)), dtype=np.float32)
+
+
+def _parts(seen: Observed, starts: Sequence[int]) -> tuple[Floats, Floats]:
+    """Per part of the batch: the sums ``(parts, 5)`` of uncertainty and inputs, and the counts ``(parts, k)`` of predicted classes."""
+    columns = np.zeros((seen.events, 1 + PROJECTIONS + 1))
+    if seen.uncertainty is not None:
+        columns[:, 0] = seen.uncertainty
+    if seen.inputs is not None:
+        columns[:, 1:] = seen.inputs
+    sums = np.add.reduceat(columns, starts, axis=0)
+    if seen.predicted is None:
+        return sums, np.zeros((len(starts), 0))
+    part = np.repeat(np.arange(len(starts)), np.diff([*starts, seen.events]))
+    counts = np.bincount(part * seen.classes + seen.predicted, minlength=len(starts) * seen.classes)
+    return sums, counts.reshape(len(starts), seen.classes).astype(np.float64)
+
+
+def _values(state: DriftState, seen: Observed, means: Floats, counts: Floats) -> tuple[DriftState, Floats]:
+    """One row per whole block and one column per number; NaN where a signal says nothing."""
+    values = np.full((len(means), len(_COLUMNS)), np.nan)
+    if seen.uncertainty is not None:
+        values[:, _COLUMNS["uncertainty", 0]] = means[:, 0]
+    if seen.inputs is not None:
+        values[:, _COLUMNS["input", 0] :][:, : PROJECTIONS + 1] = means[:, 1:]
+    if seen.predicted is None:
+        return state, values
+    usual, blocks = state.usual, state.usual_blocks
+    for row, now in enumerate(counts / BLOCK):
+        # A new version starts the usual shares anew, so both have the classes of one model.
+        usual = usual if blocks and len(usual) == len(now) else now
+        moved = now - usual
+        if blocks >= BASELINE:
+            values[row, _COLUMNS["predicted_class", 0]] = 0.5 * float(np.abs(moved).sum())
+        usual = usual + moved / min(SHARES_MEMORY, blocks + 1.0)
+        blocks += 1
+    return replace(state, usual=usual, usual_blocks=blocks), values
+
+
+def _feed(state: DriftState, values: Floats, ats: Sequence[int], drift: Drift) -> tuple[DriftState, list[Fired], int]:
+    """Feed rows of numbers, seen at events ``ats``; answer how many were used: an alarm restarts every watch and ends the feed."""
+    columns = values.T.tolist()
+    fired: list[tuple[int, int, float]] = []
+    watches = []
+    for index, watch in enumerate(state.watches):
+        fed, own = _fed(watch, columns[_COLUMNS[watch.signal, watch.number]])
+        watches.append(fed)
+        fired += [(row, index, statistic) for row, statistic in own]
+    if not fired:
+        return replace(state, watches=tuple(watches)), [], len(ats)
+    votes, found = _vote(state, sorted(fired), ats, drift)
+    if not found[-1].alarm:
+        return replace(state, watches=tuple(watches), votes=votes), found, len(ats)
+    return _after_alarm(state, drift, found[-1].at), found, len([at for at in ats if at <= found[-1].at])
+
+
+def _vote(
+    state: DriftState, fired: Sequence[tuple[int, int, float]], ats: Sequence[int], drift: Drift
+) -> tuple[NDArray[np.int64], list[Fired]]:
+    """Count the votes in order, up to the first alarm."""
+    votes = state.votes
+    found: list[Fired] = []
+    for row, index, statistic in fired:
+        at, watch = ats[row], state.watches[index]
+        recent = votes[votes[:, 0] > at - drift.vote_window]
+        votes = np.concatenate([recent, np.asarray([[at, index]], dtype=np.int64)])
+        # Four input numbers move together: a detector has one vote per signal.
+        agreeing = {(state.watches[i].detector, state.watches[i].signal) for i in votes[:, 1].tolist()}
+        alarm = at >= state.quiet_until and len(agreeing) >= drift.votes
+        found.append(Fired(at, watch.detector, watch.signal, statistic, alarm))
+        if alarm:
+            break
+    return votes, found
+
+
+def _after_alarm(state: DriftState, drift: Drift, at: int) -> DriftState:
+    # What was usual is over: every watch learns its baseline anew, on the new concept.
+    return replace(
+        state,
+        watches=tuple(_restarted(w) for w in state.watches),
+        votes=state.votes[:0],
+        quiet_until=at + drift.burst.cooldown_events,
+        usual_blocks=0,
+    )
+
+
+def _restarted(watch: Watch) -> Watch:
+    return Watch(watch.detector, watch.signal, watch.number)
+
+
+def _fed(watch: Watch, values: Sequence[float]) -> tuple[Watch, list[tuple[int, float]]]:
+    """The watch after more numbers, and where it fired with which statistic (it starts anew each time)."""
+    stride, skipped, live = STRIDE[watch.detector], watch.skipped, watch.live
+    fired: list[tuple[int, float]] = []
+    if live is None or live.seen != len(watch.log):
+        live = _replayed(watch.detector, watch.log)
+    for at, value in enumerate(values):
+        if not isfinite(value):
+            continue
+        skipped += 1
+        if skipped < stride:
+            continue
+        skipped = 0
+        if live.seen == LOG_BLOCKS:
+            live = _replayed(watch.detector, live.numbers[LOG_BLOCKS // 2 :])
+        statistic = _append(live, value)
+        if statistic is not None and live.detector.drift_detected:
+            fired.append((at, statistic))
+            live = _replayed(watch.detector, live.numbers[:0])
+    return Watch(watch.detector, watch.signal, watch.number, live.numbers[: live.seen], skipped, live), fired
+
+
+def _replayed(detector: Detector, log: Floats) -> _Live:
+    live = _Live(_make(detector), np.zeros(LOG_BLOCKS))
+    for value in log.tolist():
+        _append(live, value)
+    return live
+
+
+def _append(live: _Live, value: float) -> float | None:
+    """Show the detector one more number; None while the baseline is being learnt."""
+    live.numbers[live.seen] = value
+    live.seen += 1
+    if live.seen < BASELINE:
+        return None
+    if live.seen == BASELINE:
+        base = live.numbers[:BASELINE]
+        live.usual = float(base.mean())
+        # A constant signal has no spread of its own: a thousandth of its size keeps rounding from looking like a change.
+        live.spread = max(float(base.std()), 1e-3 * abs(live.usual), 1e-6)
+        for early in base[:-1].tolist():
+            live.detector.update(_scaled(live, early))
+    scaled = _scaled(live, value)
+    live.detector.update(scaled)
+    return scaled
+
+
+def _scaled(live: _Live, value: float) -> float:
+    return min(CLIP, max(-CLIP, (value - live.usual) / live.spread))
+
+
+def _make(detector: Detector) -> _RiverDetector:
+    if detector is Detector.ADWIN:
+        made: _RiverDetector = ADWIN(delta=1e-4, clock=1, grace_period=5)  # type: ignore[no-untyped-call]
+    elif detector is Detector.KSWIN:
+        made = KSWIN(alpha=1e-4, window_size=60, stat_size=15, seed=1)
+    else:
+        made = PageHinkley(min_instances=16, delta=0.5, threshold=24.0)
+    return made

@@ -1,0 +1,60 @@
+-- Take labels from a project's budget, once per batch. The rule is `sampling/budget.py`; the contract suite compares the two.
+--
+-- KEYS[1] tb:{project}:budget         hash: tokens, debt, at (seconds)
+-- KEYS[2] tb:{project}:budget:batch:* string: what this batch was granted
+-- KEYS[3] tb:{project}:open_tasks     integer, kept by labeling
+-- ARGV[1] wanted      labels, an integer
+-- ARGV[2] per_s       labels a second
+-- ARGV[3] carry_over  labels
+-- ARGV[4] max_open    tasks
+-- ARGV[5] repayment   part of a refill that pays debts
+-- ARGV[6] ttl_ms      how long a batch's grant is remembered
+-- ARGV[7] now_s       empty: this server's clock, which all replicas share
+-- Answer: {granted, open_tasks}
+--
+-- Invariant: over any span, granted <= carry_over + borrowed + per_s * span; a batch key is charged once.
+
+local wanted = tonumber(ARGV[1])
+local per_s = tonumber(ARGV[2])
+local carry_over = tonumber(ARGV[3])
+local max_open = tonumber(ARGV[4])
+local repayment = tonumber(ARGV[5])
+local ttl_ms = tonumber(ARGV[6])
+if not (wanted and per_s and carry_over and max_open and repayment and ttl_ms) then
+  return redis.error_reply('ERR budget_take: an argument is not a number')
+end
+local open_tasks = math.max(0, tonumber(redis.call('GET', KEYS[3]) or '0') or 0)
+
+local before = redis.call('GET', KEYS[2])
+if before then
+  return {math.max(0, math.min(wanted, tonumber(before))), open_tasks}
+end
+
+local now
+if ARGV[7] == '' then
+  local time = redis.call('TIME')
+  now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+else
+  now = tonumber(ARGV[7])
+end
+
+local stored = redis.call('HMGET', KEYS[1], 'tokens', 'debt', 'at')
+local tokens = tonumber(stored[1] or '') or carry_over
+local debt = tonumber(stored[2] or '') or 0
+local at = tonumber(stored[3] or '') or now
+
+local earned = math.max(0, now - at) * per_s
+local repaid = math.min(debt, earned * repayment)
+tokens = tokens + math.min(math.max(0, carry_over - tokens), earned - repaid)
+debt = debt - repaid
+
+local room = math.max(0, max_open - open_tasks)
+local granted = math.max(0, math.min(wanted, math.floor(tokens + 1e-9), room))
+tokens = math.max(0, tokens - granted)
+
+redis.call('HSET', KEYS[1],
+  'tokens', string.format('%.17g', tokens), 'debt', string.format('%.17g', debt), 'at', string.format('%.17g', now))
+if wanted > 0 then
+  redis.call('SET', KEYS[2], granted, 'PX', ttl_ms)
+end
+return {granted, open_tasks}

@@ -1,0 +1,92 @@
+"""The budget and the snapshots in Redis. All keys of a project share one hash tag, so a cluster keeps them on one node."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from importlib.resources import files
+from typing import cast
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from tiebreak.contracts.errors import SlowDown
+from tiebreak.contracts.ports import Grant
+from tiebreak.contracts.project import Project
+from tiebreak.sampling.budget import REPAYMENT, Limits
+
+GRANT_TTL_MS = (
+    6 * 3_600_000
+)  # a batch is replayed within minutes of a crash; a later replay is charged anew, never given more
+BURST_TTL_MS = 7 * 86_400_000
+SNAPSHOT_TTL_MS = 7 * 86_400_000
+
+
+class RedisBudget:
+    """One bucket for all replicas of a project, on the server's clock; raises SlowDown while Redis does not answer.
+
+    ``server_clock=False`` believes the caller's ``now_s`` instead (simulation and tests).
+    """
+
+    def __init__(self, client: Redis, project: Project, *, server_clock: bool = True) -> None:
+        self._base = f"tb:{{{project.project}}}"
+        self._limits = Limits.of(project.budget)
+        self._server_clock = server_clock
+        self._take = client.register_script(_script("budget_take"))
+        self._borrow = client.register_script(_script("budget_borrow"))
+
+    async def take(self, wanted: int, now_s: float, batch_key: str) -> Grant:
+        """Take up to ``wanted`` labels, once per ``batch_key``: a replayed batch gets its first answer again."""
+        keys = [f"{self._base}:budget", f"{self._base}:budget:batch:{_short(batch_key)}", f"{self._base}:open_tasks"]
+        limits = self._limits
+        now = "" if self._server_clock else repr(now_s)
+        args: list[int | float | str] = [
+            wanted,
+            limits.per_s,
+            limits.carry_over,
+            limits.max_open,
+            REPAYMENT,
+            GRANT_TTL_MS,
+            now,
+        ]
+        try:
+            granted, open_tasks = cast("tuple[int, int]", await self._take(keys=keys, args=args))
+        except (RedisError, OSError) as error:
+            raise SlowDown(f"the budget in Redis does not answer: {error}", fix="Is Redis up?") from error
+        return Grant(int(granted), int(open_tasks))
+
+    async def borrow(self, labels: int, burst_id: str) -> None:
+        """A burst's extra labels, paid back from later refills. Idempotent per ``burst_id``."""
+        keys = [f"{self._base}:budget", f"{self._base}:budget:burst:{_short(burst_id)}"]
+        try:
+            await self._borrow(keys=keys, args=[labels, self._limits.carry_over, BURST_TTL_MS])
+        except (RedisError, OSError) as error:
+            raise SlowDown(f"the budget in Redis does not answer: {error}", fix="Is Redis up?") from error
+
+
+class RedisSnapshots:
+    """Sampler snapshots of a project, kept for a week after the last save; the client must answer bytes. Raises SlowDown while Redis does not answer."""
+
+    def __init__(self, client: Redis, project: Project) -> None:
+        self._client = client
+        self._base = f"tb:{{{project.project}}}:sampler"
+
+    async def load(self, key: str) -> bytes | None:
+        try:
+            value = cast("bytes | None", await self._client.get(f"{self._base}:{key}"))
+        except (RedisError, OSError) as error:
+            raise SlowDown(f"the snapshots in Redis do not answer: {error}", fix="Is Redis up?") from error
+        return value
+
+    async def save(self, key: str, value: bytes) -> None:
+        try:
+            await self._client.set(f"{self._base}:{key}", value, px=SNAPSHOT_TTL_MS)
+        except (RedisError, OSError) as error:
+            raise SlowDown(f"the snapshots in Redis do not answer: {error}", fix="Is Redis up?") from error
+
+
+def _script(name: str) -> str:
+    return (files("tiebreak.sampling") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+
+
+def _short(key: str) -> str:
+    return blake2b(key.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,116 @@
+"""How large a share of the stream to ask about now: the budget as a rate, early labels first, bursts, and what is owed for them.
+
+The budget is in labels per hour and a threshold needs a share, so the arrival rate of events is estimated here:
+``share = min(target_share, labels_per_hour * fleet / events_per_hour)``, where ``fleet`` is this replica's part of the partitions.
+What is asked beyond that share, at the start and in bursts, is a debt, paid back at a fifth of the share.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from math import exp
+
+from tiebreak.contracts.project import Budget, Burst, Sampling
+
+MEMORY_S = 30.0  # time constant of the arrival rate
+LONGEST_GAP_S = 60.0  # a longer gap between two batches is a stop or a jump of the clock, and says nothing of the rate
+EARLY_LABELS = 30  # asked ahead of plan while the model is young: a label is worth most then
+EARLY_MULTIPLIER = 4.0
+REPAYMENT = 0.2  # of the share
+SQUEEZED, EASED, LEAST_SQUEEZE = 0.9, 1.02, 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBurst:
+    """A burst while ``burst_id`` is not empty: from event number ``opens_at``, until ``labels`` are spent or ``ends_at``."""
+
+    burst_id: str = ""
+    labels: float = 0.0
+    opens_at: int = 0
+    ends_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """State of the schedule. ``share`` holds for the current block; ``early`` and ``debt`` are in labels.
+
+    ``squeeze`` in [0.1, 1] follows refusals of the shared budget (another replica or a full queue used it): a higher threshold
+    that picks the best is better than taking whoever comes first until the bucket is empty.
+    """
+
+    share: float = 0.0
+    early: float = float(EARLY_LABELS)
+    debt: float = 0.0
+    squeeze: float = 1.0
+    arrived: float = 0.0
+    elapsed_s: float = 0.0
+    last_s: float = -1.0
+    burst: OpenBurst = field(default_factory=OpenBurst)
+
+
+def arrive(plan: Plan, events: int, now_s: float) -> Plan:
+    """Count a batch for the arrival rate. A clock that jumps (back, or by more than a minute) adds no time."""
+    gap = now_s - plan.last_s if plan.last_s >= 0.0 else 0.0
+    gap = gap if 0.0 <= gap <= LONGEST_GAP_S else 0.0
+    kept = exp(-gap / MEMORY_S)
+    # The first batch only starts the clock: its events arrived in a time nobody measured.
+    counted = 0 if plan.last_s < 0.0 else events
+    return replace(plan, arrived=plan.arrived * kept + counted, elapsed_s=plan.elapsed_s * kept + gap, last_s=now_s)
+
+
+def base_share(plan: Plan, sampling: Sampling, budget: Budget, fleet: float) -> float:
+    """The share that the rate allows, at most ``target_share``. Until a second has been watched it is ``target_share``."""
+    share = sampling.target_share
+    if plan.elapsed_s >= 1.0 and plan.arrived > 0.0:
+        share = min(share, budget.labels_per_hour / 3600.0 * fleet * plan.elapsed_s / plan.arrived)
+    return share * plan.squeeze
+
+
+def next_block(plan: Plan, base: float, events: int, seen: int, burst: Burst) -> Plan:
+    """Fix the share of the next block of ``events``; ``seen`` is the number of events before it."""
+    plan = _end_burst(plan, seen)
+    share = base
+    if in_force(plan, seen):
+        share = base * burst.multiplier
+    elif plan.early > 0.0:
+        share = base * EARLY_MULTIPLIER
+    elif plan.debt > 0.0:
+        share = base * (1.0 - REPAYMENT)
+    share = min(1.0, share)
+    ahead = (share - base) * events
+    early = max(0.0, plan.early - ahead) if not in_force(plan, seen) and plan.early > 0.0 else plan.early
+    return replace(plan, share=share, early=early, debt=max(0.0, plan.debt + ahead))
+
+
+def in_force(plan: Plan, seen: int) -> bool:
+    """Whether a burst raises the rate at event number ``seen``."""
+    return bool(plan.burst.burst_id) and plan.burst.opens_at <= seen
+
+
+def open_burst(plan: Plan, burst_id: str, at: int, burst: Burst, base: float) -> Plan:
+    """Open a burst at event number ``at``. It ends after its labels, or after four times the events they should take.
+
+    While one is in force the newer takes its place: it is about the newer change.
+    """
+    expected = burst.labels / max(min(1.0, base * burst.multiplier), 1e-6)
+    opened = OpenBurst(burst_id, float(burst.labels), at, at + max(1, int(min(4.0 * expected, 1e9))))
+    return replace(plan, burst=opened)
+
+
+def spent(plan: Plan, labels: int, seen: int) -> Plan:
+    """Charge ``labels`` to the burst in force, if there is one."""
+    if not labels or not in_force(plan, seen):
+        return plan
+    return replace(plan, burst=replace(plan.burst, labels=plan.burst.labels - labels))
+
+
+def answered(plan: Plan, wanted: int, granted: int) -> Plan:
+    """Follow the shared budget: ask for a tenth less after a refusal, for a fiftieth more after each label granted in full."""
+    if granted < wanted:
+        return replace(plan, squeeze=max(LEAST_SQUEEZE, plan.squeeze * SQUEEZED))
+    return replace(plan, squeeze=min(1.0, plan.squeeze * EASED**wanted))
+
+
+def _end_burst(plan: Plan, seen: int) -> Plan:
+    over = in_force(plan, seen) and (plan.burst.labels <= 0.0 or seen >= plan.burst.ends_at)
+    return replace(plan, burst=OpenBurst()) if over else plan

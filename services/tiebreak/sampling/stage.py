@@ -1,0 +1,203 @@
+"""The sampler's shell: gather the grant, let the policy decide, keep its state only once the batch is committed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tiebreak.contracts.clock import Clock
+from tiebreak.contracts.errors import Invalid, SlowDown
+from tiebreak.contracts.log import Partition, Positions
+from tiebreak.contracts.messages import DriftEvent, DriftRecord, Label
+from tiebreak.contracts.ports import Budget, Grant, Snapshots
+from tiebreak.contracts.project import Project
+from tiebreak.contracts.sampled import Sampled
+from tiebreak.contracts.tensors import EventColumns, Scores
+from tiebreak.runtime.metrics import Metrics
+from tiebreak.sampling import policy as rule
+from tiebreak.sampling.appraisal import Appraisal, Moment, Policy, Scored, appraise, initial, utilities
+from tiebreak.sampling.choosing import Decision
+from tiebreak.sampling.features import flat_inputs
+from tiebreak.sampling.state import SamplerState, restore, snapshot
+
+SNAPSHOT_EVERY_S = 5.0
+LATEST = "latest"
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A batch whose outputs are not committed yet: the positions after it, and the state it left."""
+
+    ends: dict[Partition, int] = field(default_factory=dict)
+    state: SamplerState | None = None
+
+
+class Sampler:
+    """Selects from scored batches. One task uses it at a time; batches are committed in the order they were selected.
+
+    ``select`` builds on everything selected before it, committed or not; ``committed`` makes the state of that batch the one
+    that ``rewind`` goes back to, and writes it to ``snapshots`` every few seconds. Losing a snapshot costs a warm-up.
+    """
+
+    def __init__(self, project: Project, budget: Budget, snapshots: Snapshots, metrics: Metrics, clock: Clock) -> None:
+        self._policy = Policy.of(project)
+        self._partitions = project.partitions
+        self._budget, self._snapshots, self._metrics, self._clock = budget, snapshots, metrics, clock
+        self._head = self._kept = initial(self._policy)
+        self._pending: deque[_Pending] = deque()
+        self._owned: frozenset[Partition] = frozenset()
+        self._errors: list[bool] = []
+        self._saved_at = clock.monotonic()
+
+    async def select(self, columns: EventColumns, scores: Scores) -> Sampled:
+        """Decide whom to ask about. Raises SlowDown, with nothing kept, while the budget does not answer."""
+        if not len(columns):
+            kind, utility = utilities(self._policy.sampling.strategy, _batch(columns, scores))
+            return Sampled(kind, utility.astype(np.float32), (), ())
+        batch = _batch(columns, scores)
+        began = self._clock.monotonic()
+        errors = tuple(self._errors)
+        moment = Moment(self._clock.wall(), self._fleet(), errors)
+        appraisal, before = appraise(self._policy, self._head, batch, moment)
+        wanted, after = rule.choose(self._policy, before, batch, appraisal)
+        decided_s = self._clock.monotonic() - began
+        grant = await self._grant(columns, appraisal, len(wanted.rows), moment.now_s)
+        decision, after = rule.within(self._policy, (before, after), batch, (appraisal, wanted), grant)
+        del self._errors[: len(errors)]
+        self._head = after
+        self._pending.append(_Pending(_ends(columns), after))
+        self._measure(appraisal, decision, len(wanted.rows), grant)
+        self._metrics.observe("tiebreak_sampling_decide_seconds", decided_s)
+        return Sampled(
+            kind=decision.kind,
+            uncertainty=decision.utility.astype(np.float32),
+            rows=decision.rows,
+            selections=decision.selections,
+            drift=decision.records,
+        )
+
+    async def committed(self, positions: Positions) -> None:
+        """Keep the state of every batch that ``positions`` covers."""
+        while self._pending and all(positions.get(p, -1) >= end for p, end in self._pending[0].ends.items()):
+            state = self._pending.popleft().state
+            self._kept = self._kept if state is None else state
+        if self._clock.monotonic() - self._saved_at >= SNAPSHOT_EVERY_S:
+            await self._save()
+
+    async def rewind(self) -> None:
+        """Go back to the last committed state: the batches since then will come again."""
+        self._pending.clear()
+        self._head = self._kept
+
+    async def assigned(self, partitions: frozenset[Partition]) -> None:
+        """Own more partitions. A sampler that has seen nothing yet starts from the snapshot of these, or of the newest sampler."""
+        self._owned |= partitions
+        if self._head.seen:
+            return
+        for key in (self._key(), LATEST):
+            loaded = await self._load(key)
+            if loaded is not None:
+                self._head = self._kept = loaded
+                return
+
+    async def revoked(self, partitions: frozenset[Partition]) -> None:
+        """Own fewer partitions: what was selected from them no longer waits for a commit. Saves what is committed."""
+        await self._save()
+        self._owned -= partitions
+        for pending in self._pending:
+            for partition in partitions:
+                pending.ends.pop(partition, None)
+
+    def observe_label(self, label: Label) -> None:
+        """Learn from a settled audit label whether the prediction was right. Other labels say nothing of the stream's error."""
+        if label.selection.audit and not label.withdrawn and label.predicted:
+            self._errors.append(label.predicted != label.value)
+
+    async def close(self) -> None:
+        """Write the committed state down."""
+        await self._save()
+
+    async def _grant(self, columns: EventColumns, appraisal: Appraisal, wanted: int, now_s: float) -> Grant:
+        for burst_id in appraisal.bursts:
+            await self._budget.borrow(self._policy.drift.burst.labels, burst_id)
+        return await self._budget.take(wanted, now_s, _batch_key(columns)) if wanted else Grant(0, -1)
+
+    def _fleet(self) -> float:
+        return len(self._owned) / self._partitions if 0 < len(self._owned) <= self._partitions else 1.0
+
+    def _key(self) -> str:
+        return "-".join(str(p.index) for p in sorted(self._owned))
+
+    async def _load(self, key: str) -> SamplerState | None:
+        try:
+            raw = await self._snapshots.load(key)
+            return None if raw is None else restore(raw, initial(self._policy), self._policy.fingerprint)
+        except (Invalid, SlowDown):
+            # A warm-up is cheaper than a stage that does not start.
+            self._metrics.count("tiebreak_sampling_snapshot_failures_total", operation="load")
+            return None
+
+    async def _save(self) -> None:
+        self._saved_at = self._clock.monotonic()
+        if not self._kept.seen or not self._owned:
+            return
+        raw = snapshot(self._kept, self._policy.fingerprint)
+        try:
+            await self._snapshots.save(self._key(), raw)
+            await self._snapshots.save(LATEST, raw)
+        except SlowDown:
+            self._metrics.count("tiebreak_sampling_snapshot_failures_total", operation="save")
+
+    def _measure(self, appraisal: Appraisal, decision: Decision, wanted: int, grant: Grant) -> None:
+        metrics = self._metrics
+        for selection in decision.selections:
+            metrics.count("tiebreak_sampling_selected_total", reason=selection.reason.value)
+        metrics.count("tiebreak_sampling_refused_total", wanted - len(decision.rows))
+        metrics.count("tiebreak_sampling_malformed_rows_total", appraisal.malformed)
+        metrics.set("tiebreak_sampling_share_ratio", self._head.plan.share)
+        metrics.set("tiebreak_sampling_uncertainty_ratio", float(decision.utility.mean()))
+        if grant.open_tasks >= 0:
+            metrics.set("tiebreak_sampling_open_tasks", grant.open_tasks)
+        self._count_drift(decision.records)
+
+    def _count_drift(self, records: tuple[DriftRecord, ...]) -> None:
+        for record in records:
+            if record.event in {DriftEvent.WARNING, DriftEvent.ALARM}:
+                labels = {"event": record.event.value, "detector": record.detector, "signal": record.signal}
+                self._metrics.count("tiebreak_sampling_drift_total", 1.0, **labels)
+            elif record.event is DriftEvent.BURST_OPENED:
+                self._metrics.count("tiebreak_sampling_bursts_total")
+
+
+def _batch(columns: EventColumns, scores: Scores) -> Scored:
+    inputs = flat_inputs(columns.inputs)
+    last = columns.records[-1] if columns.records else None
+    features = inputs if scores.embedding is None else scores.embedding
+    return Scored(
+        ids=columns.ids,
+        version=scores.version,
+        probabilities=scores.probabilities,
+        members=scores.members,
+        features=features,
+        inputs=scores.embedding if inputs is None else inputs,
+        embedded=inputs is None,
+        replayed=frozenset(columns.replayed),
+        partition=0 if last is None else last.partition,
+        offset=0 if last is None else last.offset,
+    )
+
+
+def _ends(columns: EventColumns) -> dict[Partition, int]:
+    return {partition: columns.records[rows.stop - 1].offset + 1 for partition, rows in columns.spans}
+
+
+def _batch_key(columns: EventColumns) -> str:
+    spans: Mapping[Partition, slice] = dict(columns.spans)
+    records = columns.records
+    return "|".join(
+        f"{p.topic}/{p.index}/{records[rows.start].offset}-{records[rows.stop - 1].offset}"
+        for p, rows in sorted(spans.items())
+    )
