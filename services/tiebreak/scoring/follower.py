@@ -19,8 +19,8 @@ from tiebreak.scoring.stage import Scorer
 
 _DECIDES = frozenset({ModelEvent.PROMOTED, ModelEvent.ROLLED_BACK})
 _MAX_RECORDS = 500
-_POLL_S = 1.0
-_RETRY_S = 2.0
+_POLL_S = 0.5
+_RETRY_S = 1.0
 
 
 class ModelFollower:
@@ -37,13 +37,17 @@ class ModelFollower:
         self._clock = clock
         self._champion = ""
         self._behind: dict[Partition, int] = {}
+        # Set once the newest decision is known and tried, or there is none: until then, no model does not mean cold start.
+        self.caught_up = asyncio.Event()
         self._log = structlog.get_logger().bind(stage="scoring", project=project)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until ``stop`` is set. A missing or refused model leaves the one before it serving; a silent log is waited for."""
         await self._reader.start()
         try:
-            self._behind = dict(await self._reader.end_positions())
+            self._behind = {p: end for p, end in (await self._reader.end_positions()).items() if end > 0}
+            if not self._behind:
+                self.caught_up.set()
             while not stop.is_set():
                 await self._turn()
         finally:
@@ -59,8 +63,11 @@ class ModelFollower:
         self._champion = newest_champion(self._read(batch), self._champion)
         self._catch_up(batch)
         # Decisions older than our start are skipped over: a model that was rolled back since must not serve for a moment.
-        if not self._behind and self._champion and self._champion != self._scorer.version:
+        if self._behind:
+            return
+        if self._champion and self._champion != self._scorer.version:
             await self._serve(self._champion)
+        self.caught_up.set()
 
     def _catch_up(self, batch: Batch) -> None:
         """Strike off the partitions read as far as they went at the start; an empty poll means that all are."""

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from tiebreak.contracts.errors import BadRecord, DeadReason, ModelRefused, NotFound
+from tiebreak.contracts.errors import BadRecord, DeadReason, ModelRefused, NotFound, SlowDown
 from tiebreak.contracts.log import Batch, Partition, Record
 from tiebreak.contracts.messages import Manifest
 from tiebreak.contracts.project import Project
@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 _FAILED = BadRecord(DeadReason.MODEL_FAILED, "the model fails on this input, or gives NaN or infinity")
 _SIZES_KEPT = 32
+_READY_RETRY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +159,21 @@ class Scored:
 class Scoring:
     """Batches in, scored columns out: decode, set replays apart, score, set aside what the model could not answer."""
 
-    def __init__(self, project: Project, scorer: Scorer, metrics: Metrics) -> None:
+    def __init__(self, project: Project, scorer: Scorer, metrics: Metrics, ready: asyncio.Event | None = None) -> None:
+        """``ready``: nothing is scored before it is set (after a restart, before it is known which model serves)."""
         self._project = project
         self._scorer = scorer
         self._metrics = metrics
+        self._ready = ready
         self._replays = Replays()
 
     async def handle(self, batch: Batch) -> Scored:
-        """Score a batch. Handing out the same records again gives the same answer, so there is no state to take back."""
+        """Score a batch. Handing out the same records again gives the same answer, so there is no state to take back.
+
+        Raises SlowDown before ``ready``.
+        """
+        if self._ready is not None and not self._ready.is_set():
+            raise SlowDown("It is not known yet which model serves.", retry_after_s=_READY_RETRY_S)
         decoded, undecodable = decode_batch(batch, self._project)
         columns, clashing = self._replays.sift(decoded)
         if columns.replayed:

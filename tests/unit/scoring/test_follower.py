@@ -1,0 +1,133 @@
+"""The follower: whatever the newest decision on `models` names is what scores, and nothing older for a moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.models import dense, manifest_of, points, project_of
+from tiebreak.contracts import codec
+from tiebreak.contracts.log import Message, Outputs
+from tiebreak.contracts.messages import ModelEvent, ModelRecord
+from tiebreak.contracts.topics import Topic, specs_for
+from tiebreak.deployment.memory import MemoryModelStore
+from tiebreak.events.memory import MemoryLog
+from tiebreak.runtime.clock import SystemClock
+from tiebreak.runtime.metrics import Metrics
+from tiebreak.scoring.follower import ModelFollower, newest_champion
+from tiebreak.scoring.stage import Scorer
+
+PROJECT = project_of()
+TOPIC = Topic.MODELS.of("test")
+
+
+def decision(version: str, event: ModelEvent = ModelEvent.PROMOTED, project: str = "test") -> ModelRecord:
+    return ModelRecord(project, version, event, "0" * 64, "", 1, (), "", "gate", 1)
+
+
+class World:
+    """A log, a store, a scorer and the follower between them."""
+
+    def __init__(self) -> None:
+        self.log = MemoryLog()
+        self.store = MemoryModelStore()
+        self.metrics = Metrics("test")
+        self.scorer = Scorer(PROJECT, self.metrics)
+        reader = self.log.reader([TOPIC], None)
+        self.follower = ModelFollower("test", reader, self.store, self.scorer, self.metrics, SystemClock())
+        self.stop = asyncio.Event()
+
+    async def keep(self, version: str, seed: int = 1) -> None:
+        model = dense(points(4, 3, seed=seed))
+        await self.store.put(manifest_of(PROJECT, model, version), model)
+
+    async def publish(self, *values: bytes) -> None:
+        writer = self.log.writer()
+        await writer.publish(Outputs([Message(TOPIC, b"test", value) for value in values]))
+
+    async def decide(self, *records: ModelRecord) -> None:
+        await self.publish(*map(codec.encode, records))
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    world = World()
+    await world.log.ensure_topics(specs_for("test", 1))
+    yield world
+    world.scorer.close()
+
+
+@pytest.mark.parametrize(
+    ("records", "champion"),
+    [
+        ([], "v0"),
+        (
+            [decision("v1", ModelEvent.CANDIDATE), decision("v2", ModelEvent.HELD), decision("v3", ModelEvent.CANARY)],
+            "v0",
+        ),
+        ([decision("v1"), decision("v2", ModelEvent.CANDIDATE)], "v1"),
+        (
+            [decision("v1"), decision("v2"), decision("v1", ModelEvent.ROLLED_BACK), decision("v1", ModelEvent.PINNED)],
+            "v1",
+        ),
+    ],
+)
+def test_only_promotions_and_rollbacks_decide(records: Sequence[ModelRecord], champion: str) -> None:
+    """The newest of them names the champion; candidates, canaries and pins change nothing."""
+    assert newest_champion(records, "v0") == champion
+
+
+async def test_the_newest_decision_serves_and_later_ones_take_over(world: World) -> None:
+    """At the start the older decisions are skipped; then each new one is followed, past records that cannot be read."""
+    await world.keep("v1")
+    await world.keep("v2", seed=2)
+    await world.decide(decision("gone"), decision("v1"))
+    running = asyncio.create_task(world.follower.run(world.stop))
+    await asyncio.wait_for(world.follower.caught_up.wait(), 20)
+    assert world.scorer.version == "v1"
+    await world.publish(b"\xff not a record")
+    await world.decide(decision("v9", project="other"), decision("v2"))
+    await eventually(lambda: world.scorer.version == "v2")
+    await world.decide(decision("v1", ModelEvent.ROLLED_BACK))
+    await eventually(lambda: world.scorer.version == "v1")
+    assert _swaps(world, "swapped") == 2
+    assert _swaps(world, "resident") == 1
+    world.stop.set()
+    await running
+
+
+async def test_without_any_decision_it_is_known_that_there_is_no_model(world: World) -> None:
+    """A cold start is not held up."""
+    running = asyncio.create_task(world.follower.run(world.stop))
+    await asyncio.wait_for(world.follower.caught_up.wait(), 20)
+    assert world.scorer.version == ""
+    world.stop.set()
+    await running
+
+
+async def test_a_missing_model_is_tried_again_and_a_refused_one_is_not(world: World) -> None:
+    """A store that lags behind the topic is waited for; a model that fails its check leaves the one before it serving."""
+    running = asyncio.create_task(world.follower.run(world.stop))
+    await world.decide(decision("v1"))
+    await eventually(lambda: (_swaps(world, "missing") or 0) >= 1)
+    await world.keep("v1")
+    await eventually(lambda: world.scorer.version == "v1")
+    bad = dense(points(4, 5, seed=3))
+    await world.store.put(manifest_of(PROJECT, bad, "v2"), bad)
+    await world.decide(decision("v2"))
+    await eventually(lambda: _swaps(world, "refused") == 1)
+    await world.keep("v3", seed=3)
+    await world.decide(decision("v3"))
+    await eventually(lambda: world.scorer.version == "v3")
+    assert _swaps(world, "refused") == 1
+    world.stop.set()
+    await running
+
+
+def _swaps(world: World, outcome: str) -> float | None:
+    return world.metrics.registry.get_sample_value(
+        "tiebreak_scoring_swaps_total", {"project": "test", "outcome": outcome}
+    )
