@@ -1,0 +1,116 @@
+"""Commands that set up and look: `project check`, `topics create`, `token create`, `models list`."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from tiebreak.apps import cli_options as o
+from tiebreak.apps.scanning import readable, scan
+from tiebreak.apps.up import ensure_topics
+from tiebreak.apps.wiring import open_log, open_redis
+from tiebreak.contracts.codec import decode_model
+from tiebreak.contracts.messages import ModelEvent, ModelRecord
+from tiebreak.contracts.topics import Topic, specs_for
+from tiebreak.labeling.access import Role
+from tiebreak.labeling.redis_tokens import RedisTokens
+from tiebreak.labeling.tokens import RANDOM_BYTES, mint
+from tiebreak.runtime.clock import SystemClock
+from tiebreak.runtime.project_file import load_project
+from tiebreak.runtime.settings import Options
+
+project_app = typer.Typer(no_args_is_help=True, help="Look at project files.")
+topics_app = typer.Typer(no_args_is_help=True, help="The project's topics.")
+token_app = typer.Typer(no_args_is_help=True, help="Who may use the API and the page.")
+models_app = typer.Typer(no_args_is_help=True, help="What was trained, and what serves.")
+
+
+@project_app.command("check")
+def check(project: o.ProjectFile) -> None:
+    """Validate a project file: every mistake is one line with the key and the range; exit code 2 if there is one.
+
+    [bold]Example[/bold]
+
+        tiebreak project check examples/digits/project.yaml
+    """
+    loaded = load_project(project)
+    classes = ", ".join(loaded.classes.names) or "none yet"
+    typer.echo(f"{project}: project {loaded.project} is valid ({len(loaded.classes.names)} classes: {classes}).")
+
+
+@topics_app.command("create")
+def create_topics(project: o.ProjectFile, kafka: o.Kafka = None, redis: o.Redis = None, data: o.Data = None) -> None:
+    """Create the project's topics where they are missing; existing ones stay as they are.
+
+    [bold]Example[/bold]
+
+        tiebreak topics create project.yaml --kafka localhost:9092
+    """
+    loaded = load_project(project)
+    o.run(ensure_topics(loaded, o.settings_of(Options(kafka, redis, data))))
+    for spec in specs_for(loaded.project, loaded.partitions):
+        kept = "for ever" if spec.retention_ms is None else f"{spec.retention_ms // 86_400_000} days"
+        typer.echo(f"{spec.name}  {spec.partitions} partition(s), kept {kept}")
+
+
+@token_app.command("create")
+def create_token(
+    project: o.ProjectFile,
+    name: Annotated[str, typer.Option(help="Whose token: the name on their answers.")],
+    role: Annotated[Role, typer.Option(help="What it may do.")] = Role.ANNOTATOR,
+    hours: Annotated[float, typer.Option(min=0.01, max=24 * 366, help="Valid for this long.")] = 24.0 * 30,
+    redis: o.Redis = None,
+    data: o.Data = None,
+) -> None:
+    """Make a token. It is shown once: only its hash is kept.
+
+    [bold]Example[/bold]
+
+        tiebreak token create project.yaml --name ann --role reviewer --hours 12
+    """
+    loaded = load_project(project)
+    settings = o.settings_of(Options(redis=redis, data=data))
+    now_ms = int(SystemClock().wall() * 1000)
+    text, record = mint(secrets.token_bytes(RANDOM_BYTES), name, role, now_ms, int(hours * 3_600_000))
+
+    async def work() -> None:
+        async with open_redis(settings) as client:
+            await RedisTokens(client, loaded.project).put(record)
+
+    o.run(work())
+    typer.echo(text)
+    until = datetime.fromtimestamp(record.expires_ms / 1000, UTC).isoformat(timespec="minutes")
+    typer.echo(f"{name} is {role.value} of project {loaded.project} until {until}. Shown once: keep it.", err=True)
+
+
+@models_app.command("list")
+def list_models(project: o.ProjectFile, kafka: o.Kafka = None, redis: o.Redis = None, data: o.Data = None) -> None:
+    """Every decision about models, oldest first; the one that serves is marked.
+
+    [bold]Example[/bold]
+
+        tiebreak models list project.yaml
+    """
+    loaded = load_project(project)
+    settings = o.settings_of(Options(kafka, redis, data))
+
+    async def work() -> list[ModelRecord]:
+        async with open_log(settings) as log:
+            found = [readable(decode_model, record) async for record in scan(log, loaded.project, [Topic.MODELS])]
+        return [record for record in found if record is not None]
+
+    records = o.run(work())
+    decisive = [r for r in records if r.event in {ModelEvent.PROMOTED, ModelEvent.ROLLED_BACK}]
+    champion = decisive[-1] if decisive else None
+    for record in records:
+        mark = "*" if record is champion else " "
+        at = datetime.fromtimestamp(record.time_ms / 1000, UTC).isoformat(timespec="seconds")
+        why = "; ".join(record.reasons)
+        typer.echo(
+            f"{mark} {at}  {record.version}  {record.event.value}  {record.dataset_version} labels  {why}".rstrip()
+        )
+    if not records:
+        typer.echo("No model yet: the trainer makes the first one from the first labels.", err=True)

@@ -1,0 +1,39 @@
+"""`tiebreak label`: tasks to people, their answers to labels."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp
+
+from tiebreak.apps.wiring import Process
+from tiebreak.contracts.handling import Handler
+from tiebreak.contracts.topics import Topic
+from tiebreak.events.stage import ConsumeLoop, LoopSettings
+from tiebreak.labeling.redis import RedisQueue
+from tiebreak.labeling.stage import Doorbell, Intake, Settler, Sweeper
+from tiebreak.labeling.stage_rebuild import Rebuilder
+from tiebreak.runtime.lifecycle import Phase
+
+# People wait for these loops: small batches, and no waiting for more.
+_MAX_RECORDS = 500
+_POLL_S = 0.2
+
+
+async def assemble_label(process: Process) -> ASGIApp | None:
+    """Intake, settling, sweeping and rebuilding of one project's queue, and the API over it."""
+    project, metrics = process.project, process.metrics
+    queue, doorbell = RedisQueue(process.redis, project), Doorbell()
+    rebuilder = Rebuilder(project, queue, process.log, metrics)
+    process.life.run(Phase.SOURCES, "sweeper", Sweeper(queue, metrics, doorbell).run)
+    process.life.run(Phase.SOURCES, "rebuilder", rebuilder.run)
+    _consume(process, Topic.TASKS, "intake", Intake(project, queue, metrics, doorbell))
+    _consume(process, Topic.ANNOTATIONS, "settling", Settler(project, queue, metrics, doorbell))
+    return None
+
+
+def _consume(process: Process, topic: Topic, stage: str, handler: Handler) -> None:
+    name = process.project.project
+    settings = LoopSettings(stage=stage, project=name, max_records=_MAX_RECORDS, poll_s=_POLL_S)
+    reader = process.log.reader([topic.of(name)], f"tiebreak.{name}.{stage}")
+    loop = ConsumeLoop(reader, process.log.writer(), handler, settings, process.metrics, process.clock)
+    process.life.run(Phase.WORK, stage, loop.run)
+    process.watch_loop(stage, loop)

@@ -1,0 +1,59 @@
+"""Reading topics outside a stage: all that is there, or what comes from now on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TypeVar
+
+from tiebreak.contracts.errors import BadRecord
+from tiebreak.contracts.log import Log, Record
+from tiebreak.contracts.topics import Topic
+
+T = TypeVar("T")
+
+_MAX_RECORDS = 2000
+_POLL_S = 0.5
+_CLOSE_S = 2.0
+_PATIENCE_POLLS = 10
+
+
+async def scan(log: Log, project: str, topics: Sequence[Topic]) -> AsyncIterator[Record]:
+    """Every record that is there now, in order within each partition. Raises ConfigError when a topic is missing."""
+    reader = log.reader([topic.of(project) for topic in topics], None)
+    await reader.start()
+    try:
+        behind = {partition: end for partition, end in (await reader.end_positions()).items() if end > 0}
+        idle = 0
+        # The newest records of a partition may be gone already (retention): silence means that all was read.
+        while behind and idle < _PATIENCE_POLLS:
+            batch = await reader.poll(_MAX_RECORDS, _POLL_S)
+            for partition, records in batch.items():
+                for record in records:
+                    yield record
+                if records and records[-1].offset + 1 >= behind.get(partition, 0):
+                    behind.pop(partition, None)
+            idle = 0 if any(batch.values()) else idle + 1
+    finally:
+        await reader.close(_CLOSE_S)
+
+
+async def tail(log: Log, project: str, topic: Topic) -> AsyncIterator[Record]:
+    """Every record from now on, for ever."""
+    reader = log.reader([topic.of(project)], None)
+    await reader.start()
+    try:
+        reader.seek(await reader.end_positions())
+        while True:
+            for records in (await reader.poll(_MAX_RECORDS, _POLL_S)).values():
+                for record in records:
+                    yield record
+    finally:
+        await reader.close(_CLOSE_S)
+
+
+def readable(decode: Callable[[bytes | None], T], record: Record) -> T | None:
+    """The message in ``record``, or None where it cannot be read: a listing goes on without it."""
+    try:
+        return decode(record.value)
+    except BadRecord:
+        return None

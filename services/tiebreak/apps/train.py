@@ -1,0 +1,50 @@
+"""`tiebreak train`: labels in, models through the gate out."""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.types import ASGIApp
+
+from tiebreak.apps.stream import MODELS_FOLDER
+from tiebreak.apps.wiring import Process
+from tiebreak.contracts.errors import ConfigError
+from tiebreak.contracts.topics import Topic
+from tiebreak.deployment.files import FileModelStore
+from tiebreak.deployment.sandbox import SandboxProbe
+from tiebreak.deployment.stage import Deployer, Tools
+from tiebreak.runtime.lifecycle import Phase
+from tiebreak.training.sqlite import Ledger
+from tiebreak.training.stage import Trainer
+
+LEDGERS_FOLDER = "ledger"
+
+
+async def assemble_train(process: Process) -> ASGIApp | None:
+    """Trainer and deployer on one process: one active trainer per project."""
+    project, data = process.project, process.settings.data_dir
+    if project.model.source != "trainer":
+        raise ConfigError(
+            f"Project {project.project} scores with a model file of yours, so there is nothing to train.",
+            fix="Set model.source: trainer, or leave `tiebreak train` out.",
+        )
+    store = FileModelStore(data / MODELS_FOLDER)
+    tools = Tools(store, process.log, SandboxProbe(project), process.metrics, process.clock)
+    deployer = Deployer(project, tools)
+    await deployer.start()
+    process.life.on_stop(Phase.SINKS, "deployer", deployer.close)
+    ledger = Ledger(data / LEDGERS_FOLDER / f"{project.project}.sqlite")
+
+    async def close_ledger(_timeout_s: float) -> None:
+        ledger.close()
+
+    process.life.on_stop(Phase.SINKS, "ledger", close_ledger)
+    reader = process.log.reader([Topic.LABELS.of(project.project)], None)
+    process.life.on_stop(Phase.SINKS, "labels reader", reader.close)
+    trainer = Trainer(project, ledger, reader, process.metrics, process.clock)
+
+    async def work(stop: asyncio.Event) -> None:
+        await trainer.run(stop, deployer)
+
+    process.life.run(Phase.SOURCES, "training", work)
+    return None

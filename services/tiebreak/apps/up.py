@@ -1,0 +1,154 @@
+"""`tiebreak up`: all processes of a project on one machine, and the Redis they need, supervised."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from tiebreak.apps.children import Child, ChildEnded, Part, options_of
+from tiebreak.apps.wiring import open_log
+from tiebreak.contracts.clock import Clock
+from tiebreak.contracts.errors import TiebreakError
+from tiebreak.contracts.project import Project
+from tiebreak.contracts.topics import specs_for
+from tiebreak.runtime.clock import SystemClock
+from tiebreak.runtime.health import Health
+from tiebreak.runtime.lifecycle import ExitCode, Lifecycle, Phase, Run
+from tiebreak.runtime.ops_http import bind
+from tiebreak.runtime.redis_server import RedisServer
+from tiebreak.runtime.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+_REDIS_CHECK_S = 0.5
+_READY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What is up. ``children`` in flow order; ``redis_pid`` None when the server is not ours."""
+
+    settings: Settings
+    children: dict[str, Child]
+    life: Lifecycle
+    redis: RedisServer | None
+
+
+def parts_of(project: Project, project_file: Path, settings: Settings) -> list[Part]:
+    """The processes in flow order, each with an address of its own. Raises ConfigError when the label port is taken."""
+    shared = options_of({"--kafka": settings.kafka, "--redis": settings.redis, "--data": str(settings.data_dir)})
+    parts = []
+    for name in ("stream", "label", "train"):
+        if name == "train" and project.model.source != "trainer":
+            continue  # the model is the user's own: there is nothing to train
+        port = _free_port(settings, settings.port if name == "label" else 0)
+        host = settings.host if name == "label" else "127.0.0.1"
+        shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
+        own = options_of({"--host": host, "--port": str(port), "--stop-timeout": f"{settings.stop_timeout_s:g}"})
+        parts.append(Part(name, (name, str(project_file), *shared, *own), f"http://{shown}:{port}"))
+    return parts
+
+
+def _free_port(settings: Settings, wanted: int) -> int:
+    # Asked for before any child starts: a taken port is one clear line and not a child that dies again and again.
+    sock = bind(settings.host if wanted else "127.0.0.1", wanted)
+    with sock:
+        return int(sock.getsockname()[1])
+
+
+@asynccontextmanager
+async def running(project: Project, project_file: Path, settings: Settings) -> AsyncIterator[Running]:
+    """Everything started; stopped on leaving: children first, then Redis. The caller waits on ``life``."""
+    clock = SystemClock()
+    parts = parts_of(project, project_file, settings)
+    redis = RedisServer(settings.data_dir) if settings.embedded else None
+    if redis is not None:
+        await asyncio.to_thread(redis.start)
+    # Children get their own deadline inside ours.
+    life = Lifecycle(clock, Health(), settings.stop_timeout_s + 5.0)
+    try:
+        await ensure_topics(project, settings)
+        children = {part.name: Child(part, clock, settings.stop_timeout_s) for part in parts}
+        for child in children.values():
+            life.run(Phase.SOURCES, child.part.name, child.keep)
+        if redis is not None:
+            life.run(Phase.WORK, "redis", _keep_redis(redis, clock))
+        yield Running(settings, children, life, redis)
+    finally:
+        await life.stop()
+        if redis is not None:
+            await asyncio.to_thread(redis.stop)
+
+
+async def ensure_topics(project: Project, settings: Settings) -> None:
+    """Create the project's topics where they are missing."""
+    async with open_log(settings) as stream_log:
+        await stream_log.ensure_topics(specs_for(project.project, project.partitions))
+
+
+async def until_ready(up: Running) -> bool:
+    """Whether all children became ready in time; also False when the life ended first."""
+    ready = asyncio.create_task(_all_ready(up))
+    ending = asyncio.create_task(up.life.stopping.wait())
+    waits: set[asyncio.Task[bool]] = {ready, ending}
+    await asyncio.wait(waits, timeout=_READY_S, return_when=asyncio.FIRST_COMPLETED)
+    answer = ready.done() and not ending.done()
+    for wait in waits:
+        wait.cancel()
+    await asyncio.wait(waits)
+    return answer
+
+
+async def _all_ready(up: Running) -> bool:
+    await asyncio.gather(*(child.until_ready() for child in up.children.values()))
+    return True
+
+
+async def run_up(
+    project: Project, project_file: Path, settings: Settings, announce: Callable[[Running], Awaitable[None]]
+) -> ExitCode:
+    """Start all, tell ``announce`` once all are ready, run until a signal. The exit code is the first hopeless child's."""
+    async with running(project, project_file, settings) as up:
+        ready = asyncio.create_task(_announced(up, announce), name="announce")
+        try:
+            code = await up.life.until_stopped()
+        finally:
+            ready.cancel()
+    if isinstance(up.life.error, ChildEnded):
+        return ExitCode(up.life.error.code) if up.life.error.code in set(ExitCode) else ExitCode.FAILED
+    return code
+
+
+async def _announced(up: Running, announce: Callable[[Running], Awaitable[None]]) -> None:
+    if await until_ready(up):
+        await announce(up)
+    elif not up.life.stopping.is_set():
+        log.warning("not_ready", after_s=_READY_S)
+
+
+def _keep_redis(redis: RedisServer, clock: Clock) -> Run:
+    async def keep(stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            code = redis.exit_code()
+            if code is not None:
+                log.error("redis_died", exit_code=code)
+                try:
+                    await asyncio.to_thread(_again, redis)
+                except TiebreakError as error:
+                    log.error("redis_start_failed", error=str(error))
+                    await clock.sleep(5.0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _REDIS_CHECK_S)
+
+    return keep
+
+
+def _again(redis: RedisServer) -> None:
+    redis.stop()
+    redis.start()
