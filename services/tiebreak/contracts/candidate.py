@@ -75,10 +75,18 @@ class Candidate:
     digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The version that serves, and its verified file; None when the file cannot be read."""
+
+    version: str
+    model: bytes | None
+
+
 class CandidateSink(Protocol):
     """Where a trainer brings its candidates: deployment, which also knows what serves."""
 
-    async def champion(self) -> tuple[Manifest, bytes] | None:
+    async def champion(self) -> Champion | None:
         """The model that serves now, or None. Raises Unreachable when that cannot be known."""
 
     async def consider(self, candidate: Candidate) -> None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from tiebreak.contracts.candidate import Candidate
+from tiebreak.contracts.candidate import Candidate, Champion
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.codec import PROTOBUF, decode_model, encode, headers_for
-from tiebreak.contracts.errors import BadRecord, Conflict, NotFound
+from tiebreak.contracts.errors import BadRecord, Conflict, ModelRefused, NotFound
 from tiebreak.contracts.log import Log, Message, Outputs, Partition
 from tiebreak.contracts.messages import Manifest, ModelEvent, ModelRecord
 from tiebreak.contracts.ports import ModelStore
@@ -74,10 +74,16 @@ class Deployer:
         async with self._lock:
             return await self._follow()
 
-    async def champion(self) -> tuple[Manifest, bytes] | None:
+    async def champion(self) -> Champion | None:
         """The model that serves, or None."""
         version = (await self.registry()).champion
-        return await self._tools.store.get(self._project.project, version) if version else None
+        if not version:
+            return None
+        try:
+            return Champion(version, (await self._tools.store.get(self._project.project, version))[1])
+        except (NotFound, ModelRefused) as error:
+            _log.warning("the champion's file cannot be read: candidates cannot be compared with it", error=str(error))
+            return Champion(version, None)
 
     async def consider(self, candidate: Candidate) -> None:
         """Store, check, judge, publish the verdict. A version with a verdict is left as it is.

@@ -20,6 +20,7 @@ from tiebreak.training.learner import TrainingSet
 
 _LEAST_WEIGHT = 0.05
 _BALANCE = 0.25
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Aside(StrEnum):
@@ -47,14 +48,14 @@ def refuse(label: Label, project: Project, width: int) -> tuple[Aside, str] | No
     unknown = {name for name in named if not name or not (project.classes.open or name in project.classes.names)}
     if unknown:
         return Aside.UNKNOWN_CLASS, f"classes {sorted(unknown)} are not in the project file"
-    if len(label.features) != width or not np.isfinite(np.asarray(label.features, np.float32)).all():
+    if len(label.features) != width or not (np.abs(label.features) <= _LARGEST).all():  # so written, NaN is refused too
         return Aside.WRONG_FEATURES, f"{len(label.features)} features, {width} finite ones are needed"
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """The newest revision of one label, as training needs it."""
+    """The newest revision of one label, as training needs it. Compared by identity: it holds an array."""
 
     label_id: str
     revision: int

@@ -31,7 +31,8 @@ class FeatureMap:
 
     def standardise(self, x: FloatArray) -> FloatArray:
         """``(n, d)`` to ``(n, d)``, each value within ``[-CLIP, CLIP]``."""
-        result: FloatArray = np.clip((x - self.mean) / self.scale, -CLIP, CLIP).astype(np.float32)
+        with np.errstate(over="ignore"):  # an overflow is clipped like any other large value
+            result: FloatArray = np.clip((x - self.mean) / self.scale, -CLIP, CLIP).astype(np.float32)
         return result
 
     def apply(self, x: FloatArray) -> FloatArray:

@@ -245,7 +245,7 @@ class Ledger:
             raise self._unusable(f"it has format {version}, this Tiebreak reads up to {SCHEMA_VERSION}")
         fault = self._db.execute("PRAGMA quick_check(1)").fetchone()[0]
         if fault != "ok":
-            raise self._unusable(f"its content is damaged ({fault})")
+            raise self._unusable(f"its content is damaged ({' '.join(fault.split())})")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         if not tables:

@@ -72,11 +72,15 @@ class Trainer:
         """Until ``stop``: read, step, offer. A step that has begun is finished. Raises Conflict, ConfigError, Unreachable at start."""
         await self._start()
         while not stop.is_set():
-            self.progress_at = self._clock.monotonic()
-            self._gather(await self._reader.poll(_POLL_RECORDS, min(_POLL_S, self._project.training.step_s)))
-            if await self._due():
-                await self._step(sink)
-            await self._bring(sink)
+            try:
+                self._gather(await self._reader.poll(_POLL_RECORDS, min(_POLL_S, self._project.training.step_s)))
+                self.progress_at = self._clock.monotonic()
+                if await self._due():
+                    await self._step(sink)
+                await self._bring(sink)
+            except (Unreachable, PublishFailed) as error:
+                # Nothing of the step is lost: it is gathered, or in the ledger, or still on the topic.
+                await self._pause("the log does not answer", _RETRY_S, error)
 
     async def _start(self) -> None:
         self._ledger.claim(self._project.project)
@@ -179,16 +183,12 @@ class Trainer:
         self._metrics.observe("tiebreak_training_step_seconds", self._clock.monotonic() - began)
 
     async def _fit(self, sink: CandidateSink) -> Candidate | None:
-        """A candidate from all labels known now; None where there are too few, or while what serves cannot be known."""
+        """A candidate from all labels known now; None where there are too few."""
         material = material_of(self._dataset, self._project)
         if not material.learnable or len(material.training) < self._project.training.min_labels:
+            self._owed = False
             return None
-        try:
-            serving = await self._champion(sink)
-        except (Unreachable, PublishFailed) as error:
-            self._owed = True
-            await self._pause("what serves cannot be known", _RETRY_S, error)
-            return None
+        serving = await self._champion(sink)
         stamp = Stamp(self._ledger.dataset_version() + len(self._gathered.labels), int(self._clock.wall() * 1000))
         candidate = await self._in_worker(lambda: train(self._learner, self._project, material, serving, stamp))
         self._trained_at = self._clock.monotonic()
@@ -200,10 +200,9 @@ class Trainer:
         known = await sink.champion()
         if known is None:
             return None
-        manifest, data = known
-        if self._serving is None or self._serving.version != manifest.version:
-            ours = read_back(data)
-            self._serving = Serving(manifest.version, Contender(*ours) if ours is not None else None)
+        if self._serving is None or self._serving.version != known.version:
+            ours = read_back(known.model) if known.model is not None else None
+            self._serving = Serving(known.version, Contender(*ours) if ours is not None else None)
         return self._serving
 
     async def _bring(self, sink: CandidateSink) -> None:
@@ -213,9 +212,6 @@ class Trainer:
             await sink.consider(self._offer)
         except Conflict:
             self._owed = True  # another model serves by now: judge again, against that one
-        except (PublishFailed, Unreachable) as error:
-            await self._pause("the candidate could not be published, it will be offered again", _RETRY_S, error)
-            return
         self._offer = None
 
     async def _in_worker(self, work: Callable[[], T]) -> T:

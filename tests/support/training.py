@@ -1,0 +1,97 @@
+"""A log with labels on it, and a trainer over it, for tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from tests.support.eventually import eventually
+from tiebreak.contracts.candidate import Candidate, Champion
+from tiebreak.contracts.codec import PROTOBUF, encode, headers_for
+from tiebreak.contracts.log import Log, Message, Outputs
+from tiebreak.contracts.messages import Label
+from tiebreak.contracts.project import Project
+from tiebreak.contracts.topics import Topic, specs_for
+from tiebreak.events.memory import MemoryLog
+from tiebreak.runtime.clock import SystemClock
+from tiebreak.runtime.metrics import Metrics
+from tiebreak.training.sqlite import Ledger
+from tiebreak.training.stage import Trainer
+
+
+class ServeAll:
+    """A CandidateSink without a gate: the newest candidate serves."""
+
+    def __init__(self) -> None:
+        self.candidates: list[Candidate] = []
+
+    async def champion(self) -> Champion | None:
+        if not self.candidates:
+            return None
+        newest = self.candidates[-1]
+        return Champion(newest.manifest.version, newest.model)
+
+    async def consider(self, candidate: Candidate) -> None:
+        self.candidates.append(candidate)
+
+
+async def log_for(project: Project) -> MemoryLog:
+    log = MemoryLog()
+    await log.ensure_topics(specs_for(project.project, project.partitions))
+    return log
+
+
+async def publish_labels(log: Log, project: Project, labels: Sequence[Label]) -> None:
+    await publish_raw(log, project, [(label.task_id.encode(), encode(label)) for label in labels])
+
+
+async def publish_raw(log: Log, project: Project, records: Sequence[tuple[bytes, bytes]]) -> None:
+    writer = log.writer()
+    await writer.start()
+    topic, headers = Topic.LABELS.of(project.project), headers_for(PROTOBUF)
+    await writer.publish(Outputs([Message(topic, key, value, headers) for key, value in records]))
+    await writer.close(1.0)
+
+
+class Running:
+    """A trainer at work: ``async with Running(...)``. Leaving stops it as a signal would, and closes the ledger."""
+
+    def __init__(self, project: Project, log: Log, path: Path, sink: ServeAll | None = None) -> None:
+        self._project = project
+        self.sink = sink or ServeAll()
+        self.ledger = Ledger(path)
+        self._reader = log.reader([Topic.LABELS.of(project.project)], None)
+        self.metrics = Metrics(project.project)
+        self.trainer = Trainer(project, self.ledger, self._reader, self.metrics, SystemClock())
+        self._stop = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self.trainer.run(self._stop, self.sink))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stop.set()
+        try:
+            if self._task is not None:
+                await asyncio.wait_for(self._task, 30)
+        finally:
+            await self._reader.close(1.0)
+            self.ledger.close()
+
+    def trained(self, labels: int) -> bool:
+        """Whether a candidate from a data set of this version was offered; passes a crash of the trainer on."""
+        if self._task is not None and self._task.done():
+            self._task.result()
+        return any(c.manifest.dataset_version >= labels for c in self.sink.candidates)
+
+    async def trains(self, labels: int) -> None:
+        """Wait for :meth:`trained`."""
+        await eventually(lambda: self.trained(labels))
+
+    async def counts(self, name: str, **labels: str) -> None:
+        """Wait until this counter is above 0."""
+        told = {"project": self._project.project, **labels}
+        await eventually(lambda: (self.metrics.registry.get_sample_value(name, told) or 0.0) > 0.0)

@@ -1,0 +1,106 @@
+"""The learner: good with few labels, the same bits from the same set, whatever the order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.digits import TEN, digits, drifted
+from tests.support.labels import blob_labels, dataset_of, make_label, project_of, revised
+from tiebreak.contracts.project import Training
+from tiebreak.training.dataset import training_set
+from tiebreak.training.fitting import material_of
+from tiebreak.training.learner import Model, Settings, SoftmaxCommittee, TrainingSet, bootstrap
+
+LEARNER = SoftmaxCommittee(Settings(committee=3))
+
+
+def fit_digits(n: int) -> tuple[Model, float, float]:
+    x, y = digits()
+    other = drifted(x)
+    half = n // 2
+    rows = np.concatenate([x[:half], other[half:n]])
+    targets = np.eye(10)[[TEN.index(v) for v in y[:n]]]
+    ids = tuple(f"l{i}" for i in range(n))
+    model = SoftmaxCommittee(Settings()).fit(TrainingSet(ids, TEN, rows, targets, np.ones(n)))
+    truth = np.array([TEN.index(v) for v in y[1200:]])
+    before, after = (float((model.probabilities(rest[1200:]).argmax(axis=1) == truth).mean()) for rest in (x, other))
+    return model, before, after
+
+
+def test_500_labels_over_a_drift_give_nine_in_ten_on_both_sides_of_it() -> None:
+    """250 digits and 250 turned, noisier ones are enough for 90 % on held-out digits of both kinds."""
+    _, before, after = fit_digits(500)
+    assert before > 0.9
+    assert after > 0.9
+
+
+def test_50_labels_are_far_better_than_chance() -> None:
+    """A young model must already be worth serving: 50 labels over two worlds give well above one in ten."""
+    _, before, after = fit_digits(50)
+    assert min(before, after) > 0.4
+
+
+def test_members_disagree_but_share_the_mean() -> None:
+    """The committee's mean is what is served, its members differ, and every row is a distribution."""
+    model, _, _ = fit_digits(100)
+    x, _ = digits()
+    members = model.members(x[:20])
+    assert members.shape == (5, 20, 10)
+    np.testing.assert_allclose(members.sum(axis=2), 1.0, atol=1e-5)
+    np.testing.assert_allclose(model.probabilities(x[:20]), members.mean(axis=0), atol=1e-6)
+    assert not np.allclose(members[0], members[1])
+
+
+def test_wide_inputs_go_without_kernels() -> None:
+    """Embeddings of 384 columns are learned linearly: no landmark, and still right on held-out rows."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(6, 384))
+    kinds = np.arange(300) % 6
+    x = (centres[kinds] + rng.normal(0, 2.0, (300, 384))).astype(np.float32)
+    ids = tuple(f"l{i}" for i in range(200))
+    model = LEARNER.fit(TrainingSet(ids, tuple("abcdef"), x[:200], np.eye(6)[kinds[:200]], np.ones(200)))
+    assert model.features.landmarks.shape == (0, 384)
+    assert float((model.probabilities(x[200:]).argmax(axis=1) == kinds[200:]).mean()) > 0.95
+
+
+def test_a_soft_label_is_learned_as_the_doubt_it_is() -> None:
+    """Where people split evenly over two classes, the model is undecided too instead of picking one."""
+    labels = [make_label(f"s{i}", "a", [0.0, 0.0], distribution={"a": 0.5, "b": 0.5}) for i in range(40)]
+    rows = dataset_of([*labels, *blob_labels(60)]).rows(audit=False)
+    p = LEARNER.fit(training_set(rows, ("a", "b", "c"))).probabilities(np.zeros((1, 2), np.float32))[0]
+    assert abs(float(p[0] - p[1])) < 0.15
+
+
+def test_an_empty_set_is_refused() -> None:
+    """Nothing can be fitted to nothing: the error says so instead of a model of zeros."""
+    with pytest.raises(ValueError, match="no labels"):
+        LEARNER.fit(TrainingSet((), ("a", "b"), np.zeros((0, 2), np.float32), np.zeros((0, 2)), np.zeros(0)))
+
+
+def test_bootstrap_counts_depend_on_the_label_alone() -> None:
+    """A label's Poisson weights are the same in any batch, their mean is 1, and about 37 % are 0."""
+    ids = [f"l{i}" for i in range(4000)]
+    counts = bootstrap(ids, 5, 7)
+    np.testing.assert_array_equal(counts[:, 10:20], bootstrap(ids[10:20], 5, 7))
+    assert abs(counts.mean() - 1.0) < 0.03
+    assert abs((counts == 0).mean() - np.exp(-1.0)) < 0.02
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_the_order_of_arrival_does_not_reach_the_weights(random: object) -> None:
+    """The topic's partitions interleave anew on each replay: revisions and withdrawals included, the digest is one."""
+    labels = blob_labels(40)
+    labels += [revised(labels[3], "c", 2000), make_label("gone", "a", [9, 9], settled_ms=5)]
+    labels += [make_label("gone", "a", [9, 9], revision=2, withdrawn=True, settled_ms=2001), *labels[:5]]
+    shuffled = list(labels)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert _digest(shuffled) == _digest(labels)
+
+
+def _digest(labels: list) -> str:  # type: ignore[type-arg]
+    material = material_of(dataset_of(labels), project_of([2], "abc", training=Training(refit_below=20)))
+    return LEARNER.fit(training_set(material.training, material.classes)).digest()

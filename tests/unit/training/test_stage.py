@@ -1,0 +1,151 @@
+"""The trainer over a log: every label once, whatever order, restart or loss; what cannot be learned from is kept aside."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+from tests.support.eventually import eventually
+from tests.support.labels import blob_labels, make_label, project_of, revised
+from tests.support.training import Running, log_for, publish_labels, publish_raw
+from tiebreak.contracts.candidate import Candidate
+from tiebreak.contracts.messages import Label
+from tiebreak.contracts.project import Classes
+from tiebreak.training.dataset import Aside
+
+PROJECT = project_of([2], ("a", "b", "c"))
+
+
+async def digest_of(tmp_path: Path, name: str, labels: list[Label]) -> str:
+    log = await log_for(PROJECT)
+    await publish_labels(log, PROJECT, labels)
+    async with Running(PROJECT, log, tmp_path / name) as run:
+        await run.trains(len(labels))
+    return run.sink.candidates[-1].digest
+
+
+async def test_labels_become_a_candidate_with_its_report(tmp_path: Path) -> None:
+    """60 labels give a model named after them, an honest count of what judged it, and no audit label among what trained it."""
+    labels = blob_labels(60)
+    log = await log_for(PROJECT)
+    async with Running(PROJECT, log, tmp_path / "l") as run:
+        await publish_labels(log, PROJECT, labels)
+        await run.trains(60)
+    last = run.sink.candidates[-1]
+    assert last.manifest.version == f"v000060-{last.manifest.sha256[:8]}"
+    assert set(last.manifest.label_ids) == {x.label_id for x in labels if not x.selection.audit}
+    assert last.evaluation.accuracy.n == 12
+    assert last.evaluation.accuracy.estimate > 0.9
+    assert last.manifest.temperature == 1.0
+    assert last.manifest.classes == ("a", "b", "c")
+
+
+async def test_too_few_labels_or_one_class_are_kept_and_wait(tmp_path: Path) -> None:
+    """Nothing is fitted from one class or below `min_labels`, yet the labels are durable."""
+    log = await log_for(PROJECT)
+    await publish_labels(log, PROJECT, blob_labels(30, classes=("a",)))
+    async with Running(PROJECT, log, tmp_path / "l") as run:
+        await eventually(lambda: run.ledger.dataset_version() == 30)
+        assert run.sink.candidates == []
+        await publish_labels(log, PROJECT, blob_labels(30, seed=1))
+        await run.trains(60)
+
+
+async def test_a_restart_goes_on_where_the_ledger_is_and_offers_the_last_model_again(tmp_path: Path) -> None:
+    """Killed between ledger and gate, nobody judged the last model: after the restart it is offered again, the same to the bit."""
+    log = await log_for(PROJECT)
+    await publish_labels(log, PROJECT, blob_labels(40))
+    async with Running(PROJECT, log, tmp_path / "l") as first:
+        await first.trains(40)
+    async with Running(PROJECT, log, tmp_path / "l") as second:
+        await second.trains(40)
+        again, before = second.sink.candidates[0], first.sink.candidates[-1]
+        assert (again.digest, again.manifest.sha256, again.manifest.version) == _name(before)
+        assert second.ledger.dataset_version() == 40
+
+
+def _name(candidate: Candidate) -> tuple[str, str, str]:
+    return candidate.digest, candidate.manifest.sha256, candidate.manifest.version
+
+
+async def test_a_lost_ledger_is_rebuilt_from_the_topic_to_the_same_digest(tmp_path: Path) -> None:
+    """The file is gone: reading the topic again, whose labels came in three portions before, ends at the same weights."""
+    labels = blob_labels(60)
+    log = await log_for(PROJECT)
+    async with Running(PROJECT, log, tmp_path / "first") as first:
+        for end in (20, 40, 60):
+            await publish_labels(log, PROJECT, labels[end - 20 : end])
+            await first.trains(end)
+    async with Running(PROJECT, log, tmp_path / "second") as second:
+        await second.trains(60)
+    assert _name(second.sink.candidates[-1]) == _name(first.sink.candidates[-1])
+
+
+async def test_replays_double_deliveries_and_another_order_change_nothing(tmp_path: Path) -> None:
+    """The same labels, each twice and shuffled, give the same model as once in order."""
+    labels = blob_labels(50)
+    noisy = [*labels, *labels]
+    random.Random(3).shuffle(noisy)
+    log = await log_for(PROJECT)
+    await publish_labels(log, PROJECT, noisy)
+    async with Running(PROJECT, log, tmp_path / "noisy") as run:
+        await run.trains(50)
+    assert run.sink.candidates[-1].digest == await digest_of(tmp_path, "plain", labels)
+
+
+async def test_a_relabelled_and_a_withdrawn_task_train_as_they_stand_now(tmp_path: Path) -> None:
+    """Revisions and withdrawals end at the weights of a world in which only the standing labels were ever given."""
+    labels = blob_labels(40)
+    changed = revised(labels[2], "a", 5000)
+    gone = replace(labels[3], revision=2, withdrawn=True, settled_ms=5001)
+    standing = [*labels[:2], replace(changed, revision=1), *labels[4:]]
+    digest = await digest_of(tmp_path, "changed", [*labels, changed, gone])
+    assert digest == await digest_of(tmp_path, "standing", standing)
+
+
+async def test_what_cannot_be_learned_from_is_kept_aside_and_taken_in_once_it_can(tmp_path: Path) -> None:
+    """An unknown class and torn bytes neither stop the trainer nor vanish; when the class is added, its labels train."""
+    log = await log_for(PROJECT)
+    await publish_labels(log, PROJECT, [make_label(f"n{i}", "new", [9, 9]) for i in range(3)])
+    await publish_raw(log, PROJECT, [(b"torn", b"\xff\xff\xff")])
+    await publish_labels(log, PROJECT, blob_labels(30))
+    async with Running(PROJECT, log, tmp_path / "l") as run:
+        await run.trains(30)
+        reasons = sorted(kept.reason for kept in run.ledger.aside())
+    assert reasons == [Aside.UNDECODABLE, *[Aside.UNKNOWN_CLASS] * 3]
+    wider = PROJECT.model_copy(update={"classes": Classes(names=("a", "b", "c", "new"))})
+    async with Running(wider, log, tmp_path / "l") as run:
+        await run.trains(33)
+        assert [kept.reason for kept in run.ledger.aside()] == [Aside.UNDECODABLE]
+    assert run.sink.candidates[-1].manifest.classes == ("a", "b", "c", "new")
+
+
+async def test_a_broker_that_stops_loses_no_label_and_doubles_none(tmp_path: Path) -> None:
+    """The log goes down between two portions and comes back: the trainer goes on by itself, each label counted once."""
+    log = await log_for(PROJECT)
+    labels = blob_labels(40)
+    await publish_labels(log, PROJECT, labels[:20])
+    async with Running(PROJECT, log, tmp_path / "l") as run:
+        await run.trains(20)
+        log.stop()
+        await run.counts("tiebreak_training_steps_total", outcome="retried")
+        log.resume()
+        await publish_labels(log, PROJECT, labels[20:])
+        await run.trains(40)
+        assert run.ledger.dataset_version() == 40
+
+
+async def test_the_champion_is_judged_beside_the_challenger_on_labels_that_trained_neither(tmp_path: Path) -> None:
+    """A second step's report has paired evidence: audit labels, and training labels that the same members left out."""
+    log = await log_for(PROJECT)
+    async with Running(PROJECT, log, tmp_path / "l") as run:
+        await publish_labels(log, PROJECT, blob_labels(30))
+        await run.trains(30)
+        await publish_labels(log, PROJECT, blob_labels(60, seed=1))
+        await run.trains(90)
+    last = run.sink.candidates[-1]
+    assert last.evaluation.champion == last.manifest.parent == run.sink.candidates[-2].manifest.version
+    assert len(last.evaluation.audit) == 18
+    assert set(last.evaluation.left_out.label_ids) < set(last.manifest.label_ids)
+    assert not set(last.evaluation.audit.label_ids) & set(last.manifest.label_ids)
