@@ -56,6 +56,12 @@ class MemoryQueue:
         """Lose all state: every method raises SlowDown until the index is built again."""
         self._box[0] = State()
 
+    def seen_through(self, settings: QueueSettings) -> MemoryQueue:
+        """The same state under other settings, as another process would see it."""
+        twin = copy(self)
+        twin._settings = settings  # noqa: SLF001 - our own copy
+        return twin
+
     # -- offering -----------------------------------------------------------------------------------------------------
 
     async def add(self, tasks: Sequence[Task]) -> int:
@@ -101,8 +107,8 @@ class MemoryQueue:
 
     def _lease(self, task_id: str, annotator: str, now: int) -> Lease:
         s, entry = self._state, self._state.tasks[task_id]
-        # A counter lost with everything else starts again at the time, which no counter that began earlier has reached.
-        s.fence = (s.fence or now) + 1
+        # A counter lost with everything else starts again at the microsecond, which no earlier counter can have reached.
+        s.fence = (s.fence or now * 1000) + 1
         entry.holder, entry.token, entry.claimed_ms = annotator, s.fence, now
         entry.grants[annotator] = (s.fence, now)
         s.leases[task_id] = now + self._settings.lease_ms
@@ -152,7 +158,8 @@ class MemoryQueue:
         revision = entry.revisions.get(answer.annotator, 0) + 1
         entry.revisions[answer.annotator] = revision
         entry.pending[answer.annotator] = now
-        receipt = replace(facts, revision=revision, accepted_ms=now)
+        review = entry.state is TaskState.IN_REVIEW
+        receipt = replace(facts, revision=revision, accepted_ms=now, review=review)
         s.receipts[answer.annotator, answer.key] = (answer.digest, receipt)
         return receipt
 

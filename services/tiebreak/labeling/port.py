@@ -96,7 +96,8 @@ class Answer:
 class Receipt:
     """What the queue promised about an answer: the facts that make its annotation, the same for every retry of it.
 
-    ``counted`` False: the task was settled already, so the answer is kept on the log and nothing else.
+    ``counted`` False: the task was settled already, so the answer is kept on the log and nothing else. ``review``: the task was
+    in dispute, so a reviewer's answer settles it.
     """
 
     revision: int
@@ -105,6 +106,7 @@ class Receipt:
     claimed_ms: int
     accepted_ms: int
     counted: bool = True
+    review: bool = False
 
 
 class Refusal(StrEnum):

@@ -56,9 +56,10 @@ def lease_of(item: Sequence[Any]) -> Lease:
 
 
 def receipt_of(text: bytes) -> Receipt:
-    """``<digest>|<revision>|<state>|<token>|<claimed>|<accepted>|<counted>``."""
-    _, revision, state, token, claimed, accepted, counted = text.decode().split("|")
-    return Receipt(int(revision), AnnotationState(state), int(token), int(claimed), int(accepted), counted == "1")
+    """``<digest>|<revision>|<state>|<token>|<claimed>|<accepted>|<counted>|<review>``."""
+    _, revision, state, *numbers = text.decode().split("|")
+    token, claimed, accepted, counted, review = map(int, numbers)
+    return Receipt(int(revision), AnnotationState(state), token, claimed, accepted, bool(counted), bool(review))
 
 
 def line_of(a: Annotation) -> bytes:

@@ -92,8 +92,8 @@ local function unlease(id)
 end
 
 local function lease(id, annotator, now, lease_ms)
-  -- A counter lost with everything else starts again at the time, which no counter that began earlier has reached.
-  redis.call('SET', P .. 'fence', string.format('%.0f', now), 'NX')
+  -- A counter lost with everything else starts again at the microsecond, which no earlier counter can have reached.
+  redis.call('SET', P .. 'fence', string.format('%.0f', now * 1000), 'NX')
   local token = redis.call('INCR', P .. 'fence')
   redis.call('HSET', task_key(id), 'by', annotator, 'tok', token, 'at', now,
              'g:' .. annotator, string.format('%.0f|%.0f', token, now))

@@ -1,6 +1,6 @@
 -- Check an answer and promise its facts. Nothing counts yet: the annotation must reach the log first.
 -- ARGV  nonce, annotator, task, token, key, digest, 'vote' | 'skip' | 'undo', undo_ms, idempotency_ms, pending_ms
--- Returns {'OK', '<digest>|<revision>|<state>|<token>|<claimed>|<accepted>|<counted>'} or one refusal:
+-- Returns {'OK', '<digest>|<revision>|<state>|<token>|<claimed>|<accepted>|<counted>|<review>'} or one refusal:
 --   BUILDING NOT_FOUND SETTLED KEY_REUSED IN_PROGRESS ALREADY_ANSWERED STALE_LEASE TOO_LATE_TO_UNDO
 -- Invariant: a revision of a person's answer to a task is promised to one request (one key) only.
 if not ready() then return {'BUILDING'} end
@@ -38,6 +38,7 @@ end
 
 local rev = redis.call('HINCRBY', key, 'r:' .. annotator, 1)
 redis.call('HSET', key, 'p:' .. annotator, now)
-local receipt = string.format('%s|%d|%s|%s|%s|%.0f|%d', digest, rev, state, token, claimed, now, counted)
+local review = redis.call('HGET', key, 'st') == 'in_review' and 1 or 0
+local receipt = string.format('%s|%d|%s|%s|%s|%.0f|%d|%d', digest, rev, state, token, claimed, now, counted, review)
 redis.call('SET', receipt_key, receipt, 'PX', ARGV[9])
 return {'OK', receipt}
