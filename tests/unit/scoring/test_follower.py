@@ -17,8 +17,8 @@ from tiebreak.deployment.memory import MemoryModelStore
 from tiebreak.events.memory import MemoryLog
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.metrics import Metrics
-from tiebreak.scoring.follower import ModelFollower, newest_champion
 from tiebreak.scoring.stage import Scorer
+from tiebreak.scoring.stage_follower import ModelFollower, newest_champion
 
 PROJECT = project_of()
 TOPIC = Topic.MODELS.of("test")
