@@ -87,6 +87,7 @@ class Collector:
     out: str
     seen: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    positions: dict[Partition, int] = field(default_factory=dict)
     rewinds: int = 0
 
     async def handle(self, batch: Batch) -> Handled:
@@ -96,6 +97,7 @@ class Collector:
 
     async def committed(self, positions: Positions) -> None:
         self.kept = list(self.seen)
+        self.positions.update(positions)
 
     async def rewind(self) -> None:
         self.seen = list(self.kept)

@@ -7,7 +7,6 @@ through its lease can do no harm. A partition changes hands only when its owner 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import structlog
 
 from tiebreak.contracts.errors import ConfigError, NotAssigned, PositionLost, Unreachable
 from tiebreak.contracts.log import Batch, Partition, Positions, RebalanceListener, StoredRecord
+from tiebreak.runtime.tasks import end
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +126,15 @@ class LeasedReader:
 
     async def poll(self, max_records: int, timeout_s: float) -> Batch:
         loop = asyncio.get_running_loop()
-        end = loop.time() + timeout_s
+        deadline = loop.time() + timeout_s
         while True:
             self._raise_failure()
             await self._check_positions()
             self._woken.clear()
             wanted = {p: at for p, at in self._positions.items() if p not in self._paused | self._arriving}
-            left = max(0.0, end - loop.time())
+            left = max(0.0, deadline - loop.time())
             batch = self._accept(wanted, await self._read(wanted, max_records, left))
-            if batch or loop.time() >= end:
+            if batch or loop.time() >= deadline:
                 return batch
 
     def _raise_failure(self) -> None:
@@ -152,11 +152,7 @@ class LeasedReader:
             await asyncio.wait(tasks, timeout=None if reading else left, return_when=asyncio.FIRST_COMPLETED)
             return reading.result() if reading is not None and reading.done() else {}
         finally:
-            for task in tasks:
-                if not task.done():
-                    task.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await task
+            await end(*tasks)
 
     def _accept(self, wanted: Positions, got: Mapping[Partition, list[StoredRecord]]) -> Batch:
         """Hand out what is still ours, unpaused and at the position that was asked for; the rest will be read again."""
@@ -176,10 +172,10 @@ class LeasedReader:
         self._unchecked.clear()
         if not unchecked:
             return
-        for partition, (oldest, end) in (await self._store.bounds(unchecked)).items():
-            position = self._positions.get(partition, end)
-            if not oldest <= position <= end:
-                raise position_lost(partition, position, f"it holds {oldest} to {end}")
+        for partition, (oldest, newest) in (await self._store.bounds(unchecked)).items():
+            position = self._positions.get(partition, newest)
+            if not oldest <= position <= newest:
+                raise position_lost(partition, position, f"it holds {oldest} to {newest}")
 
     def seek(self, positions: Positions) -> None:
         for partition, position in positions.items():
@@ -200,7 +196,7 @@ class LeasedReader:
         return frozenset(self._positions)
 
     async def end_positions(self) -> Positions:
-        return {p: end for p, (_, end) in (await self._store.bounds(self.assignment())).items()}
+        return {p: bounds[1] for p, bounds in (await self._store.bounds(self.assignment())).items()}
 
     async def committed(self) -> Positions:
         return {} if self._group is None else await self._store.committed(self._group, self.assignment())
@@ -270,11 +266,8 @@ class LeasedReader:
         self._woken.set()
 
     async def close(self, timeout_s: float) -> None:
-        if self._membership is not None:
-            self._membership.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._membership
-            self._membership = None
+        await end(self._membership)
+        self._membership = None
         try:
             async with asyncio.timeout(timeout_s):
                 await self._disown(self.assignment())

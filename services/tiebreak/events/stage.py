@@ -24,6 +24,7 @@ from tiebreak.events.bad_share import BadShare
 from tiebreak.events.dead_letters import dead_key, dead_letter
 from tiebreak.events.progress import Progress
 from tiebreak.runtime.metrics import Metrics
+from tiebreak.runtime.tasks import end
 
 # What a rewind heals. Anything else that a handler raises ends the loop: retrying a bug stops a partition for ever.
 _HEALS = (PublishFailed, Unreachable, NotAssigned)
@@ -128,8 +129,7 @@ class ConsumeLoop:
                 except _HEALS as error:
                     await self._recover(error, stopping)
         finally:
-            for task in (stopping, lag):
-                await _cancelled(task)
+            await end(stopping, lag)
 
     async def _step(self, stopping: asyncio.Task[bool]) -> None:
         self._keep_polling()
@@ -266,13 +266,12 @@ class ConsumeLoop:
             self._reader.seek(self._progress.rewind())
         waiting = asyncio.create_task(self._clock.sleep(delay))
         await asyncio.wait({waiting, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        await _cancelled(waiting)
+        await end(waiting)
 
     async def _drop_work(self) -> None:
         """Forget everything that is fetched, held or in flight. The caller seeks."""
         await self._stop_polling()
-        for flying in self._in_flight:
-            await _cancelled(flying.publishing)
+        await end(*(flying.publishing for flying in self._in_flight))
         self._in_flight.clear()
         self._ready.clear()
         self._let_go()
@@ -283,7 +282,7 @@ class ConsumeLoop:
         # A listener may be called from inside the poll itself: nobody can wait for himself.
         if polling is None or polling is asyncio.current_task():
             return
-        await _cancelled(polling)
+        await end(polling)
         if not polling.cancelled() and polling.exception() is None:
             # It had ended before it could be cancelled: what it took counts as taken, or a seek would skip it.
             self._progress.take(polling.result())
@@ -323,12 +322,12 @@ class ConsumeLoop:
     async def _shut_down(self) -> None:
         """Sources first, then the work, then the sinks; one deadline for all of it."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + self._settings.stop_s
+        deadline = loop.time() + self._settings.stop_s
         async with self._turn:
             await self._stop_polling()
             await self._drain(self._settings.stop_s)
-        await self._reader.close(max(0.5, end - loop.time()))
-        await self._writer.close(max(0.5, end - loop.time()))
+        await self._reader.close(max(0.5, deadline - loop.time()))
+        await self._writer.close(max(0.5, deadline - loop.time()))
 
     async def _watch_lag(self) -> None:
         while True:
@@ -341,14 +340,4 @@ class ConsumeLoop:
         known = self._progress.positions()
         if ends.keys() - known.keys():
             known = {**await self._reader.committed(), **known}
-        return sum(max(0, end - known.get(partition, 0)) for partition, end in ends.items())
-
-
-async def _cancelled(
-    task: asyncio.Task[object] | asyncio.Task[bool] | asyncio.Task[None] | asyncio.Task[Batch],
-) -> None:
-    """Cancel ``task`` and wait until it has ended, however it ends."""
-    task.cancel()
-    await asyncio.wait({task})
-    if not task.cancelled():
-        task.exception()  # seen: its outcome no longer matters
+        return sum(max(0, ends[partition] - known.get(partition, 0)) for partition in ends)

@@ -1,0 +1,224 @@
+"""The log on Apache Kafka, through aiokafka: production."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+
+from tiebreak.contracts.errors import ConfigError, PublishFailed, TiebreakError, Unreachable
+from tiebreak.contracts.log import Headers, Outputs, Partition, RebalanceListener
+from tiebreak.contracts.topics import Topic, TopicSpec
+from tiebreak.events.kafka_client import Cluster, KafkaOptions, KafkaSecurity, drop_producer
+from tiebreak.events.kafka_reader import KafkaReader
+from tiebreak.events.leased_reader import missing_topic
+from tiebreak.events.runs import Run, runs_of
+
+_DROP_S = 1.0
+
+
+class KafkaLog:
+    """A :class:`tiebreak.contracts.log.Log` on the cluster that ``bootstrap`` (``host:port``, comma separated) leads to."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        client_id: str = "tiebreak",
+        security: KafkaSecurity | None = None,
+        options: KafkaOptions | None = None,
+    ) -> None:
+        self._cluster = Cluster(bootstrap, client_id, security or KafkaSecurity(), options or KafkaOptions())
+        self._admin: AIOKafkaAdminClient | None = None
+        self._connecting = asyncio.Lock()
+
+    def reader(
+        self, topics: Sequence[str], group: str | None, listener: RebalanceListener | None = None
+    ) -> KafkaReader:
+        reader = KafkaReader(self._cluster, self.partitions, topics, group)
+        if listener is not None:
+            reader.listen(listener)
+        return reader
+
+    def writer(self) -> KafkaWriter:
+        return KafkaWriter(self._cluster, self.partitions)
+
+    async def ensure_topics(self, specs: Sequence[TopicSpec]) -> None:
+        admin = await self._connected()
+        # Three copies where there are three brokers, and an acknowledgement then means two of them have it.
+        copies = min(3, len(admin._client.cluster.brokers()))  # noqa: SLF001 (the admin client shows its brokers nowhere else)
+        topics = [self._new_topic(spec, copies) for spec in specs]
+        answer = await self._call(admin.create_topics(topics))
+        for topic, code, detail in (error[:3] for error in answer.topic_errors):
+            error = for_code(code)
+            if code and error is not TopicAlreadyExistsError:
+                raise ConfigError(f"Kafka refuses the topic {topic}: {error.__name__} {detail or ''}".rstrip() + ".")
+        for spec in specs:
+            await self._until_led(spec)
+
+    def _new_topic(self, spec: TopicSpec, copies: int) -> NewTopic:
+        limit = self._cluster.options.max_record_bytes
+        configs = {
+            "retention.ms": str(-1 if spec.retention_ms is None else spec.retention_ms),
+            "cleanup.policy": "compact" if spec.compacted else "delete",
+            # A dead letter wraps a whole record.
+            "max.message.bytes": str(2 * limit if spec.name.endswith(f".{Topic.DEAD}") else limit),
+            "min.insync.replicas": str(2 if copies > 2 else 1),
+        }
+        return NewTopic(spec.name, spec.partitions, copies, topic_configs=configs)
+
+    async def _until_led(self, spec: TopicSpec) -> None:
+        """A topic is made before its partitions have leaders; until then clients would be told that it does not exist."""
+        end = asyncio.get_running_loop().time() + self._cluster.options.request_timeout_s
+        while await self.partitions(spec.name) == 0:
+            if asyncio.get_running_loop().time() > end:
+                raise self._cluster.unreachable()
+            await asyncio.sleep(0.02)
+
+    async def partitions(self, topic: str) -> int:
+        admin = await self._connected()
+        (described,) = await self._call(admin.describe_topics([topic]))
+        if for_code(described["error_code"]) is UnknownTopicOrPartitionError:
+            return 0
+        partitions = described["partitions"]
+        return len(partitions) if all(p["leader"] >= 0 for p in partitions) else 0
+
+    async def ping(self) -> None:
+        admin = await self._connected()
+        await self._call(admin.describe_cluster())
+
+    async def _connected(self) -> AIOKafkaAdminClient:
+        async with self._connecting:
+            if self._admin is None:
+                admin = AIOKafkaAdminClient(**self._cluster.client_arguments())
+                try:
+                    await self._cluster.bounded(admin.start(), self._cluster.options.connect_timeout_s)
+                except BaseException:
+                    await admin.close()
+                    raise
+                self._admin = admin
+            return self._admin
+
+    async def _call(self, call: Awaitable[Any]) -> Any:
+        try:
+            return await self._cluster.bounded(call, self._cluster.options.connect_timeout_s)
+        except Unreachable:
+            # The brokers may come back at other addresses: look them up again next time.
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            await admin.close()
+
+
+class KafkaWriter:
+    """A :class:`tiebreak.contracts.log.Writer`: idempotent, ``acks=all``, every delivery awaited.
+
+    After any failure the producer is thrown away: its sequence numbers may no longer be the broker's (aiokafka #1017), and a
+    new one costs a round trip. What it held may or may not have been written, as PublishFailed says.
+    """
+
+    def __init__(self, cluster: Cluster, count: Callable[[str], Awaitable[int]]) -> None:
+        self._cluster = cluster
+        self._count = count
+        self._counts: dict[str, int] = {}
+        self._producer: AIOKafkaProducer | None = None
+        # Held while records are queued, not while they are delivered: calls stay in order and overlap all the same.
+        self._turn = asyncio.Lock()
+
+    async def start(self) -> None:
+        async with self._turn:
+            await self._running()
+
+    async def _running(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            producer = AIOKafkaProducer(**self._cluster.producer_arguments())
+            try:
+                await self._cluster.bounded(producer.start(), self._cluster.options.connect_timeout_s)
+            except BaseException:
+                await drop_producer(producer, _DROP_S)
+                raise
+            self._producer = producer
+        return self._producer
+
+    async def publish(self, outputs: Outputs) -> None:
+        producer: AIOKafkaProducer | None = None
+        try:
+            async with asyncio.timeout(self._cluster.options.delivery_timeout_s):
+                async with self._turn:
+                    producer = await self._running()
+                    deliveries = await self._queue(producer, outputs)
+                await _all(deliveries)
+        except (KafkaError, TiebreakError, TimeoutError) as error:
+            await self._drop(producer)
+            raise PublishFailed(f"Not every record was acknowledged: {type(error).__name__} {error}") from error
+        except asyncio.CancelledError:
+            await self._drop(producer)
+            raise
+
+    async def _queue(self, producer: AIOKafkaProducer, outputs: Outputs) -> list[asyncio.Future[Any]]:
+        """Hand all records to the producer. Partitions side by side, since a full one makes its queue wait."""
+        await self._know({m.topic for m in outputs.messages} | {b.partition.topic for b in outputs.blocks})
+        by_partition: dict[Partition, list[Run]] = {}
+        for run in runs_of(outputs, self._counts.__getitem__):
+            if run.partition.index >= self._counts[run.partition.topic]:
+                raise missing_topic(f"{run.partition.topic}/{run.partition.index}")
+            by_partition.setdefault(run.partition, []).append(run)
+        queued = await _all([asyncio.ensure_future(_queue_runs(producer, runs)) for runs in by_partition.values()])
+        return [delivery for deliveries in queued for delivery in deliveries]
+
+    async def _know(self, topics: set[str]) -> None:
+        # aiokafka asks for an unknown topic again and again until its timeout, a log line each time.
+        for topic in topics - self._counts.keys():
+            count = await self._count(topic)
+            if count == 0:
+                raise missing_topic(topic)
+            self._counts[topic] = count
+
+    async def _drop(self, producer: AIOKafkaProducer | None) -> None:
+        if producer is not None and producer is self._producer:
+            self._producer = None
+            self._counts.clear()
+            await drop_producer(producer, _DROP_S)
+
+    async def close(self, timeout_s: float) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await drop_producer(producer, timeout_s)
+
+
+async def _queue_runs(producer: AIOKafkaProducer, runs: Sequence[Run]) -> list[asyncio.Future[Any]]:
+    """One partition's records, in batches as full as they may be. A record above the batch size travels alone."""
+    topic, index = runs[0].partition.topic, runs[0].partition.index
+    deliveries: list[asyncio.Future[Any]] = []
+    batch = producer.create_batch()
+    shared: Headers = ()
+    as_list: list[tuple[str, bytes]] = []
+    for run in runs:
+        for key, value, given in zip(run.keys, run.values, run.headers, strict=True):
+            if given is not shared:
+                # The record builder takes nothing but lists; the records of a block share theirs.
+                shared, as_list = given, list(given)
+            if batch.append(key=key, value=value, timestamp=None, headers=as_list) is None:
+                deliveries.append(await producer.send_batch(batch, topic, partition=index))
+                batch = producer.create_batch()
+                batch.append(key=key, value=value, timestamp=None, headers=as_list)
+    if batch.record_count():
+        # Closed: nobody else's `send` may add to what we have counted.
+        batch.close()
+        deliveries.append(await producer.send_batch(batch, topic, partition=index))
+    return deliveries
+
+
+async def _all(futures: Sequence[asyncio.Future[Any]]) -> list[Any]:
+    """Every result, or the first error once all have ended: none may fail unseen."""
+    results = await asyncio.gather(*futures, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
