@@ -23,9 +23,9 @@ from tiebreak.runtime.lifecycle import Phase
 from tiebreak.sampling.redis import RedisBudget, RedisSnapshots
 from tiebreak.sampling.stage import Sampler
 from tiebreak.sampling.tasks import build_task
-from tiebreak.scoring.follower import ModelFollower
 from tiebreak.scoring.predictions import encode_predictions
 from tiebreak.scoring.stage import Scored, Scorer, Scoring
+from tiebreak.scoring.stage_follower import ModelFollower
 from tiebreak.scoring.user_model import user_manifest
 
 MODELS_FOLDER = "models"
