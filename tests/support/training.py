@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.support.eventually import eventually
-from tiebreak.contracts.candidate import Candidate, Champion
+from tiebreak.contracts.candidate import Candidate, CandidateSink, Champion
 from tiebreak.contracts.codec import PROTOBUF, encode, headers_for
 from tiebreak.contracts.log import Log, Message, Outputs
 from tiebreak.contracts.messages import Label
@@ -58,9 +58,10 @@ async def publish_raw(log: Log, project: Project, records: Sequence[tuple[bytes,
 class Running:
     """A trainer at work: ``async with Running(...)``. Leaving stops it as a signal would, and closes the ledger."""
 
-    def __init__(self, project: Project, log: Log, path: Path, sink: ServeAll | None = None) -> None:
+    def __init__(self, project: Project, log: Log, path: Path, sink: CandidateSink | None = None) -> None:
         self._project = project
-        self.sink = sink or ServeAll()
+        self.collected = ServeAll()
+        self._sink = sink or self.collected
         self.ledger = Ledger(path)
         self._reader = log.reader([Topic.LABELS.of(project.project)], None)
         self.metrics = Metrics(project.project)
@@ -69,7 +70,7 @@ class Running:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self.trainer.run(self._stop, self.sink))
+        self._task = asyncio.create_task(self.trainer.run(self._stop, self._sink))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -81,11 +82,20 @@ class Running:
             await self._reader.close(1.0)
             self.ledger.close()
 
-    def trained(self, labels: int) -> bool:
-        """Whether a candidate from a data set of this version was offered; passes a crash of the trainer on."""
+    @property
+    def candidates(self) -> list[Candidate]:
+        """What was offered, where no other sink was given."""
+        return self.collected.candidates
+
+    def check(self) -> None:
+        """Pass a crash of the trainer on."""
         if self._task is not None and self._task.done():
             self._task.result()
-        return any(c.manifest.dataset_version >= labels for c in self.sink.candidates)
+
+    def trained(self, labels: int) -> bool:
+        """Whether a candidate from a data set of this version was offered."""
+        self.check()
+        return any(c.manifest.dataset_version >= labels for c in self.candidates)
 
     async def trains(self, labels: int) -> None:
         """Wait for :meth:`trained`."""

@@ -46,6 +46,7 @@ async def main(path: Path, kill_at: int) -> None:
 
     sink = MoreLabels(log, 20)
     run = Running(PROJECT, log, path, sink)
+    run.collected = sink
     # What an earlier life has read is on the topic, at the same offsets.
     sink.given = max(20, run.ledger.dataset_version())
     await publish_labels(log, PROJECT, LABELS[: sink.given])

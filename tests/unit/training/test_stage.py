@@ -22,7 +22,7 @@ async def digest_of(tmp_path: Path, name: str, labels: list[Label]) -> str:
     await publish_labels(log, PROJECT, labels)
     async with Running(PROJECT, log, tmp_path / name) as run:
         await run.trains(len(labels))
-    return run.sink.candidates[-1].digest
+    return run.candidates[-1].digest
 
 
 async def test_labels_become_a_candidate_with_its_report(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ async def test_labels_become_a_candidate_with_its_report(tmp_path: Path) -> None
     async with Running(PROJECT, log, tmp_path / "l") as run:
         await publish_labels(log, PROJECT, labels)
         await run.trains(60)
-    last = run.sink.candidates[-1]
+    last = run.candidates[-1]
     assert last.manifest.version == f"v000060-{last.manifest.sha256[:8]}"
     assert set(last.manifest.label_ids) == {x.label_id for x in labels if not x.selection.audit}
     assert last.evaluation.accuracy.n == 12
@@ -47,7 +47,7 @@ async def test_too_few_labels_or_one_class_are_kept_and_wait(tmp_path: Path) -> 
     await publish_labels(log, PROJECT, blob_labels(30, classes=("a",)))
     async with Running(PROJECT, log, tmp_path / "l") as run:
         await eventually(lambda: run.ledger.dataset_version() == 30)
-        assert run.sink.candidates == []
+        assert run.candidates == []
         await publish_labels(log, PROJECT, blob_labels(30, seed=1))
         await run.trains(60)
 
@@ -60,7 +60,7 @@ async def test_a_restart_goes_on_where_the_ledger_is_and_offers_the_last_model_a
         await first.trains(40)
     async with Running(PROJECT, log, tmp_path / "l") as second:
         await second.trains(40)
-        again, before = second.sink.candidates[0], first.sink.candidates[-1]
+        again, before = second.candidates[0], first.candidates[-1]
         assert (again.digest, again.manifest.sha256, again.manifest.version) == _name(before)
         assert second.ledger.dataset_version() == 40
 
@@ -79,7 +79,7 @@ async def test_a_lost_ledger_is_rebuilt_from_the_topic_to_the_same_digest(tmp_pa
             await first.trains(end)
     async with Running(PROJECT, log, tmp_path / "second") as second:
         await second.trains(60)
-    assert _name(second.sink.candidates[-1]) == _name(first.sink.candidates[-1])
+    assert _name(second.candidates[-1]) == _name(first.candidates[-1])
 
 
 async def test_replays_double_deliveries_and_another_order_change_nothing(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ async def test_replays_double_deliveries_and_another_order_change_nothing(tmp_pa
     await publish_labels(log, PROJECT, noisy)
     async with Running(PROJECT, log, tmp_path / "noisy") as run:
         await run.trains(50)
-    assert run.sink.candidates[-1].digest == await digest_of(tmp_path, "plain", labels)
+    assert run.candidates[-1].digest == await digest_of(tmp_path, "plain", labels)
 
 
 async def test_a_relabelled_and_a_withdrawn_task_train_as_they_stand_now(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ async def test_what_cannot_be_learned_from_is_kept_aside_and_taken_in_once_it_ca
     async with Running(wider, log, tmp_path / "l") as run:
         await run.trains(33)
         assert [kept.reason for kept in run.ledger.aside()] == [Aside.UNDECODABLE]
-    assert run.sink.candidates[-1].manifest.classes == ("a", "b", "c", "new")
+    assert run.candidates[-1].manifest.classes == ("a", "b", "c", "new")
 
 
 async def test_a_broker_that_stops_loses_no_label_and_doubles_none(tmp_path: Path) -> None:
@@ -144,8 +144,8 @@ async def test_the_champion_is_judged_beside_the_challenger_on_labels_that_train
         await run.trains(30)
         await publish_labels(log, PROJECT, blob_labels(60, seed=1))
         await run.trains(90)
-    last = run.sink.candidates[-1]
-    assert last.evaluation.champion == last.manifest.parent == run.sink.candidates[-2].manifest.version
+    last = run.candidates[-1]
+    assert last.evaluation.champion == last.manifest.parent == run.candidates[-2].manifest.version
     assert len(last.evaluation.audit) == 18
     assert set(last.evaluation.left_out.label_ids) < set(last.manifest.label_ids)
     assert not set(last.evaluation.audit.label_ids) & set(last.manifest.label_ids)

@@ -1,0 +1,39 @@
+"""The history of models as a fold."""
+
+from __future__ import annotations
+
+from tiebreak.contracts.messages import ModelEvent, ModelRecord
+from tiebreak.deployment.registry import registry_of
+
+
+def record(event: ModelEvent, version: str) -> ModelRecord:
+    return ModelRecord("tests", version, event, "", "", 1, (), "", "ann", 1)
+
+
+def line(*steps: tuple[ModelEvent, str]) -> tuple[str, ...]:
+    return registry_of(record(event, version) for event, version in steps).line
+
+
+UP, BACK, HELD, NEW = ModelEvent.PROMOTED, ModelEvent.ROLLED_BACK, ModelEvent.HELD, ModelEvent.CANDIDATE
+
+
+def test_the_line_of_champions_follows_promotions_and_rollbacks() -> None:
+    """A rollback goes down the line, twice goes further; candidates and held models are not on it; repeats change nothing."""
+    assert line() == ()
+    assert line((NEW, "1"), (UP, "1"), (UP, "1"), (NEW, "2"), (HELD, "2")) == ("1",)
+    assert line((UP, "1"), (UP, "2"), (UP, "3"), (BACK, "2"), (BACK, "2")) == ("1", "2")
+    assert line((UP, "1"), (UP, "2"), (UP, "3"), (BACK, "2"), (BACK, "1")) == ("1",)
+    assert line((UP, "1"), (UP, "2"), (BACK, "1"), (UP, "3")) == ("1", "3")
+    assert line((UP, "2"), (BACK, "0")) == ("2", "0")
+
+
+def test_champion_previous_verdicts_and_pin_are_what_happened_last() -> None:
+    """The fold knows who serves, what is before it, which versions were judged, and who pinned."""
+    done = registry_of(
+        [record(UP, "1"), record(UP, "2"), record(HELD, "3"), record(NEW, "4"), record(ModelEvent.PINNED, "2")]
+    )
+    assert (done.champion, done.previous, done.pinned) == ("2", "1", "ann")
+    assert done.judged == {"1", "2", "3"}
+    assert done.known == {"1", "2", "3", "4"}
+    assert done.after(record(ModelEvent.UNPINNED, "2")).pinned == ""
+    assert (registry_of([]).champion, registry_of([]).previous) == ("", "")

@@ -1,0 +1,214 @@
+"""The deployer over a log: what it publishes, what it knows after a restart, and what people may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.labels import blob_labels, dataset_of, project_of
+from tests.support.training import Running, log_for, publish_labels
+from tiebreak.contracts.candidate import Candidate
+from tiebreak.contracts.errors import Conflict, NotFound
+from tiebreak.contracts.log import Message, Outputs
+from tiebreak.contracts.messages import ModelEvent, ModelRecord
+from tiebreak.contracts.topics import Topic
+from tiebreak.deployment.memory import MemoryModelStore
+from tiebreak.deployment.sandbox import SandboxProbe
+from tiebreak.deployment.stage import Deployer, Tools
+from tiebreak.events.memory import MemoryLog
+from tiebreak.runtime.clock import SystemClock
+from tiebreak.runtime.metrics import Metrics
+from tiebreak.training.evaluation import Contender, Serving
+from tiebreak.training.export import read_back
+from tiebreak.training.fitting import Stamp, material_of, train
+from tiebreak.training.learner import Settings, SoftmaxCommittee
+
+PROJECT = project_of([2], ("a", "b", "c"))
+
+
+class PassAll:
+    """A Probe that looks at nothing but the size: the sandbox has its own tests."""
+
+    async def check(self, candidate: Candidate) -> tuple[str, ...]:
+        return () if candidate.model else ("the model is empty",)
+
+
+@dataclass
+class World:
+    """One cluster and store, over which deployers come and go."""
+
+    log: MemoryLog
+    store: MemoryModelStore
+
+    async def deployer(self) -> Deployer:
+        tools = Tools(self.store, self.log, PassAll(), Metrics(PROJECT.project), SystemClock())
+        found = Deployer(PROJECT, tools)
+        await found.start()
+        return found
+
+    async def records(self) -> list[ModelRecord]:
+        return list((await (await self.deployer()).registry()).history)
+
+    async def said(self) -> list[tuple[ModelEvent, str]]:
+        return [(r.event, r.version) for r in await self.records()]
+
+
+@pytest.fixture
+async def world() -> World:
+    return World(await log_for(PROJECT), MemoryModelStore())
+
+
+def candidate(n: int, before: Candidate | None = None) -> Candidate:
+    """What the trainer brings after ``n`` labels, with ``before`` serving."""
+    serving = None
+    if before is not None:
+        ours = read_back(before.model)
+        assert ours is not None
+        serving = Serving(before.manifest.version, Contender(*ours))
+    material = material_of(dataset_of(blob_labels(n)), PROJECT)
+    return train(SoftmaxCommittee(Settings(committee=3)), PROJECT, material, serving, Stamp(n, 1))
+
+
+async def test_a_first_candidate_is_stored_announced_and_promoted(world: World) -> None:
+    """The file is in the store before any record names it, and the records carry report, reasons and digest."""
+    first = candidate(20)
+    await (await world.deployer()).consider(first)
+    announced, promoted = await world.records()
+    assert (announced.event, promoted.event) == (ModelEvent.CANDIDATE, ModelEvent.PROMOTED)
+    assert promoted.version == first.manifest.version
+    assert promoted.sha256 == first.manifest.sha256
+    assert promoted.reasons == ("no model serves yet, and this one passed every mechanical check",)
+    assert first.digest in promoted.report
+    assert (await world.store.get("tests", promoted.version))[1] == first.model
+
+
+async def test_after_a_restart_the_champion_is_known_and_nothing_is_judged_twice(world: World) -> None:
+    """A new deployer reads the topic: the same candidate again changes nothing, a better one is compared with the champion."""
+    first = candidate(20)
+    await (await world.deployer()).consider(first)
+    fresh = await world.deployer()
+    serving = await fresh.champion()
+    assert serving is not None
+    assert (serving.version, serving.model) == (first.manifest.version, first.model)
+    await fresh.consider(first)
+    assert len(await world.said()) == 2
+    second = candidate(60, first)
+    await fresh.consider(second)
+    assert (await world.said())[2:] == [
+        (ModelEvent.CANDIDATE, second.manifest.version),
+        (ModelEvent.PROMOTED, second.manifest.version),
+    ]
+
+
+async def test_a_crash_between_storing_and_judging_is_repaired_by_repeating(world: World) -> None:
+    """Stored, perhaps announced, never judged: the same candidate again ends in one verdict, with no second announcement."""
+    first = candidate(20)
+    await world.store.put(first.manifest, first.model)
+    await (await world.deployer()).consider(replace(first, manifest=replace(first.manifest, created_ms=99)))
+    assert [e for e, _ in await world.said()] == [ModelEvent.CANDIDATE, ModelEvent.PROMOTED]
+
+
+async def test_a_candidate_judged_against_another_champion_is_sent_back(world: World) -> None:
+    """Somebody promoted in between: the comparison is void, no verdict is published, the trainer evaluates again."""
+    deployer = await world.deployer()
+    await deployer.consider(candidate(20))
+    with pytest.raises(Conflict):
+        await deployer.consider(candidate(30))
+    assert len(await world.said()) == 2
+
+
+async def test_people_roll_back_promote_and_pin(world: World) -> None:
+    """Every command is a record with who and why; the line of champions follows; a pin holds what the gate would promote."""
+    deployer = await world.deployer()
+    one = candidate(20)
+    two = candidate(60, one)
+    await deployer.consider(one)
+    await deployer.consider(two)
+    v1, v2 = one.manifest.version, two.manifest.version
+    assert await deployer.rollback("ann", "odd answers") == v1
+    rolled = (await world.records())[-1]
+    assert (rolled.event, rolled.version, rolled.parent) == (ModelEvent.ROLLED_BACK, v1, v2)
+    assert (rolled.decided_by, rolled.reasons) == ("ann", ("odd answers",))
+    with pytest.raises(Conflict, match="no model to go back to"):
+        await deployer.rollback("ann", "again")
+    await deployer.promote(v2, "bob", "it was the data")
+    assert await deployer.pin("bob", "demo today") == v2
+    held = candidate(90, two)
+    await deployer.consider(held)
+    assert (await world.said())[-1] == (ModelEvent.HELD, held.manifest.version)
+    assert (await world.records())[-1].reasons == (f"{v2} is pinned by bob",)
+    await deployer.unpin("bob", "demo is over")
+    after = candidate(100, two)
+    await deployer.consider(after)
+    assert (await deployer.registry()).line == (v1, v2, after.manifest.version)
+
+
+async def test_commands_on_what_is_not_there_change_nothing(world: World) -> None:
+    """Unknown versions and an empty registry: a clear refusal, no record."""
+    deployer = await world.deployer()
+    with pytest.raises(NotFound):
+        await deployer.promote("v9", "ann", "typo")
+    with pytest.raises(NotFound):
+        await deployer.pin("ann", "early")
+    with pytest.raises(Conflict):
+        await deployer.rollback("ann", "early")
+    assert await world.said() == []
+
+
+async def test_two_deployers_see_each_other(world: World) -> None:
+    """A command line rolls back while the trainer's deployer lives: the next decision knows it."""
+    trainer, shell = await world.deployer(), await world.deployer()
+    one = candidate(20)
+    two = candidate(60, one)
+    await trainer.consider(one)
+    await trainer.consider(two)
+    await shell.rollback("ann", "odd answers")
+    serving = await trainer.champion()
+    assert serving is not None
+    assert serving.version == one.manifest.version
+
+
+async def test_a_broker_that_is_down_leaves_no_half_promotion(world: World) -> None:
+    """The verdict cannot be published: the error says so, and the same candidate goes through once the broker is back."""
+    deployer = await world.deployer()
+    world.log.stop()
+    with pytest.raises(Exception, match="stopped"):
+        await deployer.consider(candidate(20))
+    world.log.resume()
+    await deployer.consider(candidate(20))
+    assert [e for e, _ in await world.said()] == [ModelEvent.CANDIDATE, ModelEvent.PROMOTED]
+
+
+async def test_an_unreadable_record_does_not_hide_the_champion(world: World) -> None:
+    """Garbage on the topic is passed over; what serves is what the readable records say."""
+    deployer = await world.deployer()
+    await deployer.consider(candidate(20))
+    writer = world.log.writer()
+    await writer.start()
+    await writer.publish(Outputs([Message(Topic.MODELS.of("tests"), b"tests", b"\xff\xff")]))
+    assert (await (await world.deployer()).registry()).champion == candidate(20).manifest.version
+
+
+async def test_labels_reach_serving_through_trainer_sandbox_and_gate(world: World, tmp_path: Path) -> None:
+    """From the first 20 labels on, models are promoted through the real sandbox, each better or as good by its reason."""
+    tools = Tools(world.store, world.log, SandboxProbe(PROJECT), Metrics("tests"), SystemClock())
+    deployer = Deployer(PROJECT, tools)
+    await deployer.start()
+    async with Running(PROJECT, world.log, tmp_path / "l", deployer) as run:
+        await publish_labels(world.log, PROJECT, blob_labels(20))
+        first = await eventually(deployer.champion, 60)
+        await publish_labels(world.log, PROJECT, blob_labels(40, seed=1))
+
+        async def judged() -> bool:
+            run.check()
+            return any(r.dataset_version == 60 for r in (await deployer.registry()).history)
+
+        await eventually(judged, 60)
+    assert first is not None
+    history = (await deployer.registry()).history
+    verdicts = [r for r in history if r.event in {ModelEvent.PROMOTED, ModelEvent.HELD}]
+    assert verdicts[0].event is ModelEvent.PROMOTED
+    assert all("fast lane for young models" in r.reasons[0] for r in verdicts[1:])
