@@ -173,7 +173,8 @@ def _clean(p: AnyFloats, good: NDArray[np.bool_]) -> Floats:
 
 
 def _answer(utilities: Floats, good: NDArray[np.bool_]) -> Floats:
-    return np.asarray(np.where(good, np.clip(utilities, 0.0, 1.0), 0.0))
+    # Adding 0.0 turns the -0.0 of an empty sum into 0.0.
+    return np.asarray(np.where(good, np.clip(utilities, 0.0, 1.0), 0.0) + 0.0)
 
 
 def _entropies(p: Floats) -> Floats:

@@ -111,6 +111,9 @@ class Chooser:
         self._set_rates()
         if self.seen % threshold.due(BLOCK, self._sampling.window) == 0 or not self._scores.usable:
             self._scores = threshold.relevel(self._scores, self._uncertain_share)
+        # Resemblance hardly ever raises a score: below this, a row need not be looked at.
+        most = self._balance + self._plan.share * BLOCK
+        self._scores = threshold.bounded(self._scores, most, 2.0 * diversity.FLOOR)
         self._novelties = threshold.relevel(self._novelties, self._novel_share / NOVEL_EXAMINED)
 
     def block(self, start: int, stop: int) -> None:
@@ -191,12 +194,11 @@ class Chooser:
         return set((drawn + start).tolist())
 
     def _near_threshold(self, scores: Floats, start: int) -> set[int]:
-        """Rows whose score could clear the lowest threshold this block can have: resemblance hardly ever raises a score."""
+        """Rows whose score could clear the lowest threshold this block can have."""
         if self._uncertain_share <= 0.0:
             return set()
         if self._scores.usable:
-            most = min(threshold.BEHIND, self._balance + self._plan.share * len(scores))
-            likely = scores >= threshold.threshold(self._scores, most) - 2.0 * diversity.FLOOR
+            likely = scores >= self._scores.lowest
         else:
             likely = self._noise[start : start + len(scores)] >= gumbel_level(self._uncertain_share)
         return set((np.flatnonzero(likely) + start).tolist())

@@ -64,7 +64,10 @@ class RedisBudget:
 
 
 class RedisSnapshots:
-    """Sampler snapshots of a project, kept for a week after the last save; the client must answer bytes. Raises SlowDown while Redis does not answer."""
+    """Sampler snapshots of a project, kept for a week after the last save. Raises SlowDown while Redis does not answer.
+
+    The client must answer bytes (no ``decode_responses``).
+    """
 
     def __init__(self, client: Redis, project: Project) -> None:
         self._client = client

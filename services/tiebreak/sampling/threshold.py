@@ -23,12 +23,14 @@ BEHIND = 10.0  # labels by which it may fall behind before the rest is given up:
 class Window:
     """The last scores, oldest first, and the level taken from them at the start of the current block.
 
-    ``level`` is the quantile and ``spread`` the range of the scores, once ``usable``; all three stay put within a block.
+    ``level`` is the quantile and ``spread`` the range of the scores, once ``usable``; ``lowest`` is what the threshold cannot go
+    below within the block. All of these stay put within a block.
     """
 
     scores: Floats = field(default_factory=lambda: np.zeros(0))
     level: float = 0.0
     spread: float = 0.0
+    lowest: float = 0.0
     usable: bool = False
 
 
@@ -62,6 +64,11 @@ def threshold(window: Window, balance: float) -> float:
     0.0
     """
     return window.level - window.spread * balance / TOLERANCE
+
+
+def bounded(window: Window, balance: float, slack: float) -> Window:
+    """Fix ``lowest`` for a block in which the balance reaches at most ``balance``; ``slack`` below it is looked at too."""
+    return replace(window, lowest=threshold(window, min(BEHIND, balance)) - slack)
 
 
 def due(period: int, size: int) -> int:

@@ -1,0 +1,98 @@
+"""The share that a budget allows, ahead of plan early and in bursts, and paid back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tiebreak.contracts.project import Budget, Burst, Sampling
+from tiebreak.sampling import schedule as s
+
+SAMPLING = Sampling(target_share=0.02)
+PAID = replace(s.Plan(), early=0.0)
+
+
+def watched(events_per_s: int, seconds: int) -> s.Plan:
+    plan = PAID
+    for second in range(seconds + 1):
+        plan = s.arrive(plan, events_per_s, float(second))
+    return plan
+
+
+def test_the_share_follows_the_arrival_rate() -> None:
+    """3600 labels an hour on 1000 events a second are a thousandth of them."""
+    plan = watched(1000, 120)
+    assert s.base_share(plan, SAMPLING, Budget(labels_per_hour=3600.0), 1.0) == pytest.approx(0.001, rel=0.02)
+
+
+def test_a_surge_lowers_the_share_and_not_the_budget() -> None:
+    """Ten times the traffic for two minutes leaves the labels per second where they were."""
+    budget = Budget(labels_per_hour=3600.0)
+    plan = watched(1000, 120)
+    for second in range(121, 241):
+        plan = s.arrive(plan, 10_000, float(second))
+    assert s.base_share(plan, SAMPLING, budget, 1.0) * 10_000 == pytest.approx(1.0, rel=0.05)
+
+
+def test_a_replica_takes_its_part_of_the_budget() -> None:
+    """Owning half of the partitions is half of the rate."""
+    plan, budget = watched(1000, 60), Budget(labels_per_hour=3600.0)
+    half, whole = (s.base_share(plan, SAMPLING, budget, fleet) for fleet in (0.5, 1.0))
+    assert half == pytest.approx(whole / 2)
+
+
+def test_a_clock_that_jumps_adds_no_time() -> None:
+    """An hour back or an hour ahead changes neither the elapsed time nor the share by more than a batch can."""
+    plan = watched(1000, 60)
+    for jump in (-3600.0, 3600.0):
+        jumped = s.arrive(plan, 1000, 60.0 + jump)
+        assert jumped.elapsed_s == plan.elapsed_s
+        assert s.base_share(jumped, SAMPLING, Budget(labels_per_hour=3600.0), 1.0) == pytest.approx(0.001, rel=0.1)
+
+
+def test_without_a_rate_yet_the_target_share_holds() -> None:
+    """The first batch says nothing of the rate, whatever its size."""
+    assert s.base_share(s.arrive(PAID, 10**6, 5.0), SAMPLING, Budget(labels_per_hour=1.0), 1.0) == 0.02
+
+
+def test_early_labels_come_ahead_of_plan_and_are_paid_back() -> None:
+    """The share starts at four times the target, falls below it while the debt is paid, and ends at the target with no debt."""
+    plan, shares = s.Plan(), []
+    for block in range(4000):
+        plan = s.next_block(plan, 0.02, 32, block * 32, Burst())
+        shares.append(plan.share)
+    assert (shares[0], min(shares), shares[-1]) == (0.08, pytest.approx(0.016), 0.02)
+    assert (plan.early, plan.debt) == (0.0, 0.0)
+    assert sum(shares) * 32 == pytest.approx(0.02 * 4000 * 32, abs=2.0)
+
+
+def test_a_burst_ends_with_its_labels() -> None:
+    """Once a burst has spent its labels the share is back below the target, and the debt remains."""
+    burst = Burst(multiplier=4.0, labels=10)
+    plan = s.open_burst(PAID, "b1", 64, burst, 0.02)
+    before = s.next_block(plan, 0.02, 32, 32, burst)
+    inside = s.next_block(before, 0.02, 32, 64, burst)
+    after = s.next_block(s.spent(inside, 10, 64), 0.02, 32, 96, burst)
+    assert (before.share, inside.share, after.share) == (0.02, 0.08, pytest.approx(0.016))
+    assert after.burst == s.OpenBurst()
+    assert after.debt > 0.0
+
+
+def test_a_burst_that_nobody_pays_for_ends_too() -> None:
+    """With every label refused, a burst ends after four times the events its labels should have taken."""
+    burst = Burst(multiplier=4.0, labels=8)
+    plan = s.open_burst(PAID, "b1", 0, burst, 0.02)
+    assert s.next_block(plan, 0.02, 32, 399, burst).burst.burst_id == "b1"
+    assert s.next_block(plan, 0.02, 32, 400, burst).burst == s.OpenBurst()
+
+
+def test_refusals_raise_the_threshold_and_grants_lower_it_again() -> None:
+    """A hundred refusals squeeze the share to a tenth, not to nothing; as many grants as it takes bring it back to one."""
+    plan = PAID
+    for _ in range(100):
+        plan = s.answered(plan, 1, 0)
+    assert plan.squeeze == s.LEAST_SQUEEZE
+    for _ in range(200):
+        plan = s.answered(plan, 1, 1)
+    assert plan.squeeze == 1.0
