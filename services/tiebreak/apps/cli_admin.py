@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import secrets
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from tiebreak.apps import cli_options as o
+from tiebreak.apps.admitting import admit
 from tiebreak.apps.scanning import readable, scan
 from tiebreak.apps.up import ensure_topics
-from tiebreak.apps.wiring import open_log, open_redis
+from tiebreak.apps.wiring import open_log
 from tiebreak.contracts.codec import decode_model
 from tiebreak.contracts.messages import ModelEvent, ModelRecord
 from tiebreak.contracts.topics import Topic, specs_for
 from tiebreak.labeling.access import Role
-from tiebreak.labeling.redis_tokens import RedisTokens
-from tiebreak.labeling.tokens import RANDOM_BYTES, mint
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.project_file import load_project
 from tiebreak.runtime.settings import Options
@@ -73,14 +71,7 @@ def create_token(
     """
     loaded = load_project(project)
     settings = o.settings_of(Options(redis=redis, data=data))
-    now_ms = int(SystemClock().wall() * 1000)
-    text, record = mint(secrets.token_bytes(RANDOM_BYTES), name, role, now_ms, int(hours * 3_600_000))
-
-    async def work() -> None:
-        async with open_redis(settings) as client:
-            await RedisTokens(client, loaded.project).put(record)
-
-    o.run(work())
+    text, record = o.run(admit(loaded, settings, name, role, hours, SystemClock()))
     typer.echo(text)
     until = datetime.fromtimestamp(record.expires_ms / 1000, UTC).isoformat(timespec="minutes")
     typer.echo(f"{name} is {role.value} of project {loaded.project} until {until}. Shown once: keep it.", err=True)

@@ -35,6 +35,16 @@ Port = Annotated[int | None, typer.Option(help="Port to listen on; 0: any free o
 StopTimeout = Annotated[
     float | None, typer.Option(help="Seconds to finish what is in flight. [env: TIEBREAK_STOP_TIMEOUT_S, default: 25]")
 ]
+TlsCert = Annotated[str | None, typer.Option(help="Certificate (PEM). [env: TIEBREAK_TLS_CERT]")]
+TlsKey = Annotated[str | None, typer.Option(help="Its key (PEM). [env: TIEBREAK_TLS_KEY]")]
+BehindProxy = Annotated[
+    bool | None,
+    typer.Option(
+        "--behind-proxy/--not-behind-proxy",
+        help="A proxy in front does TLS, so listen without it outside loopback. [env: TIEBREAK_BEHIND_PROXY]",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object per line, for programs.")]
 
 

@@ -7,16 +7,21 @@ from pathlib import Path
 import typer
 
 from tiebreak.apps import cli_options as o
+from tiebreak.apps.admitting import admit
 from tiebreak.apps.label import assemble_label
 from tiebreak.apps.stream import assemble_stream
 from tiebreak.apps.train import assemble_train
 from tiebreak.apps.up import Running, run_up
 from tiebreak.apps.wiring import Assemble, run_process
+from tiebreak.contracts.project import Project
+from tiebreak.labeling.access import Role
+from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.logs import configure_logs
 from tiebreak.runtime.project_file import load_project
 from tiebreak.runtime.settings import Options
 
 LABEL_PORT, STREAM_PORT, TRAIN_PORT = 8080, 8081, 8082
+_TOKEN_HOURS = 12.0
 
 
 def up(
@@ -27,6 +32,9 @@ def up(
     host: o.Host = None,
     port: o.Port = None,
     stop_timeout: o.StopTimeout = None,
+    tls_cert: o.TlsCert = None,
+    tls_key: o.TlsKey = None,
+    behind_proxy: o.BehindProxy = None,
 ) -> None:
     """Run everything on this machine: scoring, labeling, training, and Redis where none is named.
 
@@ -39,10 +47,14 @@ def up(
     A process that dies is started again. Ctrl-C stops all of them in order: what was accepted is finished first.
     """
     loaded = load_project(project)
-    settings = o.settings_of(Options(kafka, redis, data, host, port, stop_timeout), LABEL_PORT)
+    options = Options(kafka, redis, data, host, port, stop_timeout, tls_cert, tls_key, behind_proxy)
+    settings = o.settings_of(options, LABEL_PORT)
     configure_logs("up")
 
-    raise typer.Exit(o.run(run_up(loaded, project.resolve(), settings, _announce)))
+    async def announce(running: Running) -> None:
+        await _announce(running, loaded)
+
+    raise typer.Exit(o.run(run_up(loaded, project.resolve(), settings, announce)))
 
 
 def stream(
@@ -74,6 +86,9 @@ def label(
     host: o.Host = None,
     port: o.Port = None,
     stop_timeout: o.StopTimeout = None,
+    tls_cert: o.TlsCert = None,
+    tls_key: o.TlsKey = None,
+    behind_proxy: o.BehindProxy = None,
 ) -> None:
     """Hand questions to people and settle their answers: the API and the page.
 
@@ -84,7 +99,8 @@ def label(
         tiebreak label project.yaml --kafka kafka:9092 --redis redis://redis:6379
         tiebreak token create project.yaml --name ann        # then open http://127.0.0.1:8080 with it
     """
-    _serve("label", project, Options(kafka, redis, data, host, port, stop_timeout), LABEL_PORT, assemble_label)
+    options = Options(kafka, redis, data, host, port, stop_timeout, tls_cert, tls_key, behind_proxy)
+    _serve("label", project, options, LABEL_PORT, assemble_label)
 
 
 def train(
@@ -114,7 +130,13 @@ def _serve(name: str, project_file: Path, options: Options, default_port: int, a
     raise typer.Exit(o.run(run_process(name, project, settings, assemble)))
 
 
-async def _announce(up: Running) -> None:
-    """Where everything is, once it answers."""
+async def _announce(up: Running, project: Project) -> None:
+    """Where everything is, once it answers. A token is shown to a person at a terminal alone: a log file would keep it."""
     lines = [f"{name:>7}  {child.part.address}/health/ready" for name, child in up.children.items()]
+    page = up.children["label"].part.address
+    if o.interactive():
+        token, _ = await admit(project, up.settings, "you", Role.MANAGER, _TOKEN_HOURS, SystemClock())
+        lines.append(f"   page  {page}  with token {token}  (name: you, valid {_TOKEN_HOURS:g} h)")
+    else:
+        lines.append(f"   page  {page}  (make a token with `tiebreak token create`)")
     typer.echo("\n".join(["Everything is up. Ctrl-C stops it.", *lines]), err=True)

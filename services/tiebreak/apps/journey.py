@@ -151,7 +151,9 @@ def _trained(journey: Journey) -> list[Step]:
     promoted = {m.version for m in journey.models if m.event in {ModelEvent.PROMOTED, ModelEvent.ROLLED_BACK}}
     names = [m.version + (" (served)" if m.version in promoted else "") for m in journey.trained]
     if names:
-        return [("trained", ", ".join(names))]
+        more = f", {len(names) - 2} more" if len(names) > 3 else ""
+        shown = names if len(names) <= 3 else [names[0], names[-1]]
+        return [("trained", ", ".join(shown) + more)]
     if not journey.labels:
         return []
     audit = journey.labels[-1].selection.audit

@@ -8,7 +8,10 @@ from tiebreak.apps.wiring import Process
 from tiebreak.contracts.handling import Handler
 from tiebreak.contracts.topics import Topic
 from tiebreak.events.stage import ConsumeLoop, LoopSettings
+from tiebreak.labeling.access import check_exposure
+from tiebreak.labeling.http import LabelingContext, create_app
 from tiebreak.labeling.redis import RedisQueue
+from tiebreak.labeling.redis_tokens import RedisTokens
 from tiebreak.labeling.stage import Doorbell, Intake, Settler, Sweeper
 from tiebreak.labeling.stage_rebuild import Rebuilder
 from tiebreak.runtime.lifecycle import Phase
@@ -20,14 +23,29 @@ _POLL_S = 0.2
 
 async def assemble_label(process: Process) -> ASGIApp | None:
     """Intake, settling, sweeping and rebuilding of one project's queue, and the API over it."""
-    project, metrics = process.project, process.metrics
+    project, metrics, settings = process.project, process.metrics, process.settings
+    check_exposure(settings.host, tls=settings.tls is not None, behind_proxy=settings.behind_proxy)
     queue, doorbell = RedisQueue(process.redis, project), Doorbell()
     rebuilder = Rebuilder(project, queue, process.log, metrics)
     process.life.run(Phase.SOURCES, "sweeper", Sweeper(queue, metrics, doorbell).run)
     process.life.run(Phase.SOURCES, "rebuilder", rebuilder.run)
     _consume(process, Topic.TASKS, "intake", Intake(project, queue, metrics, doorbell))
     _consume(process, Topic.ANNOTATIONS, "settling", Settler(project, queue, metrics, doorbell))
-    return None
+    writer = process.log.writer()
+    await writer.start()
+    process.life.on_stop(Phase.SINKS, "answers", writer.close)
+    return create_app(
+        LabelingContext(
+            project=project,
+            queue=queue,
+            tokens=RedisTokens(process.redis, project.project),
+            writer=writer,
+            metrics=metrics,
+            clock=process.clock,
+            doorbell=doorbell,
+            health=process.health,
+        )
+    )
 
 
 def _consume(process: Process, topic: Topic, stage: str, handler: Handler) -> None:

@@ -17,6 +17,7 @@ from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.errors import TiebreakError
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import specs_for
+from tiebreak.labeling.access import check_exposure
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.health import Health
 from tiebreak.runtime.lifecycle import ExitCode, Lifecycle, Phase, Run
@@ -42,17 +43,40 @@ class Running:
 
 def parts_of(project: Project, project_file: Path, settings: Settings) -> list[Part]:
     """The processes in flow order, each with an address of its own. Raises ConfigError when the label port is taken."""
-    shared = options_of({"--kafka": settings.kafka, "--redis": settings.redis, "--data": str(settings.data_dir)})
+    check_exposure(settings.host, tls=settings.tls is not None, behind_proxy=settings.behind_proxy)
+    shared = _shared_options(settings)
+    scheme = "https" if settings.tls else "http"
     parts = []
     for name in ("stream", "label", "train"):
         if name == "train" and project.model.source != "trainer":
             continue  # the model is the user's own: there is nothing to train
-        port = _free_port(settings, settings.port if name == "label" else 0)
-        host = settings.host if name == "label" else "127.0.0.1"
+        labels = name == "label"
+        port = _free_port(settings, settings.port if labels else 0)
+        host = settings.host if labels else "127.0.0.1"
         shown = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
-        own = options_of({"--host": host, "--port": str(port), "--stop-timeout": f"{settings.stop_timeout_s:g}"})
-        parts.append(Part(name, (name, str(project_file), *shared, *own), f"http://{shown}:{port}"))
+        own = options_of({"--host": host, "--port": str(port)})
+        arguments = (name, str(project_file), *shared, *own)
+        parts.append(Part(name, arguments, f"{scheme}://{shown}:{port}", _environment(settings)))
     return parts
+
+
+def _shared_options(settings: Settings) -> tuple[str, ...]:
+    return options_of(
+        {
+            "--kafka": settings.kafka,
+            "--redis": settings.redis,
+            "--data": str(settings.data_dir),
+            "--stop-timeout": f"{settings.stop_timeout_s:g}",
+        }
+    )
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """What only some commands have an option for, and all processes take from the environment."""
+    told = {"TIEBREAK_BEHIND_PROXY": str(settings.behind_proxy).lower()}
+    if settings.tls:
+        told |= {"TIEBREAK_TLS_CERT": settings.tls.cert, "TIEBREAK_TLS_KEY": settings.tls.key}
+    return told
 
 
 def _free_port(settings: Settings, wanted: int) -> int:

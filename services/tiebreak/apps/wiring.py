@@ -153,7 +153,7 @@ async def run_process(name: str, project: Project, settings: Settings, assemble:
                 stop_with_parent(life, sys.stdin.fileno())
             try:
                 app = await assemble(process)
-                server = HttpServer(app or ops_app(health, process.metrics), sock)
+                server = HttpServer(app or ops_app(health, process.metrics), sock, settings.tls)
                 await server.start()
             except BaseException:
                 await life.stop()

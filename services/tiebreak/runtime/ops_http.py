@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from tiebreak.contracts.errors import ConfigError
 from tiebreak.runtime.health import Health, Report
 from tiebreak.runtime.metrics import Metrics
+from tiebreak.runtime.settings import Tls
 
 _NO_STORE = {"cache-control": "no-store"}
 
@@ -85,9 +86,10 @@ def bind(host: str, port: int) -> socket.socket:
 class HttpServer:
     """One application on one socket. ``start`` returns once it answers; ``stop`` lets open requests finish, within a time."""
 
-    def __init__(self, app: ASGIApp, sock: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, sock: socket.socket, tls: Tls | None = None) -> None:
         host, port = sock.getsockname()[:2]
-        self.address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        name = f"[{host}]" if ":" in host else host
+        self.address = f"{'https' if tls else 'http'}://{name}:{port}"
         self._socket = sock
         self._config = uvicorn.Config(
             app,
@@ -95,6 +97,8 @@ class HttpServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            ssl_certfile=tls.cert if tls else None,
+            ssl_keyfile=tls.key if tls else None,
             lifespan="on" if _has_lifespan(app) else "off",
         )
         self._server = _Server(self._config)

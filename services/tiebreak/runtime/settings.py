@@ -6,7 +6,6 @@ that a test needs no patching.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +28,17 @@ class Options:
     host: str | None = None
     port: int | None = None
     stop_timeout_s: float | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    behind_proxy: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM files of a certificate and its key."""
+
+    cert: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +46,8 @@ class Settings:
     """The resolved surroundings of a process.
 
     ``kafka`` "" means that the log is Redis Streams on ``redis``. ``embedded`` says that ``redis`` is the private server of
-    ``data_dir``, which `tiebreak up` starts. ``port`` 0 asks the system for a free one.
+    ``data_dir``, which `tiebreak up` starts. ``port`` 0 asks the system for a free one. ``behind_proxy`` is the operator's word
+    that a proxy in front does TLS.
     """
 
     kafka: str
@@ -46,14 +57,8 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 0
     stop_timeout_s: float = 25.0
-
-    @property
-    def loopback(self) -> bool:
-        """Whether only this machine can reach what we listen on."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+    tls: Tls | None = None
+    behind_proxy: bool = False
 
 
 def resolve(options: Options, environ: Mapping[str, str], default_port: int = 0) -> Settings:
@@ -73,6 +78,8 @@ def resolve(options: Options, environ: Mapping[str, str], default_port: int = 0)
         host=_pick(options.host, environ, "TIEBREAK_HOST", "127.0.0.1"),
         port=int(port),
         stop_timeout_s=stop,
+        tls=_tls(options, environ),
+        behind_proxy=_flag(options.behind_proxy, environ, "TIEBREAK_BEHIND_PROXY"),
     )
 
 
@@ -92,6 +99,26 @@ def _number(
     if not low <= value <= high:
         raise ConfigError(f"{name} (or its option) is {raw!r}, not a number from {low:g} to {high:g}.")
     return value
+
+
+def _flag(option: bool | None, environ: Mapping[str, str], name: str) -> bool:
+    if option is not None:
+        return option
+    value = environ.get(name, "").lower()
+    if value not in {"", "0", "false", "1", "true"}:
+        raise ConfigError(f"{name} is {value!r}, not true or false.")
+    return value in {"1", "true"}
+
+
+def _tls(options: Options, environ: Mapping[str, str]) -> Tls | None:
+    cert = _pick(options.tls_cert, environ, "TIEBREAK_TLS_CERT", "")
+    key = _pick(options.tls_key, environ, "TIEBREAK_TLS_KEY", "")
+    if bool(cert) != bool(key):
+        raise ConfigError("TLS needs both --tls-cert and --tls-key, and only one is given.")
+    for path in (cert, key):
+        if path and not Path(path).is_file():
+            raise ConfigError(f"There is no TLS file {path}.", fix="Correct --tls-cert and --tls-key.")
+    return Tls(cert, key) if cert else None
 
 
 def _check_kafka(kafka: str) -> None:

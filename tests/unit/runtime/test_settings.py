@@ -8,7 +8,7 @@ import pytest
 
 from tiebreak.contracts.errors import ConfigError
 from tiebreak.runtime.redis_server import socket_path
-from tiebreak.runtime.settings import Options, Settings, resolve
+from tiebreak.runtime.settings import Options, Settings, Tls, resolve
 
 
 def test_without_anything_given_the_embedded_redis_of_the_data_directory_is_used() -> None:
@@ -54,10 +54,19 @@ def test_a_wrong_setting_is_named_with_its_range(options: Options, environ: dict
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("host", "loopback"),
-    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("box", False)],  # noqa: S104
-)
-def test_what_others_can_reach_is_known(host: str, loopback: bool) -> None:
-    """Outside loopback stricter rules hold, so the question has one answer."""
-    assert resolve(Options(host=host), {}).loopback is loopback
+def test_tls_needs_both_files(tmp_path: Path) -> None:
+    """A key without a certificate, or a file that is not there, is said before anything listens."""
+    cert, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    with pytest.raises(ConfigError, match="both --tls-cert and --tls-key"):
+        resolve(Options(tls_cert=str(cert)), {})
+    with pytest.raises(ConfigError, match="There is no TLS file"):
+        resolve(Options(tls_cert=str(cert), tls_key=str(key)), {})
+    cert.touch()
+    key.touch()
+    assert resolve(Options(tls_cert=str(cert), tls_key=str(key)), {}).tls == Tls(str(cert), str(key))
+
+
+@pytest.mark.parametrize(("value", "behind"), [("1", True), ("true", True), ("0", False), ("", False)])
+def test_the_word_of_an_operator_that_a_proxy_does_tls_comes_from_the_environment_too(value: str, behind: bool) -> None:
+    """A container image says it once, where nobody types options."""
+    assert resolve(Options(), {"TIEBREAK_BEHIND_PROXY": value}).behind_proxy is behind
