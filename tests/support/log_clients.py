@@ -9,7 +9,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from tiebreak.contracts.handling import Handled
-from tiebreak.contracts.log import Batch, Log, Message, Outputs, Partition, Positions, Reader, Record
+from tiebreak.contracts.log import (
+    Batch,
+    Log,
+    Message,
+    Outputs,
+    Partition,
+    Positions,
+    Reader,
+    RebalanceListener,
+    Record,
+    StoredRecord,
+)
 from tiebreak.contracts.topics import TopicSpec
 
 
@@ -18,6 +29,13 @@ async def fresh_topic(log: Log, partitions: int = 1, *, project: str = "", name:
     topic = f"tiebreak.{project or 't' + uuid.uuid4().hex[:12]}.{name}"
     await log.ensure_topics([TopicSpec(topic, partitions, None)])
     return topic
+
+
+def stored(
+    value: bytes | None = b"v", *, key: bytes | None = b"k", partition: int = 0, offset: int = 0
+) -> StoredRecord:
+    """A record of topic ``t``, without headers."""
+    return StoredRecord("t", partition, offset, 1_700_000_000_000, key, value)
 
 
 def messages(topic: str, values: Sequence[str], partition: int | None = 0) -> Outputs:
@@ -36,7 +54,9 @@ async def publish(log: Log, outputs: Outputs) -> None:
 
 
 @asynccontextmanager
-async def reading(log: Log, topic: str, group: str | None, listener: Listener | None = None) -> AsyncIterator[Reader]:
+async def reading(
+    log: Log, topic: str, group: str | None, listener: RebalanceListener | None = None
+) -> AsyncIterator[Reader]:
     """A started reader, closed at the end."""
     reader = log.reader([topic], group, listener)
     try:

@@ -12,7 +12,7 @@ class BadShare:
 
     >>> share = BadShare(max_share=0.5, window=4)
     >>> share.add(total=3, bad=3)  # too few to judge
-    >>> share.add(total=2, bad=0)
+    >>> share.add(total=2, bad=0)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     tiebreak.contracts.errors.TooManyBadRecords: 3 of the last 5 records are bad (limit 50%). ...
     """

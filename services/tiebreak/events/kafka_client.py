@@ -145,7 +145,14 @@ async def drop_producer(producer: AIOKafkaProducer, timeout_s: float) -> None:
     An idempotent producer never lets a batch expire, so with the broker down ``stop()`` waits for ever (aiokafka #1101). The
     batches are failed first; the connections are closed under it if even that does not help.
     """
-    producer._message_accumulator.fail_all(KafkaTimeoutError())  # noqa: SLF001 (no public way, see above)
+    accumulator = producer._message_accumulator  # noqa: SLF001 (no public way, see above)
+    queued = (batch for batches in accumulator._batches.values() for batch in batches)  # noqa: SLF001
+    held = [*accumulator._pending_batches, *queued]  # noqa: SLF001
+    accumulator.fail_all(KafkaTimeoutError())
+    for batch in held:
+        for future in (batch.future, batch._drain_waiter):  # noqa: SLF001
+            if future.done() and not future.cancelled():
+                future.exception()  # seen: whoever published has been told already
     await _end(producer.stop(), producer.client.close, timeout_s)
 
 

@@ -1,0 +1,155 @@
+"""What only the log on Kafka has: the client's own traps, each with the promise that it breaks no longer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+
+from scripts.kafka import Broker, free_port
+from tests.contracts.conftest import OPTIONS
+from tests.support.eventually import eventually
+from tests.support.log_clients import Listener, fresh_topic, messages, publish, reading, take, values
+from tiebreak.contracts.errors import ConfigError, PositionLost, PublishFailed, Unreachable
+from tiebreak.contracts.log import Message, Outputs, Partition
+from tiebreak.contracts.topics import TopicSpec
+from tiebreak.events.kafka import KafkaLog
+from tiebreak.events.kafka_client import KafkaOptions, KafkaSecurity
+from tiebreak.events.kafka_reader import KafkaReader
+
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+async def log(kafka_address: str) -> AsyncIterator[KafkaLog]:
+    opened = KafkaLog(kafka_address, options=OPTIONS)
+    yield opened
+    await opened.close()
+
+
+async def test_records_that_retention_removed_unread_are_an_error_not_a_jump(log: KafkaLog, kafka_address: str) -> None:
+    """The position of a known group is behind the oldest record: poll names it each time instead of going on elsewhere."""
+    topic = await fresh_topic(log)
+    await publish(log, messages(topic, ["a", "b", "c"]))
+    async with reading(log, topic, "g") as reader:
+        await take(reader, 3)
+        await reader.commit({Partition(topic, 0): 1})
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_address)
+    await admin.start()
+    await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(before_offset=2)})
+    await admin.close()
+    async with reading(log, topic, "g") as reader:
+        for _ in range(2):
+            with pytest.raises(PositionLost, match=f"Position 1 of {topic}/0"):
+                await take(reader, 1)
+    async with reading(log, topic, "new group") as reader:
+        assert values(await take(reader, 1)) == ["c"]
+
+
+async def test_a_fresh_group_leaves_the_clients_idle_clock_running(log: KafkaLog) -> None:
+    """aiokafka counts a poll that raised as going on for ever: a stuck stage would then keep its partitions for ever."""
+    topic = await fresh_topic(log, 4)
+    await publish(log, messages(topic, ["a"]))
+    async with reading(log, topic, "g") as reader:
+        await take(reader, 1)
+        assert isinstance(reader, KafkaReader)
+        consumer = reader._consumer
+        assert consumer is not None
+        await eventually(lambda: consumer._subscription._fetch_count == 0)
+
+
+async def test_what_a_listener_raises_reaches_the_caller(log: KafkaLog) -> None:
+    """aiokafka logs and swallows it; the next poll raises it."""
+
+    class Failing(Listener):
+        async def assigned(self, partitions: frozenset[Partition]) -> None:
+            await super().assigned(partitions)
+            raise ZeroDivisionError("in the listener")
+
+    topic = await fresh_topic(log)
+    async with reading(log, topic, "g", Failing()) as reader:
+        with pytest.raises(ZeroDivisionError, match="in the listener"):
+            await reader.poll(1, 1.0)
+
+
+async def test_a_record_as_large_as_the_topic_takes_passes_and_a_larger_one_is_refused(kafka_address: str) -> None:
+    """The limit is the topic's; above it the publisher is told, and the next publish works."""
+    log = KafkaLog(kafka_address, options=KafkaOptions(max_record_bytes=2 * 2**20, request_timeout_s=5.0))
+    topic = await fresh_topic(log)
+    writer = log.writer()
+    await writer.start()
+    large = b"x" * (2 * 2**20 - 200)
+    await writer.publish(Outputs([Message(topic, b"k", large, (), 0)]))
+    with pytest.raises(PublishFailed, match="MessageSizeTooLarge"):
+        await writer.publish(Outputs([Message(topic, b"k", large * 2, (), 0)]))
+    await writer.publish(Outputs([Message(topic, b"k", b"small", (), 0)]))
+    async with reading(log, topic, None) as reader:
+        assert [len(r.value or b"") for r in await take(reader, 2)] == [len(large), 5]
+    await writer.close(5.0)
+    await log.close()
+
+
+async def test_dead_letters_have_room_for_the_largest_record(log: KafkaLog) -> None:
+    """`dead` takes twice what the other topics take; retention is as the spec says."""
+    await log.ensure_topics([TopicSpec("tiebreak.roomy.dead", 1, 1000), TopicSpec("tiebreak.roomy.labels", 1, None)])
+    writer = log.writer()
+    await writer.publish(Outputs([Message("tiebreak.roomy.dead", b"k", b"x" * (OPTIONS.max_record_bytes + 1000))]))
+    await writer.close(5.0)
+
+
+async def test_publishing_to_a_stopped_broker_fails_in_time_and_closing_does_not_hang(
+    log: KafkaLog, own_broker: Broker
+) -> None:
+    """An idempotent producer waits for ever (aiokafka #1101): ours fails within its deadline and is replaced by a new one."""
+    topic = await fresh_topic(log)
+    quick = KafkaLog(own_broker.address, options=KafkaOptions(delivery_timeout_s=1.0, connect_timeout_s=2.0))
+    writer = quick.writer()
+    await writer.start()
+    await writer.publish(messages(topic, ["a"]))
+    own_broker.kill()
+    try:
+        with pytest.raises(PublishFailed):
+            await writer.publish(messages(topic, ["b"]))
+        with pytest.raises(PublishFailed):
+            await writer.publish(messages(topic, ["c"]))
+    finally:
+        own_broker.start()
+    await writer.publish(messages(topic, ["d"]))
+    await writer.close(2.0)
+    async with reading(log, topic, None) as reader:
+        got = values(await take(reader, 2))
+    # What was not acknowledged is unknown, not failed: only order and the acknowledged ones are promised.
+    assert (got[0], got[-1]) == ("a", "d")
+    await quick.close()
+
+
+async def test_an_address_where_nobody_listens_is_one_clear_line() -> None:
+    """The address and the remedy, on each of the ways in."""
+    log = KafkaLog(f"127.0.0.1:{free_port()}", options=KafkaOptions(connect_timeout_s=1.0))
+    line = r"^Kafka at 127\.0\.0\.1:\d+ does not answer.*make kafka.*--kafka"
+    with pytest.raises(Unreachable, match=line):
+        await log.ping()
+    with pytest.raises(Unreachable, match=line):
+        await log.writer().start()
+    with pytest.raises(Unreachable, match=line):
+        await log.reader(["t"], "g").start()
+    await log.close()
+
+
+def test_security_is_passed_on_and_never_printed() -> None:
+    """SASL and TLS become the client's arguments; the password is not in the repr; a missing file is a clear error."""
+    security = KafkaSecurity("SASL_SSL", "PLAIN", "svc", "hunter2")
+    arguments = security.client_arguments()
+    assert arguments.pop("ssl_context") is not None
+    assert arguments == {
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "PLAIN",
+        "sasl_plain_username": "svc",
+        "sasl_plain_password": "hunter2",
+    }
+    assert "hunter2" not in repr(security)
+    assert KafkaSecurity().client_arguments() == {"security_protocol": "PLAINTEXT"}
+    with pytest.raises(ConfigError, match="TLS file"):
+        KafkaSecurity("SSL", ca_file="/nowhere/ca.pem").client_arguments()
