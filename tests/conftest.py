@@ -1,3 +1,3 @@
 """Fixtures that every test may ask for."""
 
-pytest_plugins = ("tests.support.redis_fixture", "tests.support.kafka_fixture")
+pytest_plugins = ("tests.support.redis_fixture", "tests.support.kafka_fixture", "tests.support.command_line")

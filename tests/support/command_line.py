@@ -1,0 +1,43 @@
+"""The command line, called in this process: what it printed and how it ended."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from tiebreak.apps.cli import main
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Exit code and what was written to the two streams."""
+
+    code: int
+    out: str
+    err: str
+
+
+CommandLine = Callable[..., Ended]
+
+
+@pytest.fixture
+def tiebreak(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """Call ``tiebreak`` with arguments, on a wide terminal that is none, without settings from the environment."""
+    for name in ("KAFKA", "REDIS", "DATA", "HOST", "PORT"):
+        monkeypatch.delenv(f"TIEBREAK_{name}", raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "dumb")
+
+    def call(*arguments: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["tiebreak", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        code = ended.value.code
+        return Ended(code if isinstance(code, int) else 0, captured.out, captured.err)
+
+    return call

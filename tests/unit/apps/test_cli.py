@@ -1,0 +1,220 @@
+"""The command line teaches, and a mistake is one clear line that says what to do, with its own exit code."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import CommandLine
+from tests.support.redis_fixture import missing
+from tiebreak.apps.cli_services import LABEL_PORT
+from tiebreak.contracts.errors import ConfigError
+from tiebreak.runtime.redis_server import RedisServer, find_binary
+
+ROOT = Path(__file__).parents[3]
+DIGITS = ROOT / "examples" / "digits" / "project.yaml"
+SMALL = "project: small\npartitions: 2\ninput: {tensors: [{name: x, shape: [2]}]}\nclasses: {names: [a, b]}\n"
+COMMANDS = {"up", "stream", "label", "train", "produce", "predictions", "explain", "dead"}
+GROUPS = {"project": "check", "topics": "create", "token": "create", "models": "list"}
+
+_MISSING_MODEL = "error: project.yaml: model.file: there is no file {}. The path is relative to the project file.\n"
+_EXPOSED = (
+    "error: Refusing to listen on 0.0.0.0 without TLS: tokens would cross the network in the clear. Give --tls-cert and "
+    "--tls-key, or --behind-proxy where a proxy does TLS, or listen on 127.0.0.1."
+)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    path = tmp_path / "project.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Iterator[Path]:
+    """A data directory whose embedded Redis runs, as beside `tiebreak up`."""
+    try:
+        find_binary()
+    except ConfigError as error:
+        missing(str(error))
+    server = RedisServer(tmp_path / "data")
+    server.start()
+    yield tmp_path / "data"
+    server.stop()
+
+
+def test_help_names_every_command(tiebreak: CommandLine) -> None:
+    """A newcomer finds all commands, and how to begin, on one screen."""
+    shown = tiebreak("--help")
+    assert shown.code == 0
+    assert {name for name in COMMANDS | set(GROUPS) if f" {name} " in shown.out} == COMMANDS | set(GROUPS)
+    assert "tiebreak up examples/digits/project.yaml" in shown.out
+
+
+@pytest.mark.parametrize("command", [*sorted(COMMANDS), *(f"{g} {c}" for g, c in GROUPS.items())])
+def test_each_command_teaches_by_example(tiebreak: CommandLine, command: str) -> None:
+    """Its help shows at least one whole command line to copy."""
+    shown = tiebreak(*command.split(), "--help")
+    assert shown.code == 0
+    assert f"tiebreak {command}" in shown.out
+    assert "Example" in shown.out
+
+
+def test_a_valid_project_file_is_said_to_be_valid(tiebreak: CommandLine) -> None:
+    """The check names the project and its classes."""
+    ended = tiebreak("project", "check", DIGITS)
+    assert (ended.code, ended.err) == (0, "")
+    assert "project digits is valid (10 classes: 0, 1, 2" in ended.out
+
+
+def test_a_bad_project_file_gives_one_line_per_mistake(tiebreak: CommandLine, project: Path) -> None:
+    """Whatever command reads it: key, value, range, exit code 2, no traceback."""
+    project.write_text(SMALL + "sampling: {audit_share: 2}\nbudjet: {}\n")
+    for command in (("project", "check"), ("up",), ("stream",), ("predictions",)):
+        ended = tiebreak(*command, project)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.splitlines() == [
+            "error: project.yaml: sampling.audit_share: 2 is out of range: from 0 to 1.",
+            "error: project.yaml: budjet: is not a key of a project file. Did you mean 'budget'?",
+        ]
+
+
+def test_an_unreachable_broker_is_one_line_with_its_address(tiebreak: CommandLine, project: Path) -> None:
+    """Nobody listens there: exit code 3, in seconds, with the address that was tried."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        ended = tiebreak("topics", "create", project, "--kafka", address)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (3, "", 1)
+    assert ended.err.startswith("error: ")
+    assert address in ended.err
+
+
+def test_an_unreachable_redis_says_how_to_start_one(tiebreak: CommandLine, project: Path, tmp_path: Path) -> None:
+    """Without `up` there is no embedded Redis: the line says so and names the directory it looked in."""
+    ended = tiebreak("stream", project, "--data", tmp_path / "nothing", "--port", 0)
+    assert (ended.code, ended.err.count("\n")) == (3, 1)
+    assert f"Is `tiebreak up` running on --data {tmp_path / 'nothing'}?" in ended.err
+    ended = tiebreak("stream", project, "--redis", "redis://u:secret@127.0.0.1:1/0", "--port", 0)
+    assert (ended.code, ended.err) == (
+        3,
+        "error: Redis at redis://127.0.0.1:1/0 does not answer. Start it, or correct --redis.\n",
+    )
+
+
+@pytest.mark.parametrize("command", ["up", "label"])
+def test_a_taken_port_is_one_line_before_anything_starts(
+    tiebreak: CommandLine, project: Path, tmp_path: Path, command: str
+) -> None:
+    """The port is asked for first, so nothing is left behind."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ended = tiebreak(command, project, "--port", port, "--data", tmp_path / "data")
+    assert (ended.code, ended.err) == (
+        2,
+        f"error: Cannot listen on 127.0.0.1:{port}: Address already in use. Name another with --port, or 0 for any free one.\n",
+    )
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_missing_model_file_is_one_line(tiebreak: CommandLine, project: Path) -> None:
+    """The path is shown as it was looked for."""
+    project.write_text(SMALL + "model: {source: file, file: gone.onnx}\n")
+    ended = tiebreak("up", project)
+    assert (ended.code, ended.err) == (
+        2,
+        _MISSING_MODEL.format(project.parent / "gone.onnx"),
+    )
+
+
+@pytest.mark.parametrize("command", ["up", "label"])
+def test_outside_loopback_nothing_starts_without_tls(
+    tiebreak: CommandLine, project: Path, data: Path, command: str
+) -> None:
+    """Tokens would cross the network in the clear: the operator must give TLS, or say that a proxy does it."""
+    options = ["--redis", f"unix://{data}/redis/redis.sock"] if command == "label" else []
+    ended = tiebreak(command, project, "--host", "0.0.0.0", "--port", 0, "--data", data.parent / "other", *options)  # noqa: S104
+    assert ended.code == 2
+    assert [line for line in ended.err.splitlines() if line.startswith("error")] == [_EXPOSED]
+
+
+def test_masking_without_a_masker_refuses_to_start(tiebreak: CommandLine, project: Path, data: Path) -> None:
+    """Personal data must not reach people because a package is missing."""
+    project.write_text(SMALL + "privacy: {mask: true}\n")
+    ended = tiebreak("stream", project, "--data", data, "--port", 0)
+    assert ended.code == 2
+    assert "error: privacy.mask: is on, and this installation has no masker." in ended.err
+
+
+def test_an_unknown_option_says_so(tiebreak: CommandLine, project: Path) -> None:
+    """Typing mistakes are told by the command line itself."""
+    ended = tiebreak("up", project, "--kafak", "x")
+    assert ended.code == 2
+    assert "No such option" in ended.err
+    assert "Traceback" not in ended.err
+
+
+@pytest.mark.redis
+def test_topics_and_events_and_what_became_of_them(
+    tiebreak: CommandLine, project: Path, data: Path, tmp_path: Path
+) -> None:
+    """Create topics, produce a file with a bad line, look at an empty `predictions`, `dead`, `models`: each says what is so."""
+    created = tiebreak("topics", "create", project, "--data", data)
+    assert created.code == 0
+    assert created.out.splitlines()[0] == "tiebreak.small.events  2 partition(s), kept 7 days"
+    again = tiebreak("topics", "create", project, "--data", data)
+    assert again == created
+    events = tmp_path / "events.csv"
+    events.write_text("id,p,q\na,1,2\nb,x,2\nc,3,4\n")
+    produced = tiebreak("produce", project, events, "--data", data)
+    assert (produced.code, produced.err.splitlines()) == (
+        1,
+        ["line 3: wrong_tensor: column p does not hold a number", "2 events written, 1 bad lines skipped."],
+    )
+    assert tiebreak("predictions", project, "--all", "--data", data).out == ""
+    assert "Nothing was set aside." in tiebreak("dead", project, "--data", data).err
+    assert "No model yet" in tiebreak("models", "list", project, "--data", data).err
+    unknown = tiebreak("explain", project, "never", "--data", data)
+    assert (unknown.code, unknown.err) == (
+        1,
+        "error: No topic of project small knows event 'never'. Was it produced, and kept?\n",
+    )
+
+
+@pytest.mark.redis
+def test_a_token_is_shown_once_and_alone_on_standard_output(tiebreak: CommandLine, project: Path, data: Path) -> None:
+    """A script can take it from standard output; what people should know about it is on standard error."""
+    ended = tiebreak("token", "create", project, "--name", "ann", "--role", "reviewer", "--hours", 1, "--data", data)
+    assert ended.code == 0
+    assert ended.out.startswith("tb_")
+    assert len(ended.out.splitlines()) == 1
+    assert "ann is reviewer of project small until" in ended.err
+    refused = tiebreak("token", "create", project, "--name", "a b", "--data", data)
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+    assert refused.err.startswith("error: a name has 1 to 64")
+
+
+def test_missing_topics_are_told_with_the_command_that_makes_them(
+    tiebreak: CommandLine, project: Path, data: Path
+) -> None:
+    """A stage started before `topics create` ends with a line that says so."""
+    ended = tiebreak("predictions", project, "--all", "--data", data)
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "topics create" in ended.err
+
+
+def test_the_help_of_label_names_the_port_it_listens_on(tiebreak: CommandLine) -> None:
+    """The address in the example is the default one."""
+    assert f"http://127.0.0.1:{LABEL_PORT}" in tiebreak("label", "--help").out
+
+
+def test_the_version_is_one_line(tiebreak: CommandLine) -> None:
+    """For bug reports."""
+    assert json.dumps(tiebreak("--version").out).startswith('"tiebreak 0.')
