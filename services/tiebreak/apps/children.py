@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
 
 import httpx
 import structlog
@@ -25,12 +27,16 @@ _GRACE_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One child: ``arguments`` of the command line, the address where its health can be asked, what ``environment`` adds."""
+    """One child: ``arguments`` of the command line, the address where its health can be asked, what ``environment`` adds.
+
+    Its output is appended to ``log_file``; None: it goes where ours goes.
+    """
 
     name: str
     arguments: tuple[str, ...]
     address: str
     environment: Mapping[str, str] = field(default_factory=dict)
+    log_file: Path | None = None
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -94,14 +100,17 @@ class Child:
             return False
 
     async def _run_once(self, stop: asyncio.Event) -> int:
-        self._process = await asyncio.create_subprocess_exec(
-            *self.part.command,
-            # The child watches this pipe: it ends with us, however we end.
-            stdin=asyncio.subprocess.PIPE,
-            env={**os.environ, **self.part.environment, PARENT_PIPE: "1"},
-            # Ctrl-C reaches us alone; we stop the children in order.
-            start_new_session=True,
-        )
+        with _output(self.part.log_file) as output:
+            self._process = await asyncio.create_subprocess_exec(
+                *self.part.command,
+                # The child watches this pipe: it ends with us, however we end.
+                stdin=asyncio.subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                env={**os.environ, **self.part.environment, PARENT_PIPE: "1"},
+                # Ctrl-C reaches us alone; we stop the children in order.
+                start_new_session=True,
+            )
         ended = asyncio.create_task(self._process.wait())
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -124,6 +133,10 @@ class Child:
             log.error("child_killed", child=self.part.name)
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
+
+
+def _output(path: Path | None) -> contextlib.AbstractContextManager[IO[bytes] | None]:
+    return contextlib.nullcontext() if path is None else path.open("ab")
 
 
 async def _first_of(stop: asyncio.Event, seconds: float) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
@@ -87,10 +87,17 @@ def _free_port(settings: Settings, wanted: int) -> int:
 
 
 @asynccontextmanager
-async def running(project: Project, project_file: Path, settings: Settings) -> AsyncIterator[Running]:
-    """Everything started; stopped on leaving: children first, then Redis. The caller waits on ``life``."""
+async def running(
+    project: Project, project_file: Path, settings: Settings, logs: Path | None = None
+) -> AsyncIterator[Running]:
+    """Everything started; stopped on leaving: children first, then Redis. The caller waits on ``life``.
+
+    ``logs`` is a folder for one log file per child; None: they write where we write.
+    """
     clock = SystemClock()
     parts = parts_of(project, project_file, settings)
+    if logs is not None:
+        parts = [replace(part, log_file=logs / f"{part.name}.log") for part in parts]
     redis = RedisServer(settings.data_dir) if settings.embedded else None
     if redis is not None:
         await asyncio.to_thread(redis.start)
