@@ -28,7 +28,9 @@ def well_formed(p: AnyFloats) -> NDArray[np.bool_]:
     if p.shape[-1] == 0:
         return np.ones(p.shape[-2], dtype=np.bool_)
     # Comparisons with NaN are false, so NaN and infinities fail here without a test of their own.
-    good = (np.abs(p.sum(axis=-1, dtype=np.float64) - 1.0) <= SUM_TOLERANCE) & (p.min(axis=-1) >= -SUM_TOLERANCE)
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = p.sum(axis=-1, dtype=np.float64)
+        good = (np.abs(total - 1.0) <= SUM_TOLERANCE) & (p.min(axis=-1) >= -SUM_TOLERANCE)
     return np.asarray(good if p.ndim == 2 else good.all(axis=0))
 
 

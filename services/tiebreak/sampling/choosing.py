@@ -27,7 +27,7 @@ NOVEL_EXAMINED = 0.25  # of the events: a new class sends many, and comparing ea
 NOVEL_TEMPER = 0.1
 NOVEL_WINDOW = 256
 COVERAGE = 128
-COVERAGE_LEAST = 16  # questions before "unlike any of them" means anything
+ASKED_LEAST = 16  # questions before "unlike any of them" means anything
 LEAST_PROPENSITY = 1e-9
 
 
@@ -82,7 +82,8 @@ class Chooser:
     ) -> None:
         self._policy, self._sampling, self._near = policy, policy.sampling, policy.sampling.near_duplicates
         self._batch, self._appraisal, self._began = batch, appraisal, state
-        self.seen, self._balance, self._regime, self._plan = state.seen, state.balance, state.regime, state.plan
+        self.seen, self._asked, self._balance = state.seen, state.asked, state.balance
+        self._regime, self._plan = state.regime, state.plan
         self._scores, self._novelties = state.scores, state.novelties
         self._recent, self._coverage, self._waiting = state.recent, state.coverage, state.waiting
         self._audits, self._others = allowance.audits, allowance.others
@@ -107,10 +108,13 @@ class Chooser:
         self._enter(self._next_regime())
         for unit in self._waiting.units:
             self._coverage = diversity.cover(self._coverage, unit, COVERAGE, self._near.similarity)
+        self._asked += len(self._waiting)
         self._waiting = Memory()
         self._set_rates()
         if self.seen % threshold.due(BLOCK, self._sampling.window) == 0 or not self._scores.usable:
-            self._scores = threshold.relevel(self._scores, self._uncertain_share)
+            # The audit slice has had its part of the events already.
+            left = max(1e-9, 1.0 - self._audit_share)
+            self._scores = threshold.relevel(self._scores, self._uncertain_share / left)
         # Resemblance hardly ever raises a score: below this, a row need not be looked at.
         most = self._balance + self._plan.share * BLOCK
         self._scores = threshold.bounded(self._scores, most, 2.0 * diversity.FLOOR)
@@ -148,6 +152,7 @@ class Chooser:
         return SamplerState(
             drift=self._began.drift,
             seen=self.seen,
+            asked=self._asked,
             version=self._began.version,
             regime=self._regime,
             balance=self._balance,
@@ -177,7 +182,7 @@ class Chooser:
     def _set_rates(self) -> None:
         share, audit, own = self._plan.share, self._sampling.audit_share, self._sampling.temper
         ordered = self._sampling.strategy != "random"
-        novel = self._sampling.novelty and ordered and len(self._coverage) >= COVERAGE_LEAST
+        novel = self._sampling.novelty and ordered and self._asked >= ASKED_LEAST and len(self._coverage) > 0
         self._audit_share = audit * share
         self._novel_share = NOVEL_SHARE * (1.0 - audit) * share if novel else 0.0
         self._uncertain_share = max(0.0, share - self._audit_share - self._novel_share)
@@ -197,6 +202,8 @@ class Chooser:
         """Rows whose score could clear the lowest threshold this block can have."""
         if self._uncertain_share <= 0.0:
             return set()
+        if self._plan.share >= 1.0:
+            return set(range(start, start + len(scores)))
         if self._scores.usable:
             likely = scores >= self._scores.lowest
         else:
@@ -259,6 +266,8 @@ class Chooser:
         share = self._uncertain_share
         if share <= 0.0:
             return float("inf"), False, 0.0
+        if self._plan.share >= 1.0:
+            return float("-inf"), True, 1.0
         if not self._scores.usable:
             # Too few scores for a quantile: chance alone, at the share itself.
             return float("-inf"), one.noise >= gumbel_level(share), min(1.0, share)

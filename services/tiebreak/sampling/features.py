@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from tiebreak.contracts.tensors import EventColumns, FloatArray, Scores, Tensors
@@ -10,7 +12,8 @@ from tiebreak.contracts.tensors import EventColumns, FloatArray, Scores, Tensors
 def flat_inputs(inputs: Tensors, rows: slice | list[int] = slice(None)) -> FloatArray | None:
     """Numeric input tensors of ``rows`` side by side as ``(n, d)`` float32, in their order; None when none is numeric."""
     parts = [
-        tensor[rows].reshape(len(tensor[rows]), -1).astype(np.float32, copy=False)
+        # The width is spelled out: -1 means nothing to an empty batch.
+        tensor[rows].reshape(-1 if len(tensor) else 0, prod(tensor.shape[1:])).astype(np.float32, copy=False)
         for tensor in inputs.values()
         if tensor.dtype.kind in "biuf"
     ]

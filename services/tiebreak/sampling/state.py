@@ -28,7 +28,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class SamplerState:
-    """Everything a decision depends on besides the batch. ``seen`` counts events; ``balance`` is the plan minus labels asked.
+    """Everything a decision depends on besides the batch.
+
+    ``seen`` counts events, ``asked`` questions with features up to this block; ``balance`` is the plan minus all selections.
 
     ``regime`` names what the scores in the window mean (a change of it empties the window); ``waiting`` holds vectors that join
     ``coverage`` at the next block, so that a block sees one coverage however it is cut into batches.
@@ -36,6 +38,7 @@ class SamplerState:
 
     drift: DriftState
     seen: int = 0
+    asked: int = 0
     version: str = ""
     regime: str = ""
     balance: float = 0.0
@@ -114,6 +117,8 @@ def _filled(template: T, path: str, leaves: Mapping[str, Any]) -> T:
         filled: Any = tuple(_filled(item, f"{path}.{index}", leaves) for index, item in enumerate(template))
         return filled  # type: ignore[no-any-return]
     leaf: Any = leaves[path]
+    if isinstance(template, str) and isinstance(leaf, str):
+        return type(template)(leaf)  # an enum's member comes back as one
     same = leaf.ndim == template.ndim if isinstance(template, np.ndarray) else type(leaf) is type(template)
     if not same:
         raise Invalid(f"the snapshot's {path} is of another type")

@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 TOLERANCE = 50.0  # labels of imbalance that move the threshold by the whole range of the window
 WARM = 64  # scores before the quantile means anything
 AHEAD = 1.0  # labels by which spending may run ahead of the plan
-BEHIND = 10.0  # labels by which it may fall behind before the rest is given up: a long refusal must not end in a flood
+BEHIND = 25.0  # labels by which it may fall behind before the rest is given up: a long refusal must not end in a flood
 
 
 @dataclass(frozen=True, slots=True)

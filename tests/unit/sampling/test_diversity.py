@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from tiebreak.contracts.tensors import FloatArray
 from tiebreak.sampling import diversity as d
 
 
-def unit(*values: float) -> d.FloatArray:
-    return d.unit_rows(np.array([values]))[0]
+def unit(*values: float) -> FloatArray:
+    row: FloatArray = d.unit_rows(np.array([values]))[0]
+    return row
 
 
 def test_the_memory_forgets_the_oldest_first() -> None:

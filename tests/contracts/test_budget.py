@@ -1,0 +1,223 @@
+"""One contract for budgets and snapshots: the in-memory twin and Redis answer alike."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import pytest
+import redis.asyncio
+
+from tests.support.sampling import project
+from tiebreak.contracts.errors import SlowDown
+from tiebreak.contracts.ports import Budget, Grant, Snapshots
+from tiebreak.contracts.project import Budget as BudgetSection
+from tiebreak.contracts.project import Project
+from tiebreak.sampling.memory import MemoryBudget, MemorySnapshots
+from tiebreak.sampling.redis import RedisBudget, RedisSnapshots
+
+HOURLY = 3600.0
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A way to make budgets of one project, and to say how many tasks are open in it."""
+
+    budget: Callable[[Project], Budget]
+    open_tasks: Callable[[int], Awaitable[None]]
+    snapshots: Callable[[Project], Snapshots]
+
+
+def in_memory() -> Adapter:
+    waiting = 0
+
+    async def open_tasks(count: int) -> None:
+        nonlocal waiting
+        waiting = count
+
+    return Adapter(lambda made: MemoryBudget(made, lambda: waiting), open_tasks, lambda _: MemorySnapshots())
+
+
+def in_redis(client: redis.asyncio.Redis) -> Adapter:
+    async def open_tasks(count: int) -> None:
+        await client.set("tb:{p}:open_tasks", count)
+
+    return Adapter(
+        lambda made: RedisBudget(client, made, server_clock=False),
+        open_tasks,
+        lambda made: RedisSnapshots(client, made),
+    )
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.redis)])
+def adapter(request: pytest.FixtureRequest) -> Adapter:
+    return in_memory() if request.param == "memory" else in_redis(request.getfixturevalue("redis_client"))
+
+
+def made(*, rate: float = HOURLY, carry_over: int = 10, max_open: int = 1000) -> Project:
+    """A project that earns ``rate`` labels an hour: one a second by default."""
+    return project(budget=BudgetSection(labels_per_hour=rate, carry_over=carry_over, max_open_tasks=max_open))
+
+
+async def test_a_new_budget_starts_with_its_carry_over(adapter: Adapter) -> None:
+    """Ten labels are there at once, the eleventh is refused."""
+    budget = adapter.budget(made())
+    assert await budget.take(8, 100.0, "b1") == Grant(8, 0)
+    assert await budget.take(8, 100.0, "b2") == Grant(2, 0)
+    assert await budget.take(1, 100.0, "b3") == Grant(0, 0)
+
+
+async def test_time_earns_labels_up_to_the_carry_over(adapter: Adapter) -> None:
+    """Three seconds earn three labels; an hour earns the carry-over, not 3,600."""
+    budget = adapter.budget(made())
+    await budget.take(10, 100.0, "b1")
+    assert await budget.take(100, 103.0, "b2") == Grant(3, 0)
+    assert await budget.take(100, 3703.0, "b3") == Grant(10, 0)
+
+
+async def test_small_refills_add_up(adapter: Adapter) -> None:
+    """A tenth of a label ten times over is one label, rounding or not."""
+    budget = adapter.budget(made())
+    await budget.take(10, 100.0, "b")
+    for tenth in range(1, 10):
+        assert (await budget.take(1, 100.0 + tenth / 10, f"t{tenth}")).granted == 0
+    assert (await budget.take(1, 101.0, "t10")).granted == 1
+
+
+async def test_a_replayed_batch_is_charged_once(adapter: Adapter) -> None:
+    """The same batch key gets its first answer, with an empty bucket and with a full one, and pays once."""
+    budget = adapter.budget(made())
+    assert await budget.take(4, 100.0, "b1") == Grant(4, 0)
+    assert await budget.take(4, 100.0, "b1") == Grant(4, 0)
+    assert await budget.take(10, 100.0, "b2") == Grant(6, 0)
+    assert await budget.take(10, 200.0, "b2") == Grant(6, 0)
+    assert await budget.take(2, 200.0, "b2") == Grant(2, 0)
+
+
+async def test_a_full_queue_refuses(adapter: Adapter) -> None:
+    """No more than the queue has room for is granted, and the answer says how many tasks wait."""
+    budget = adapter.budget(made(max_open=20))
+    await adapter.open_tasks(17)
+    assert await budget.take(10, 100.0, "b1") == Grant(3, 17)
+    await adapter.open_tasks(25)
+    assert await budget.take(10, 100.0, "b2") == Grant(0, 25)
+
+
+async def test_nothing_wanted_is_nothing_granted(adapter: Adapter) -> None:
+    """Zero and less take nothing, answer nothing, and do not settle the batch."""
+    budget = adapter.budget(made())
+    assert await budget.take(0, 100.0, "b1") == Grant(0, 0)
+    assert await budget.take(-5, 100.0, "b1") == Grant(0, 0)
+    assert await budget.take(3, 100.0, "b1") == Grant(3, 0)
+
+
+async def test_a_clock_that_goes_back_earns_nothing(adapter: Adapter) -> None:
+    """After an hour back no label is earned for it, and the seconds from there on count again."""
+    budget = adapter.budget(made())
+    await budget.take(10, 5000.0, "b1")
+    assert (await budget.take(5, 1400.0, "b2")).granted == 0
+    assert (await budget.take(5, 1402.0, "b3")).granted == 2
+
+
+async def test_a_burst_borrows_once_and_pays_back(adapter: Adapter) -> None:
+    """Twenty borrowed labels are there at once, once per burst; half of each refill then goes to the debt."""
+    budget = adapter.budget(made())
+    await budget.take(10, 100.0, "b1")
+    await budget.borrow(20, "burst-1")
+    await budget.borrow(20, "burst-1")
+    assert (await budget.take(100, 100.0, "b2")).granted == 20
+    assert (await budget.take(100, 110.0, "b3")).granted == 5
+    assert (await budget.take(100, 140.0, "b4")).granted == 10
+    assert (await budget.take(100, 145.0, "b5")).granted == 5
+
+
+async def test_a_burst_before_the_first_batch_adds_to_the_carry_over(adapter: Adapter) -> None:
+    """Borrowing from a budget nobody has used yet gives carry-over and loan; a negative loan gives nothing."""
+    budget = adapter.budget(made())
+    await budget.borrow(5, "burst-1")
+    await budget.borrow(-7, "burst-2")
+    assert (await budget.take(100, 100.0, "b1")).granted == 15
+
+
+async def test_over_any_span_no_more_is_spent_than_earned(adapter: Adapter) -> None:
+    """Greedy takes at random times: every window's grants stay within carry-over, rate times span, and what was borrowed."""
+    budget = adapter.budget(made(rate=2 * HOURLY, carry_over=7))
+    chance = random.Random(5)
+    now, spent, loans = 0.0, [], []
+    for turn in range(200):
+        now += chance.expovariate(3.0)
+        if turn % 60 == 59:
+            await budget.borrow(9, f"burst-{turn}")
+            loans.append((now, 9))
+        grant = await budget.take(chance.randrange(6), now, f"b{turn}")
+        spent.append((now, grant.granted))
+    for first, (start, _) in enumerate(spent):
+        total = 0
+        for end, granted in spent[first:]:
+            total += granted
+            borrowed = sum(labels for _, labels in loans)
+            assert total <= 7 + 2.0 * (end - start) + borrowed + 1e-6
+    # Half of the refills pays the loans back: the whole run costs no more than carry-over, refills and open debt.
+    assert sum(granted for _, granted in spent) <= 7 + 2.0 * now + 27
+
+
+async def test_snapshots_come_back_as_they_went(adapter: Adapter) -> None:
+    """Bytes are kept per key, the newest wins, and an unknown key is None."""
+    snapshots = adapter.snapshots(made())
+    assert await snapshots.load("0-1") is None
+    await snapshots.save("0-1", b"\x00old")
+    await snapshots.save("0-1", b"\x00new\xff")
+    await snapshots.save("latest", b"other")
+    assert (await snapshots.load("0-1"), await snapshots.load("latest")) == (b"\x00new\xff", b"other")
+
+
+@pytest.mark.redis
+async def test_twin_and_redis_agree_step_by_step(redis_client: redis.asyncio.Redis) -> None:
+    """Five hundred random takes, loans, replays and backlogs get the same answers from both."""
+    chance = random.Random(11)
+    pair = (in_memory(), in_redis(redis_client))
+    twin, real = (adapter.budget(made(rate=5000.0, carry_over=13, max_open=40)) for adapter in pair)
+    now = 1000.0
+    for turn in range(500):
+        now += chance.choice((0.0, 0.01, 0.5, 3.0, -1.0))
+        if chance.random() < 0.1:
+            for budget in (twin, real):
+                await budget.borrow(turn % 17, f"burst-{turn // 3}")
+        if chance.random() < 0.2:
+            waiting = chance.randrange(50)
+            for adapter in pair:
+                await adapter.open_tasks(waiting)
+        wanted, key = chance.randrange(-1, 9), f"b{turn - chance.randrange(3)}"
+        assert await twin.take(wanted, now, key) == await real.take(wanted, now, key), turn
+
+
+@pytest.mark.redis
+async def test_by_default_the_servers_clock_counts(redis_client: redis.asyncio.Redis) -> None:
+    """A replica whose clock is a day ahead earns nothing by it."""
+    budget = RedisBudget(redis_client, made(rate=1.0))
+    assert (await budget.take(10, 0.0, "b1")).granted == 10
+    assert (await budget.take(10, 86_400.0, "b2")).granted == 0
+
+
+@pytest.mark.redis
+async def test_an_absent_redis_means_slow_down(redis_url: str) -> None:
+    """While Redis is away every call raises SlowDown, so that the batch is offered again, never skipped."""
+    client = redis.asyncio.Redis.from_url(redis_url + ".gone")
+    budget, snapshots = RedisBudget(client, made()), RedisSnapshots(client, made())
+    for call in (budget.take(1, 0.0, "b"), budget.borrow(1, "x"), snapshots.load("k"), snapshots.save("k", b"")):
+        with pytest.raises(SlowDown):
+            await call
+    await client.aclose()
+
+
+@pytest.mark.redis
+async def test_all_keys_of_a_project_share_one_hash_tag(redis_client: redis.asyncio.Redis) -> None:
+    """A cluster can run the scripts: every key written has the project's tag."""
+    budget = RedisBudget(redis_client, made())
+    await budget.take(1, 0.0, "b")
+    await budget.borrow(1, "x")
+    await RedisSnapshots(redis_client, made()).save("0", b"s")
+    keys = [key async for key in redis_client.scan_iter()]
+    assert len(keys) == 4
+    assert all(key.startswith(b"tb:{p}:") for key in keys)
