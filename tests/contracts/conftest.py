@@ -14,7 +14,7 @@ from scripts.kafka import Broker
 from tiebreak.contracts.log import Log
 from tiebreak.events.kafka import KafkaLog
 from tiebreak.events.kafka_client import KafkaOptions
-from tiebreak.events.leased_reader import Lease
+from tiebreak.events.leases import Lease
 from tiebreak.events.memory import MemoryLog
 from tiebreak.events.redis_streams import RedisLog
 from tiebreak.runtime.redis_server import RedisServer

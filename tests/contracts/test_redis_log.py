@@ -13,7 +13,7 @@ from tiebreak.contracts.errors import ConfigError, NotAssigned, PositionLost, Pu
 from tiebreak.contracts.log import Headers, Outputs, Partition
 from tiebreak.contracts.topics import TopicSpec
 from tiebreak.events.assignment import share_of
-from tiebreak.events.leased_reader import Lease
+from tiebreak.events.leases import Lease
 from tiebreak.events.redis_store import RedisStore, pack_headers, unpack_headers
 from tiebreak.events.redis_streams import RedisLog
 from tiebreak.runtime.clock import ManualClock, SystemClock

@@ -15,7 +15,7 @@ from tiebreak.contracts.log import Headers, Outputs, Partition, RebalanceListene
 from tiebreak.contracts.topics import Topic, TopicSpec
 from tiebreak.events.kafka_client import Cluster, KafkaOptions, KafkaSecurity, drop_producer
 from tiebreak.events.kafka_reader import KafkaReader
-from tiebreak.events.leased_reader import missing_topic
+from tiebreak.events.leases import missing_topic
 from tiebreak.events.runs import Run, runs_of
 
 _DROP_S = 1.0

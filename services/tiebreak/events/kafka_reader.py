@@ -21,8 +21,8 @@ from aiokafka.errors import (
 
 from tiebreak.contracts.errors import ConfigError, NotAssigned, Unreadable
 from tiebreak.contracts.log import Batch, Partition, Positions, RebalanceListener, Record
-from tiebreak.events.kafka_client import Cluster, drop_consumer, fetch_counted, to_client
-from tiebreak.events.leased_reader import missing_topic, position_lost
+from tiebreak.events.kafka_client import Cluster, drop_consumer, fetch_counted, lighten, to_client
+from tiebreak.events.leases import missing_topic, position_lost
 
 Fetched = dict[TopicPartition, list[Record]]
 # getmany keeps its own time; ours only guards against its waiting for a rebalance without any limit.
@@ -296,6 +296,7 @@ async def _commit(consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]
 
 async def _get_many(consumer: AIOKafkaConsumer, max_records: int, timeout_s: float) -> Fetched:
     with fetch_counted(consumer):
+        lighten(consumer)
         fetched: Fetched = await consumer.getmany(timeout_ms=int(timeout_s * 1000), max_records=max_records)
         return fetched
 

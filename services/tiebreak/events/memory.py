@@ -11,8 +11,9 @@ from tiebreak.contracts.errors import NotAssigned, PublishFailed, TiebreakError,
 from tiebreak.contracts.log import Outputs, Partition, Positions, RebalanceListener, StoredRecord
 from tiebreak.contracts.topics import TopicSpec
 from tiebreak.events.assignment import share_of
-from tiebreak.events.leased_reader import Beat, Lease, LeasedReader, missing_topic
+from tiebreak.events.leases import Beat, Lease, missing_topic
 from tiebreak.events.runs import Run, runs_of
+from tiebreak.events.stage_reader import LeasedReader
 from tiebreak.runtime.clock import SystemClock
 
 

@@ -25,7 +25,7 @@ from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.errors import ConfigError, NotAssigned, Unreachable
 from tiebreak.contracts.log import Headers, Partition, Positions, StoredRecord
 from tiebreak.contracts.topics import TopicSpec
-from tiebreak.events.leased_reader import Beat, missing_topic
+from tiebreak.events.leases import Beat, missing_topic
 from tiebreak.events.runs import Run
 
 # A blocked read holds a connection and must end before any sensible socket timeout; the caller asks again.

@@ -1,6 +1,6 @@
 """The log on Redis Streams (Redis 6.2 or newer): one box without Kafka.
 
-Each partition is one stream whose entry ids are the offsets; groups are ours (``leased_reader``), not Redis' consumer groups, since
+Each partition is one stream whose entry ids are the offsets; groups are ours (``leases``), not Redis' consumer groups, since
 those acknowledge entry by entry and fence nobody. The keys and scripts are in ``redis_store``.
 """
 
@@ -15,9 +15,10 @@ from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.errors import PublishFailed, TiebreakError
 from tiebreak.contracts.log import Outputs, RebalanceListener
 from tiebreak.contracts.topics import TopicSpec
-from tiebreak.events.leased_reader import Lease, LeasedReader
+from tiebreak.events.leases import Lease
 from tiebreak.events.redis_store import RedisStore
 from tiebreak.events.runs import chunks, runs_of
+from tiebreak.events.stage_reader import LeasedReader
 from tiebreak.runtime.clock import SystemClock
 
 # A script runs alone: it must not hold up every other client for long.

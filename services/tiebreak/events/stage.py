@@ -91,6 +91,8 @@ class ConsumeLoop:
         self._ready: deque[_Polled] = deque()
         self._in_flight: deque[_InFlight] = deque()
         self._retry_at: float | None = None
+        # The handler has begun a batch that is not in flight yet: if that is how the loop ends, it must take it back.
+        self._half_done = False
         self._failures = 0
         self._last_progress = clock.monotonic()
         self._idle = False
@@ -183,9 +185,11 @@ class ConsumeLoop:
         if self._retry_at is None and self._polling is None:
             self._polling = asyncio.create_task(self._reader.poll(self._settings.max_records, self._settings.poll_s))
         began = self._clock.monotonic()
+        self._half_done = True
         try:
             handled = await self._handler.handle(polled.batch)
         except SlowDown as slow:
+            self._half_done = False
             self._hold(slow)
             return
         self._metrics.observe(
@@ -197,6 +201,7 @@ class ConsumeLoop:
         self._ready.popleft()
         publishing = asyncio.create_task(self._publish(self._outputs(handled)))
         self._in_flight.append(_InFlight(polled.positions, handled.dead, publishing))
+        self._half_done = False
 
     def _hold(self, slow: SlowDown) -> None:
         self._log.info("slowed down", reason=slow.message, retry_after_s=slow.retry_after_s)
@@ -243,7 +248,9 @@ class ConsumeLoop:
     async def _commit_first(self) -> None:
         """The oldest batch in flight: acknowledged, then committed, then the handler may keep its state."""
         first = self._in_flight[0]
-        await first.publishing
+        # Not awaited itself: whoever runs out of time here must not cancel it.
+        await asyncio.wait({first.publishing})
+        first.publishing.result()
         await self._reader.commit(first.positions)
         self._in_flight.popleft()
         self._progress.commit(first.positions)
@@ -287,6 +294,14 @@ class ConsumeLoop:
             # It had ended before it could be cancelled: what it took counts as taken, or a seek would skip it.
             self._progress.take(polling.result())
 
+    async def _finish_or_drop(self, timeout_s: float) -> None:
+        """Leave nothing in flight: committed if that works within ``timeout_s``, else taken back."""
+        drained = await self._drain(timeout_s)
+        await self._drop_work()
+        if self._half_done or not drained:
+            self._half_done = False
+            await self._handler.rewind()
+
     async def _drain(self, timeout_s: float) -> bool:
         """Finish what is in flight. False: it could not be finished, its outcome is unknown."""
         try:
@@ -311,10 +326,7 @@ class ConsumeLoop:
         async with self._turn:
             self._log.info("revoked", partitions=len(partitions))
             self._metrics.count("tiebreak_events_rebalances_total", stage=self._settings.stage)
-            drained = await self._drain(self._settings.drain_s)
-            await self._drop_work()
-            if not drained:
-                await self._handler.rewind()
+            await self._finish_or_drop(self._settings.drain_s)
             await self._handler.revoked(partitions)
             self._progress.forget(partitions)
             self._reader.seek(self._progress.rewind())
@@ -325,7 +337,7 @@ class ConsumeLoop:
         deadline = loop.time() + self._settings.stop_s
         async with self._turn:
             await self._stop_polling()
-            await self._drain(self._settings.stop_s)
+            await self._finish_or_drop(self._settings.stop_s)
         await self._reader.close(max(0.5, deadline - loop.time()))
         await self._writer.close(max(0.5, deadline - loop.time()))
 

@@ -1,43 +1,18 @@
-"""The reader of the logs that are ours (Redis Streams, memory): group membership by leases, over a small port, ``Store``.
-
-A partition has one owner at a time, written in the store; a commit by anybody else is refused there, so a reader that slept
-through its lease can do no harm. A partition changes hands only when its owner gives it up or its lease runs out.
-"""
+"""The shell of a reader of the logs that are ours (Redis Streams, memory): group membership by leases, over a port, ``Store``."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
-from tiebreak.contracts.errors import ConfigError, NotAssigned, PositionLost, Unreachable
+from tiebreak.contracts.errors import NotAssigned, Unreachable
 from tiebreak.contracts.log import Batch, Partition, Positions, RebalanceListener, StoredRecord
+from tiebreak.events.leases import Beat, Lease, missing_topic, position_lost
 from tiebreak.runtime.tasks import end
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """``session_s`` without a heartbeat and a member's partitions go to others; it beats every ``beat_s``.
-
-    While partitions are changing hands it looks every ``settle_s``.
-    """
-
-    session_s: float = 10.0
-    beat_s: float = 1.0
-    settle_s: float = 0.05
-    connect_timeout_s: float = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """A heartbeat's answer: what the member is due, and what the store has it down as the owner of."""
-
-    due: frozenset[Partition]
-    owned: frozenset[Partition]
 
 
 class Store(Protocol):
@@ -279,16 +254,3 @@ class LeasedReader:
         finally:
             self._positions.clear()
             self._partitions = ()
-
-
-def missing_topic(topic: str) -> ConfigError:
-    """The error for a topic that nobody created."""
-    return ConfigError(f"The topic {topic} does not exist.", fix="Create it with `tiebreak topics create`.")
-
-
-def position_lost(partition: Partition, position: int, holds: str) -> PositionLost:
-    """The error for a position that the log no longer (or not yet) has."""
-    return PositionLost(
-        f"Position {position} of {partition.topic}/{partition.index} is outside the log: {holds}.",
-        fix="Records were removed before they were read, or the log was made anew. Move or delete the group's positions to go on.",
-    )
