@@ -7,8 +7,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from unicodedata import normalize
+
+from tiebreak.contracts.errors import Invalid
 
 
 class TaskState(StrEnum):
@@ -76,3 +79,26 @@ def rank(created_ms: int, priority: float) -> float:
     """
     sound = max(-_PRIORITY_LIMIT, min(_PRIORITY_LIMIT, priority)) if math.isfinite(priority) else 0.0
     return created_ms - sound * PRIORITY_MS
+
+
+MAX_CLASS_LENGTH = 200
+MAX_ADDED_CLASSES = 1000
+
+
+def class_of(name: str, known: Sequence[str]) -> str:
+    """The class meant by ``name`` in an open set: a known one where only case or spaces differ, else ``name`` tidied up.
+
+    Raises Invalid for an empty, overlong or unprintable name, and when there are too many classes already.
+
+    >>> class_of("  sea  Lion", ("Sea lion",)), class_of(" otter ", ("Sea lion",))
+    ('Sea lion', 'otter')
+    """
+    tidy = " ".join(normalize("NFC", name).split())
+    if not tidy or len(tidy) > MAX_CLASS_LENGTH or not tidy.isprintable():
+        raise Invalid(f"A class has 1 to {MAX_CLASS_LENGTH} printable characters.")
+    for other in known:
+        if other.casefold() == tidy.casefold():
+            return other
+    if len(known) >= MAX_ADDED_CLASSES:
+        raise Invalid(f"There are {len(known)} classes already.", fix="Choose one of them.")
+    return tidy

@@ -34,6 +34,12 @@ class Doorbell:
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self.closed = False
+
+    def close(self) -> None:
+        """The process stops: whoever waits is woken and must not wait again, or a long poll would hold up the stop."""
+        self.closed = True
+        self.ring()
 
     def ring(self) -> None:
         """Something may be on offer."""

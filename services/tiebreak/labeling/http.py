@@ -1,0 +1,38 @@
+"""The API and the annotators' page as one ASGI application. Denies by default: only the page's own files need no token."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from tiebreak import __version__
+from tiebreak.labeling.http_context import LabelingContext
+from tiebreak.labeling.http_errors import install
+from tiebreak.labeling.http_page import page_routes
+from tiebreak.labeling.http_security import BodyLimit, SecurityHeaders
+from tiebreak.labeling.http_tasks import task_routes
+from tiebreak.runtime.ops_http import ops_routes
+
+__all__ = ["LabelingContext", "create_app"]
+
+# The largest body is an answer with a comment; people send nothing bigger.
+MAX_BODY_BYTES = 64 * 1024
+
+
+def create_app(ctx: LabelingContext) -> FastAPI:
+    """The application for one project. It starts nothing: loops and connections belong to ``apps``."""
+    app = FastAPI(
+        title="Tiebreak labeling",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    install(app, ctx.metrics)
+    app.include_router(task_routes(ctx))
+    app.routes.extend(page_routes(ctx.project.project))
+    if ctx.health is not None:
+        app.routes.extend(ops_routes(ctx.health, ctx.metrics))
+    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
+    app.add_middleware(SecurityHeaders)  # added last: the outermost
+    return app

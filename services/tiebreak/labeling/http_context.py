@@ -1,0 +1,40 @@
+"""What the API works with, put together by ``apps``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tiebreak.contracts.clock import Clock
+from tiebreak.contracts.errors import NotFound
+from tiebreak.contracts.log import Writer
+from tiebreak.contracts.project import Project
+from tiebreak.labeling.port import Queue, Tokens
+from tiebreak.labeling.stage import Doorbell
+from tiebreak.runtime.health import Health
+from tiebreak.runtime.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class LabelingContext:
+    """``writer`` is started and closed by whoever made it. ``health`` adds the health and metrics routes."""
+
+    project: Project
+    queue: Queue
+    tokens: Tokens
+    writer: Writer
+    metrics: Metrics
+    clock: Clock
+    doorbell: Doorbell = field(default_factory=Doorbell)
+    health: Health | None = None
+
+    def check_project(self, name: str) -> None:
+        """Raise NotFound for every project but this one: a token is good for one project."""
+        if name != self.project.project:
+            raise NotFound("There is no such project.", fix="Your token belongs to one project; see where you got it.")
+
+    async def classes(self) -> tuple[str, ...]:
+        """The project's classes and those people added."""
+        names = self.project.classes.names
+        if not self.project.classes.open:
+            return names
+        return (*names, *(name for name in await self.queue.classes() if name not in names))

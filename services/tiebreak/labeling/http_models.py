@@ -1,0 +1,213 @@
+"""The bodies of the API. What an annotator receives has no field for a score, a reason, audit or gold."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from tiebreak.contracts.messages import PayloadKind
+from tiebreak.labeling.access import Role
+from tiebreak.labeling.payloads import Cell, shown
+from tiebreak.labeling.port import Done, Lease
+from tiebreak.labeling.stage_answers import Accepted
+
+Seconds = Annotated[float, Field(ge=0.0, le=86_400.0)]
+Token = Annotated[int, Field(ge=0, lt=2**53)]
+
+
+class Body(BaseModel):
+    """What may be sent: nothing unknown, no coercion, no NaN."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+
+
+class Out(BaseModel):
+    """What is answered."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class ClaimIn(Body):
+    """How many tasks to hold (prefetch), and how long to wait for the first."""
+
+    max: Annotated[int, Field(ge=1, le=10)] = 1
+    wait_ms: Annotated[int, Field(ge=0, le=30_000)] = 0
+    skills: Annotated[tuple[str, ...], Field(max_length=20, strict=False)] = ()
+
+
+class VoteIn(Body):
+    """An answer. ``lead_time_s`` is active time as the page measured it."""
+
+    lease_token: Token
+    value: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    lead_time_s: Seconds | None = None
+    comment: Annotated[str, StringConstraints(max_length=2000)] = ""
+    flagged: bool = False
+
+
+class SkipIn(Body):
+    """A skip, with why."""
+
+    lease_token: Token
+    reason: Annotated[str, StringConstraints(max_length=500)] = ""
+    flagged: bool = False
+    lead_time_s: Seconds | None = None
+
+
+class ClassIn(Body):
+    """A class to add to an open set."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class PayloadOut(Out):
+    """What to look at: one of ``text``, ``image`` (base64) and ``columns``, by ``kind``."""
+
+    kind: Literal["text", "image", "table", "none"]
+    media_type: str
+    text: str
+    image: str
+    columns: tuple[tuple[str, Cell], ...]
+
+
+class LeaseOut(Out):
+    """``token`` only grows. Renew before ``deadline_ms`` (the server's clock; ``lease_s`` is the same as a duration)."""
+
+    id: str
+    token: int
+    claimed_ms: int
+    deadline_ms: int
+    lease_s: float
+
+
+class TaskOut(Out):
+    """A task in your hands."""
+
+    task_id: str
+    lease: LeaseOut
+    payload: PayloadOut
+    schema_version: int
+
+
+class ClaimOut(Out):
+    """``reason`` says why there is nothing; come back after ``retry_after_s``."""
+
+    tasks: tuple[TaskOut, ...]
+    reason: Literal["no_tasks", "all_leased", "none_for_you"] | None = None
+    retry_after_s: float = 0.0
+
+
+class AnnotationOut(Out):
+    """Your answer as it is on the log. ``state`` is ``late`` when the lease had expired; it counts while a vote is wanted."""
+
+    annotation_id: str
+    task_id: str
+    value: str
+    state: str
+    revision: int
+    submitted_ms: int
+    undo_s: float
+    task: TaskOut | None = None
+
+
+class RenewOut(Out):
+    """The new deadline."""
+
+    deadline_ms: int
+    lease_s: float
+
+
+class DoneOut(Out):
+    """One of your answers."""
+
+    annotation_id: str
+    task_id: str
+    value: str
+    state: str
+    revision: int
+    at_ms: int
+
+
+class HistoryOut(Out):
+    """Your newest answers, one line each."""
+
+    annotations: tuple[DoneOut, ...]
+    answered: int
+
+
+class MeOut(Out):
+    """Who you are here."""
+
+    name: str
+    role: Role
+    answered: int
+
+
+class ProjectOut(Out):
+    """What an annotator needs to know of the project."""
+
+    project: str
+    description: str
+    question: str
+    guidelines: str
+    classes: tuple[str, ...]
+    classes_open: bool
+    payload: PayloadKind
+    lease_s: float
+    undo_s: float
+    schema_version: int
+    open_tasks: int
+    you: MeOut
+
+
+class ClassOut(Out):
+    """The class as it is now known: an existing one where only case or spaces differed."""
+
+    name: str
+
+
+def task_out(lease: Lease, lease_s: float) -> TaskOut:
+    """A leased task for its holder's eyes."""
+    task, seen = lease.task, shown(lease.task.payload)
+    return TaskOut(
+        task_id=task.task_id,
+        lease=LeaseOut(
+            id=f"{task.task_id}.{lease.token}",
+            token=lease.token,
+            claimed_ms=lease.claimed_ms,
+            deadline_ms=lease.deadline_ms,
+            lease_s=lease_s,
+        ),
+        payload=PayloadOut(
+            kind=seen.kind, media_type=seen.media_type, text=seen.text, image=seen.image, columns=seen.columns
+        ),
+        schema_version=task.schema_version,
+    )
+
+
+def annotation_out(accepted: Accepted, lease_s: float, undo_s: float) -> AnnotationOut:
+    """An accepted answer."""
+    a = accepted.annotation
+    return AnnotationOut(
+        annotation_id=a.annotation_id,
+        task_id=a.task_id,
+        value=a.value,
+        state=a.state,
+        revision=a.revision,
+        submitted_ms=a.submitted_ms,
+        undo_s=undo_s,
+        task=task_out(accepted.lease, lease_s) if accepted.lease else None,
+    )
+
+
+def done_out(done: Done) -> DoneOut:
+    """One line of a person's history."""
+    return DoneOut(
+        annotation_id=done.annotation_id,
+        task_id=done.task_id,
+        value=done.value,
+        state=done.state,
+        revision=done.revision,
+        at_ms=done.at_ms,
+    )

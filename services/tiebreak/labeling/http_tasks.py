@@ -1,0 +1,223 @@
+"""The routes of an annotator: claim, answer, renew, release, skip, undo, and what they need to know."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+
+from tiebreak.contracts.errors import Conflict, Invalid
+from tiebreak.labeling.access import Principal, Right
+from tiebreak.labeling.http_context import LabelingContext
+from tiebreak.labeling.http_models import (
+    AnnotationOut,
+    ClaimIn,
+    ClaimOut,
+    ClassIn,
+    ClassOut,
+    HistoryOut,
+    MeOut,
+    ProjectOut,
+    RenewOut,
+    SkipIn,
+    VoteIn,
+    annotation_out,
+    done_out,
+    task_out,
+)
+from tiebreak.labeling.http_security import guarded_router, needs
+from tiebreak.labeling.lifecycle import class_of
+from tiebreak.labeling.port import Act, Claimed
+from tiebreak.labeling.refusals import not_found
+from tiebreak.labeling.stage_answers import Desk, Submission
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_LEASE = re.compile(r"([0-9a-f]{32})\.([0-9]{1,16})")
+_KEY = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_LOOK_AGAIN_S = 1.0
+
+Annotator = Annotated[Principal, Depends(needs(Right.ANNOTATE))]
+Reader = Annotated[Principal, Depends(needs(Right.READ))]
+Key = Annotated[str, Header(alias="Idempotency-Key", max_length=128)]
+
+
+def task_id(text: str) -> str:
+    """A task or annotation id as we make them. Anything else is NotFound, in the same words as an id that is not yours."""
+    if not _ID.fullmatch(text):
+        raise not_found()
+    return text
+
+
+def lease_id(text: str) -> tuple[str, int]:
+    """``<task>.<token>``. Raises NotFound."""
+    found = _LEASE.fullmatch(text)
+    if not found:
+        raise not_found()
+    return found[1], int(found[2])
+
+
+def idempotency_key(text: str) -> str:
+    """1 to 128 of ``A-Za-z0-9._:-``. Raises Invalid."""
+    if not _KEY.fullmatch(text):
+        raise Invalid("An Idempotency-Key has 1 to 128 letters, digits or ._:-", fix="A random UUID does.")
+    return text
+
+
+def task_routes(ctx: LabelingContext) -> APIRouter:
+    """All routes under ``/v1`` that annotators use."""
+    router = guarded_router(ctx.tokens, ctx.clock, prefix="/v1")
+    _claiming(router, ctx)
+    _answering(router, ctx)
+    _looking(router, ctx)
+    return router
+
+
+def _claiming(router: APIRouter, ctx: LabelingContext) -> None:
+    labeling = ctx.project.labeling
+
+    @router.post("/projects/{project}/tasks:claim")
+    async def claim(project: str, body: ClaimIn, who: Annotator, request: Request) -> ClaimOut:
+        """Hold up to `max` tasks: those you hold already, renewed, and new ones. Waits up to `wait_ms` for the first."""
+        ctx.check_project(project)
+        claimed = await _claim(ctx, body, who, request)
+        ctx.metrics.count("tiebreak_labeling_claims_total", outcome=claimed.reason or "leased")
+        return ClaimOut(
+            tasks=tuple(task_out(lease, labeling.lease_s) for lease in claimed.leases),
+            reason=claimed.reason.value if claimed.reason else None,
+            retry_after_s=round(claimed.retry_after_s, 3),
+        )
+
+    @router.post("/leases/{lease}:renew")
+    async def renew(lease: str, who: Annotator) -> RenewOut:
+        """The heartbeat: move the deadline to a full lease from now."""
+        task, token = lease_id(lease)
+        deadline_ms = await ctx.queue.renew(who.name, task, token)
+        return RenewOut(deadline_ms=deadline_ms, lease_s=labeling.lease_s)
+
+    @router.post("/leases/{lease}:release", status_code=204)
+    async def release(lease: str, who: Annotator) -> None:
+        """Give a task back unanswered, at once."""
+        task, token = lease_id(lease)
+        await ctx.queue.release(who.name, task, token)
+        ctx.doorbell.ring()
+
+
+async def _claim(ctx: LabelingContext, body: ClaimIn, who: Principal, request: Request) -> Claimed:
+    review = who.may(Right.REVIEW)
+    deadline = ctx.clock.monotonic() + body.wait_ms / 1000
+    while True:
+        claimed = await ctx.queue.claim(who.name, body.max, review=review)
+        left_s = deadline - ctx.clock.monotonic()
+        if claimed.leases or left_s <= 0 or ctx.doorbell.closed:
+            return claimed
+        # Other processes ring no bell here, so look again now and then.
+        await ctx.doorbell.wait(min(left_s, _LOOK_AGAIN_S))
+        if await request.is_disconnected():
+            return claimed  # a task leased to somebody who is gone would wait for its deadline
+
+
+def _answering(router: APIRouter, ctx: LabelingContext) -> None:
+    labeling = ctx.project.labeling
+    desk = Desk(ctx.project, ctx.queue, ctx.writer, ctx.metrics)
+
+    async def accept(who: Principal, said: Submission) -> AnnotationOut:
+        return annotation_out(await desk.accept(who, said), labeling.lease_s, labeling.undo_s)
+
+    @router.post("/tasks/{task}/annotations", status_code=201)
+    async def submit(task: str, body: VoteIn, who: Annotator, idempotency: Key) -> AnnotationOut:
+        """Answer a task. It is on the log, acknowledged by all replicas, before you see 201."""
+        key = idempotency_key(idempotency)
+        return await accept(
+            who,
+            Submission(
+                act=Act.VOTE,
+                task_id=task_id(task),
+                key=key,
+                token=body.lease_token,
+                value=body.value,
+                comment=body.comment,
+                flagged=body.flagged,
+                lead_time_s=body.lead_time_s,
+            ),
+        )
+
+    @router.post("/tasks/{task}:skip", status_code=201)
+    async def skip(task: str, body: SkipIn, who: Annotator, idempotency: Key) -> AnnotationOut:
+        """Pass a task on to somebody else; it will not come back to you."""
+        key = idempotency_key(idempotency)
+        return await accept(
+            who,
+            Submission(
+                act=Act.SKIP,
+                task_id=task_id(task),
+                key=key,
+                token=body.lease_token,
+                comment=body.reason,
+                flagged=body.flagged,
+                lead_time_s=body.lead_time_s,
+            ),
+        )
+
+    @router.post("/annotations/{annotation}:undo")
+    async def undo(annotation: str, who: Annotator, idempotency: Key) -> AnnotationOut:
+        """Take an answer back within the project's `undo_s`; the task is in your hands again, unless somebody else has it."""
+        key = idempotency_key(idempotency)
+        wanted = task_id(annotation)
+        lines = await ctx.queue.history(who.name, 200)
+        found = next((line.task_id for line in lines if line.annotation_id == wanted), None)
+        if found is None:
+            raise not_found()
+        return await accept(who, Submission(Act.UNDO, found, key))
+
+
+def _looking(router: APIRouter, ctx: LabelingContext) -> None:
+    project, labeling = ctx.project, ctx.project.labeling
+
+    async def me_of(who: Principal) -> MeOut:
+        return MeOut(name=who.name, role=who.role, answered=await ctx.queue.answered(who.name))
+
+    @router.get("/me")
+    async def me(who: Reader) -> MeOut:
+        """Who you are here."""
+        return await me_of(who)
+
+    @router.get("/me/annotations")
+    async def history(who: Reader, limit: Annotated[int, Query(ge=1, le=200)] = 50) -> HistoryOut:
+        """Your newest answers."""
+        lines = await ctx.queue.history(who.name, limit)
+        return HistoryOut(
+            annotations=tuple(done_out(line) for line in lines), answered=await ctx.queue.answered(who.name)
+        )
+
+    @router.get("/projects/{name}")
+    async def info(name: str, who: Reader) -> ProjectOut:
+        """The question, the guidelines, the classes, and how much is open."""
+        ctx.check_project(name)
+        stats = await ctx.queue.stats()
+        return ProjectOut(
+            project=project.project,
+            description=project.description,
+            question=labeling.question,
+            guidelines=labeling.guidelines,
+            classes=await ctx.classes(),
+            classes_open=project.classes.open,
+            payload=labeling.payload,
+            lease_s=labeling.lease_s,
+            undo_s=labeling.undo_s,
+            schema_version=labeling.schema_version,
+            open_tasks=stats.open_tasks,
+            you=await me_of(who),
+        )
+
+    @router.post("/projects/{name}/classes", status_code=201)
+    async def add_class(name: str, body: ClassIn, _: Annotator) -> ClassOut:
+        """Add a class to an open set; one that is there already, but for case or spaces, is answered instead."""
+        ctx.check_project(name)
+        if not project.classes.open:
+            raise Conflict("The classes of this project are fixed.", fix="Choose one of them, or ask a manager.")
+        known = await ctx.classes()
+        made = class_of(body.name, known)
+        if made not in known:
+            await ctx.queue.add_class(made)
+        return ClassOut(name=made)

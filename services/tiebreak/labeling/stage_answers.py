@@ -1,0 +1,124 @@
+"""Accepting an answer: promise, publish, confirm. Whoever got a 2xx has an answer that is on the log with ``acks=all``.
+
+A crash between any two steps heals: before the publish, the person's retry finds the same promise; after it, the settler folds
+the answer from the log whether or not it was confirmed here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from hashlib import sha256
+
+import orjson
+
+from tiebreak.contracts.errors import Invalid, SlowDown
+from tiebreak.contracts.ids import annotation_id
+from tiebreak.contracts.log import Outputs, Writer
+from tiebreak.contracts.messages import Annotation, AnnotationState
+from tiebreak.contracts.project import Project
+from tiebreak.labeling.access import Principal, Right
+from tiebreak.labeling.lifecycle import class_of
+from tiebreak.labeling.port import Act, Answer, Lease, Queue, Receipt, Refusal
+from tiebreak.labeling.refusals import refused
+from tiebreak.labeling.stage import annotation_message
+from tiebreak.runtime.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What a person says about a task. ``lead_time_s``: active time as the page measured it, None when it did not."""
+
+    act: Act
+    task_id: str
+    key: str
+    token: int = 0
+    value: str = ""
+    comment: str = ""
+    flagged: bool = False
+    lead_time_s: float | None = None
+
+    def digest(self) -> str:
+        """The same for the same request, whatever the order of its fields on the wire."""
+        content = (self.act, self.task_id, self.token, self.value, self.comment, self.flagged, self.lead_time_s)
+        return sha256(orjson.dumps(content)).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The annotation as it is on the log, and after an undo the task's new lease."""
+
+    annotation: Annotation
+    lease: Lease | None
+
+
+class Desk:
+    """Takes people's answers. ``publish_timeout_s`` bounds how long a person waits for a broker that is away."""
+
+    def __init__(
+        self, project: Project, queue: Queue, writer: Writer, metrics: Metrics, publish_timeout_s: float = 3.0
+    ) -> None:
+        self._project = project
+        self._queue = queue
+        self._writer = writer
+        self._metrics = metrics
+        self._publish_timeout_s = publish_timeout_s
+
+    async def accept(self, who: Principal, said: Submission) -> Accepted:
+        """Durable when it returns. Raises Invalid, NotFound, Refused, or SlowDown and PublishFailed (retry with the same key)."""
+        value = await self._class(said.value) if said.act is Act.VOTE else ""
+        receipt = await self._queue.prepare(
+            Answer(said.act, said.task_id, who.name, said.key, said.digest(), said.token)
+        )
+        annotation = self._annotation(who, said, receipt, value)
+        try:
+            async with asyncio.timeout(self._publish_timeout_s):
+                await self._writer.publish(Outputs(messages=[annotation_message(annotation)]))
+        except TimeoutError as error:
+            raise SlowDown(
+                "The log does not answer, so the answer is not safe yet.",
+                fix="Retry with the same Idempotency-Key.",
+            ) from error
+        lease = await self._queue.confirm(annotation, counted=receipt.counted)
+        if not receipt.counted:
+            raise refused(Refusal.SETTLED)
+        self._metrics.count("tiebreak_labeling_answers_total", act=said.act)
+        if said.act is Act.VOTE:
+            self._metrics.observe("tiebreak_labeling_work_seconds", _elapsed_s(receipt))
+        return Accepted(annotation, lease)
+
+    async def _class(self, value: str) -> str:
+        classes = self._project.classes
+        if value in classes.names:
+            return value
+        if not classes.open:
+            raise Invalid("The value is not one of the project's classes.", fix="Choose one of `classes`.")
+        known = (*classes.names, *await self._queue.classes())
+        return class_of(value, known)
+
+    def _annotation(self, who: Principal, said: Submission, receipt: Receipt, value: str) -> Annotation:
+        elapsed_s = _elapsed_s(receipt)
+        voted = receipt.state in (AnnotationState.SUBMITTED, AnnotationState.LATE)
+        return Annotation(
+            annotation_id=annotation_id(said.task_id, who.name),
+            task_id=said.task_id,
+            project=self._project.project,
+            annotator=who.name,
+            revision=receipt.revision,
+            state=receipt.state,
+            value=value,
+            lease_token=receipt.token,
+            # A page can measure active time better than we can, but not more of it than there was.
+            lead_time_s=elapsed_s if said.lead_time_s is None else min(said.lead_time_s, elapsed_s),
+            claimed_ms=receipt.claimed_ms,
+            submitted_ms=receipt.accepted_ms,
+            schema_version=self._project.labeling.schema_version,
+            comment=said.comment,
+            flagged=said.flagged,
+            idempotency_key=said.key,
+            reviewer=voted and receipt.review and who.may(Right.REVIEW),
+        )
+
+
+def _elapsed_s(receipt: Receipt) -> float:
+    return max(0, receipt.accepted_ms - receipt.claimed_ms) / 1000

@@ -1,0 +1,163 @@
+// Joins keyboard, session and view.
+
+import { adoptToken, forgetToken, setToken } from "./api.js";
+import { bindings, rebind, resetKeys } from "./keys.js";
+import { Session } from "./session.js";
+import * as view from "./view.js";
+
+const $ = (id) => document.getElementById(id);
+const project = document.querySelector("meta[name=tiebreak-project]").content;
+
+let session = null;
+let shown = [];
+let flagged = false;
+let noting = false;
+let finding = false;
+let rebinding = null;
+
+const on = {
+  ready(info) {
+    view.project(info);
+    view.counted(info.you.answered);
+    view.resting("loading");
+  },
+  task(task) {
+    if (!task) return view.resting("loading");
+    task.shownAt = performance.now();
+    flagged = noting = finding = false;
+    view.task(task);
+    drawClasses();
+  },
+  resting: view.resting,
+  answered(item, undoS) {
+    view.press(item.value);
+    view.toast(item.value === null ? "Skipped" : item.value, undoS);
+  },
+  undone(item) {
+    view.notice(item.value === null ? "The skip is taken back." : `“${item.value}” is taken back.`);
+  },
+  undoable: view.undoable,
+  counted: view.counted,
+  online: view.online,
+  notice: view.notice,
+  signedOut() {
+    session?.stop();
+    session = null;
+    forgetToken();
+    view.signIn("This token is not valid, or no longer. Ask for a new one.");
+  },
+};
+
+async function start() {
+  if (!adoptToken()) return view.signIn();
+  view.resting("loading");
+  session = new Session(project, on);
+  for (let waitS = 1; session && !session.info; waitS = Math.min(waitS * 2, 15)) {
+    try {
+      await session.start();
+    } catch (problem) {
+      if (problem.status === 401) return on.signedOut();
+      if (!problem.passing) return view.resting(problem.message);
+      view.online(false, 0);
+      await new Promise((done) => setTimeout(done, waitS * 1000));
+    }
+  }
+}
+
+function drawClasses() {
+  if (session?.info) shown = view.classes(session.info, $("search").value, choose, finding);
+}
+
+async function choose(item) {
+  if (!session?.current) return;
+  let value = item.name;
+  if (item.isNew) {
+    try {
+      value = await session.addClass(item.name);
+    } catch (problem) {
+      return view.notice(problem.message);
+    }
+  }
+  session.answer(value, { flagged, comment: $("note").value.trim() });
+}
+
+const does = {
+  accept: () => session.info.classes.length === 2 && choose({ name: session.info.classes[0] }),
+  reject: () => session.info.classes.length === 2 && choose({ name: session.info.classes[1] }),
+  skip: () => session.answer(null, { flagged, comment: $("note").value.trim() }),
+  undo: () => session.undo(),
+  flag: () => view.flag((flagged = !flagged)),
+  note: () => view.note((noting = !noting)),
+  search: () => { finding = true; view.search(true); },
+  help: () => view.help((action) => { rebinding = action; }),
+};
+
+function onKey(event) {
+  session?.active();
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (rebinding) return finishRebinding(event);
+  if ($("help").open || !session?.info) return;
+  const typing = event.target instanceof HTMLInputElement;
+  if (typing) return onTyping(event);
+  if (event.repeat) return;
+  // Space and Enter on a focused button press it, as everywhere; on the page they do what they are bound to.
+  if (event.target instanceof HTMLButtonElement && (event.key === "Enter" || event.key === " ")) return;
+  const item = shown.find(({ key }) => key && key === event.key);
+  const action = Object.entries(bindings()).find(([, key]) => key.toLowerCase() === event.key.toLowerCase())?.[0];
+  if (!item && !action) return;
+  if (!session.current && action !== "help" && action !== "undo") return;
+  event.preventDefault();
+  if (item) choose(item);
+  else does[action]();
+}
+
+function onTyping(event) {
+  if (event.key === "Escape") {
+    finding = noting = false;
+    $("search").value = "";
+    view.note(false);
+    $("main").focus();
+    drawClasses();
+  } else if (event.key === "Enter" && event.target.id === "search" && shown.length) {
+    event.preventDefault();
+    choose(shown[0]);
+  } else if (event.key === "Enter" && event.target.id === "note") {
+    event.preventDefault();
+    $("main").focus();
+  }
+}
+
+function finishRebinding(event) {
+  event.preventDefault();
+  if (event.key === "Shift") return;
+  if (event.key !== "Escape" && !rebind(rebinding, event.key)) view.say("Digits choose classes.");
+  rebinding = null;
+  view.keyHints();
+  does.help();
+}
+
+document.addEventListener("keydown", onKey);
+document.addEventListener("pointermove", () => session?.active(), { passive: true });
+document.addEventListener("pointerdown", () => session?.active(), { passive: true });
+document.addEventListener("visibilitychange", () => { if (!document.hidden) session?.active(); });
+$("search").addEventListener("input", drawClasses);
+$("skip").addEventListener("click", () => { does.skip(); $("main").focus(); });
+$("flag").addEventListener("click", () => { does.flag(); $("main").focus(); });
+$("add-note").addEventListener("click", () => does.note());
+$("undo").addEventListener("click", () => { does.undo(); $("main").focus(); });
+$("toast-undo").addEventListener("click", () => { does.undo(); $("main").focus(); });
+$("open-help").addEventListener("click", () => does.help());
+$("help").addEventListener("close", () => { rebinding = null; $("main").focus(); });
+$("reset-keys").addEventListener("click", () => { resetKeys(); view.keyHints(); does.help(); });
+$("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  setToken($("token").value);
+  start();
+});
+addEventListener("online", () => session?.flush());
+addEventListener("pagehide", () => session?.leave());
+addEventListener("pageshow", (event) => { if (event.persisted) session?.fill(true); });
+addEventListener("beforeunload", (event) => { if (session?.outbox.length) event.preventDefault(); });
+
+view.keyHints();
+start();

@@ -1,0 +1,224 @@
+// What one person holds and has sent. Answers leave in order through an outbox that survives a lost connection; the next task is
+// already here when one is answered. Knows nothing of the page: it calls `on` with what changed.
+
+import { api, newKey } from "./api.js";
+
+const PREFETCH = 3;
+const WAIT_MS = 20_000;
+const MAX_BACKOFF_S = 15;
+const IDLE_S = 120;
+
+const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
+
+export class Session {
+  constructor(project, on) {
+    this.name = project;
+    this.on = on;
+    this.info = null;
+    this.held = [];
+    this.outbox = [];
+    this.spent = new Set(); // leases that were answered: a claim's answer may be older than the answer to a task
+    this.last = null;
+    this.answered = 0;
+    this.stopped = false;
+    this.claiming = false;
+    this.sending = null;
+    this.activeAt = Date.now();
+  }
+
+  get current() {
+    return this.held[0] ?? null;
+  }
+
+  /** Read the project, then keep tasks at hand and leases alive until `stop`. Throws the Problem of the first request. */
+  async start() {
+    this.info = await api.project(this.name);
+    this.answered = this.info.you.answered;
+    this.on.ready(this.info);
+    this.fill();
+    this.heart = setInterval(() => this.beat(), (this.info.lease_s * 1000) / 3);
+  }
+
+  stop() {
+    this.stopped = true;
+    clearInterval(this.heart);
+    this.waiting?.abort();
+  }
+
+  /** A sign of life: without one for a while, leases are left to expire, so that nothing waits for somebody who is gone. */
+  active() {
+    const idle = this.idle;
+    this.activeAt = Date.now();
+    if (idle && this.info) this.fill(true);
+  }
+
+  get idle() {
+    return Date.now() - this.activeAt > Math.max(IDLE_S, this.info?.lease_s ?? 0) * 1000;
+  }
+
+  async beat() {
+    if (this.idle || document.hidden) return;
+    for (const task of [...this.held]) {
+      try {
+        await api.renew(task.lease.id);
+      } catch (problem) {
+        if (problem.status === 401) return this.on.signedOut();
+        if (!problem.passing) this.lose(task);
+      }
+    }
+  }
+
+  /** A task that went to somebody else, or was settled without us. */
+  lose(task) {
+    const shown = task === this.current;
+    this.held = this.held.filter((other) => other !== task);
+    if (shown) {
+      this.on.notice("That task went to somebody else. Here is the next one.");
+      this.on.task(this.current);
+    }
+    this.fill();
+  }
+
+  /** Keep `PREFETCH` tasks at hand. The server answers with everything we hold, so repeating a claim is harmless. */
+  async fill(again = false) {
+    if (this.claiming || this.stopped || (!again && this.held.length >= PREFETCH)) return;
+    this.claiming = true;
+    let backoffS = 1;
+    let waitMs = 0; // the first answer tells at once how things are; only then it pays to wait
+    try {
+      do {
+        try {
+          const began = performance.now();
+          await this.claim(waitMs);
+          if (waitMs && performance.now() - began < 1000) await pause(1); // a server that stops does not let us wait
+          waitMs = WAIT_MS;
+          backoffS = 1;
+          this.on.online(true, this.outbox.length);
+        } catch (problem) {
+          if (this.stopped || problem.name === "AbortError") return;
+          if (problem.status === 401) return this.on.signedOut();
+          if (!problem.passing) return this.on.resting(problem.message);
+          this.on.online(false, this.outbox.length);
+          await pause(Math.max(backoffS, problem.retryAfterS ?? 0));
+          backoffS = Math.min(backoffS * 2, MAX_BACKOFF_S);
+        }
+      } while (!this.stopped && !this.held.length);
+    } finally {
+      this.claiming = false;
+    }
+  }
+
+  async claim(waitMs) {
+    const empty = !this.held.length;
+    this.waiting = new AbortController();
+    const want = Math.min(10, PREFETCH + this.outbox.length);
+    const said = await api.claim(this.name, want, waitMs, this.waiting.signal);
+    const before = this.current;
+    const known = new Map(this.held.map((task) => [task.task_id, task]));
+    const fresh = said.tasks.filter((task) => !this.spent.has(task.lease.id));
+    this.held = fresh.map((task) => {
+      const old = known.get(task.task_id);
+      if (!old) return { ...task, shownAt: null };
+      old.lease = task.lease;
+      return old;
+    });
+    // What is on the screen stays there, whatever the order of the answer.
+    if (before && this.held.includes(before)) this.held = [before, ...this.held.filter((task) => task !== before)];
+    else if (before) this.on.notice("That task went to somebody else. Here is the next one.");
+    if (!this.current) this.on.resting(said.reason ?? "loading");
+    else if (this.current !== before) this.on.task(this.current);
+  }
+
+  /** Answer (or, with `value` null, skip) what is on the screen, and show the next. */
+  answer(value, { flagged = false, comment = "" } = {}) {
+    const task = this.current;
+    if (!task) return;
+    this.held.shift();
+    const lead = task.shownAt ? Math.min(86_400, (performance.now() - task.shownAt) / 1000) : null;
+    const body = { lease_token: task.lease.token, flagged, lead_time_s: lead };
+    const item = { task, value, key: newKey(), annotation: null };
+    if (value === null) item.body = { ...body, reason: comment.slice(0, 500) };
+    else item.body = { ...body, value, comment };
+    this.outbox.push(item);
+    this.spent.add(task.lease.id);
+    this.last = item;
+    if (this.current) this.on.task(this.current);
+    else this.on.resting("loading");
+    this.on.answered(item, this.info.undo_s);
+    this.flush().then(() => this.fill());
+  }
+
+  /** Send what waits, in order, one at a time. */
+  flush() {
+    this.sending ??= this.drain().finally(() => { this.sending = null; });
+    return this.sending;
+  }
+
+  async drain() {
+    let backoffS = 1;
+    while (this.outbox.length && !this.stopped) {
+      const item = this.outbox[0];
+      try {
+        item.inFlight = true;
+        const call = item.value === null ? api.skip : api.submit;
+        item.annotation = await call(item.task.task_id, item.body, item.key);
+        this.count(item.value === null ? 0 : 1);
+        if (item.annotation.state === "late") this.on.notice("Your time on that task had run out. The answer is kept, marked as late.");
+      } catch (problem) {
+        if (problem.status === 401) return this.on.signedOut();
+        if (problem.passing) {
+          this.on.online(false, this.outbox.length);
+          await pause(Math.max(backoffS, problem.retryAfterS ?? 0));
+          backoffS = Math.min(backoffS * 2, MAX_BACKOFF_S);
+          continue;
+        }
+        this.on.notice(problem.message);
+        if (this.last === item) this.forget();
+      }
+      backoffS = 1;
+      this.outbox.shift();
+      this.on.online(true, this.outbox.length);
+    }
+  }
+
+  count(change) {
+    this.answered = Math.max(0, this.answered + change);
+    this.on.counted(this.answered);
+  }
+
+  forget() {
+    this.last = null;
+    this.on.undoable(false);
+  }
+
+  /** Take the last answer back: it is on the screen again, and what was there waits behind it. */
+  async undo() {
+    const item = this.last;
+    if (!item) return;
+    this.forget();
+    await this.flush();
+    if (!item.annotation) return;
+    try {
+      const said = await api.undo(item.annotation.annotation_id, newKey());
+      if (item.value !== null) this.count(-1);
+      if (!said.task) return this.on.notice("The answer is taken back. The task is in other hands already.");
+      this.held = [{ ...said.task, shownAt: null }, ...this.held.filter((task) => task.task_id !== said.task.task_id)];
+      this.on.undone(item);
+      this.on.task(this.current);
+    } catch (problem) {
+      if (problem.status === 401) return this.on.signedOut();
+      this.on.notice(problem.message);
+    }
+  }
+
+  async addClass(name) {
+    const made = (await api.addClass(this.name, name)).name;
+    if (!this.info.classes.includes(made)) this.info.classes.push(made);
+    return made;
+  }
+
+  /** The tab closes: give back what is held, so that it waits for nobody. */
+  leave() {
+    for (const task of this.held) api.release(task.lease.id).catch(() => {});
+  }
+}

@@ -1,0 +1,137 @@
+"""The labeling API with everything behind it, in one process: queue, log, loops, and people with tokens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from tests.support.labeling import Queues
+from tiebreak.contracts.codec import decode_annotation, decode_label, encode
+from tiebreak.contracts.log import Message, Outputs
+from tiebreak.contracts.messages import Annotation, Label, Task
+from tiebreak.contracts.project import Project
+from tiebreak.contracts.topics import Topic, specs_for
+from tiebreak.events.memory import MemoryLog
+from tiebreak.events.stage import ConsumeLoop, LoopSettings
+from tiebreak.labeling.access import Role
+from tiebreak.labeling.http import LabelingContext, create_app
+from tiebreak.labeling.memory import MemoryQueue, MemoryTokens
+from tiebreak.labeling.stage import Doorbell, Intake, Settler, Sweeper
+from tiebreak.labeling.stage_rebuild import Rebuilder, records_of
+from tiebreak.labeling.tokens import mint
+from tiebreak.runtime.clock import SystemClock
+from tiebreak.runtime.metrics import Metrics
+
+_people = count(1)
+_keys = count(1)
+
+
+@dataclass(slots=True)
+class Office:
+    """One project: its log, its queue, its API."""
+
+    project: Project
+    queue: Queues
+    log: MemoryLog
+    metrics: Metrics
+    doorbell: Doorbell
+    tokens: MemoryTokens
+    app: FastAPI
+    context: LabelingContext
+    clock: SystemClock = field(default_factory=SystemClock)
+
+    async def person(self, name: str, role: Role = Role.ANNOTATOR, ttl_ms: int = 3_600_000) -> str:
+        """A token for a person."""
+        random = next(_people).to_bytes(32, "big")
+        text, record = mint(random, name, role, round(self.clock.wall() * 1000), 3_600_000)
+        await self.tokens.put(replace(record, expires_ms=record.created_ms + ttl_ms))
+        return text
+
+    async def client(self, name: str, role: Role = Role.ANNOTATOR) -> httpx.AsyncClient:
+        """An HTTP client that talks to the application without a network, as that person."""
+        return self.bare_client({"authorization": f"Bearer {await self.person(name, role)}"})
+
+    def bare_client(self, headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
+        """A client without a token."""
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        return httpx.AsyncClient(transport=transport, base_url="http://tiebreak.test", headers=dict(headers or {}))
+
+    async def publish_tasks(self, *tasks: Task) -> None:
+        """Put tasks on the topic, as sampling does."""
+        topic = Topic.TASKS.of(self.project.project)
+        messages = [Message(topic, t.task_id.encode(), encode(t)) for t in tasks]
+        await self.log.writer().publish(Outputs(messages=messages))
+
+    async def annotations(self) -> list[Annotation]:
+        """Everything on `annotations`."""
+        return [decode_annotation(r.value) async for r in records_of(self.log, self._topic(Topic.ANNOTATIONS))]
+
+    async def labels(self) -> list[Label]:
+        """Everything on `labels`."""
+        return [decode_label(r.value) async for r in records_of(self.log, self._topic(Topic.LABELS))]
+
+    def _topic(self, topic: Topic) -> str:
+        return topic.of(self.project.project)
+
+    def loops(self) -> list[Callable[[asyncio.Event], Any]]:
+        """Intake, settling, sweeping and rebuilding, as `tiebreak label` runs them."""
+        name = self.project.project
+
+        def consume(topic: Topic, stage: str, handler: Intake | Settler) -> Callable[[asyncio.Event], Any]:
+            settings = LoopSettings(stage=stage, project=name, poll_s=0.05)
+            reader = self.log.reader([topic.of(name)], f"tiebreak.{name}.{stage}")
+            return ConsumeLoop(reader, self.log.writer(), handler, settings, self.metrics, self.clock).run
+
+        return [
+            consume(Topic.TASKS, "intake", Intake(self.project, self.queue, self.metrics, self.doorbell)),
+            consume(Topic.ANNOTATIONS, "settling", Settler(self.project, self.queue, self.metrics, self.doorbell)),
+            Sweeper(self.queue, self.metrics, self.doorbell, every_s=0.05).run,
+            Rebuilder(self.project, self.queue, self.log, self.metrics, every_s=0.05).run,
+        ]
+
+
+async def open_office(project: Project, queue: Queues | None = None) -> Office:
+    """The parts, wired; nothing runs yet."""
+    clock, log, metrics = SystemClock(), MemoryLog(), Metrics(project.project)
+    await log.ensure_topics(specs_for(project.project, 2))
+    queue = queue or MemoryQueue(project, clock)
+    doorbell, tokens = Doorbell(), MemoryTokens()
+    ctx = LabelingContext(project, queue, tokens, log.writer(), metrics, clock, doorbell)
+    return Office(project, queue, log, metrics, doorbell, tokens, create_app(ctx), ctx)
+
+
+@asynccontextmanager
+async def running(office: Office) -> AsyncIterator[None]:
+    """All loops until the block ends."""
+    stop = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        for loop in office.loops():
+            group.create_task(loop(stop))
+        try:
+            yield
+        finally:
+            stop.set()
+
+
+async def claim(client: httpx.AsyncClient, project: str = "pets", **body: object) -> Any:
+    """The body of a successful claim."""
+    response = await client.post(f"/v1/projects/{project}/tasks:claim", json=body)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+async def submit(
+    client: httpx.AsyncClient, task: Any, value: str = "cat", *, key: str = "", **more: object
+) -> httpx.Response:
+    """Answer a claimed task."""
+    body = {"lease_token": task["lease"]["token"], "value": value, **more}
+    headers = {"Idempotency-Key": key or f"key-{next(_keys)}"}
+    return await client.post(f"/v1/tasks/{task['task_id']}/annotations", json=body, headers=headers)

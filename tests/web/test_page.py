@@ -1,0 +1,312 @@
+"""The annotators' page in a real browser: keys, prefetch, undo, and what happens when things go wrong."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from tests.support.eventually import eventually
+from tests.support.labeling import a_project, a_task
+from tests.support.labeling_api import Office, open_office
+from tests.web.conftest import serving
+from tiebreak.contracts.messages import Label, Payload, PayloadKind
+from tiebreak.contracts.project import Classes, Project
+from tiebreak.labeling.access import Role
+
+pytestmark = pytest.mark.browser
+SHOTS = os.environ.get("TIEBREAK_TEST_SCREENSHOTS", "")
+
+
+@dataclass(slots=True)
+class Desk:
+    """One person at one page."""
+
+    office: Office
+    page: Page
+
+    async def press(self, *keys: str) -> None:
+        for key in keys:
+            await self.page.keyboard.press(key)
+
+    async def sees(self, text: str) -> None:
+        await expect(self.page.locator("#payload")).to_contain_text(text)
+
+    async def labels(self, count: int) -> list[Label]:
+        async def enough() -> list[Label]:
+            found = await self.office.labels()
+            return found if len(found) >= count else []
+
+        return await eventually(enough)
+
+    async def shot(self, name: str) -> None:
+        if SHOTS:
+            await self.page.screenshot(path=f"{SHOTS}/{name}.png")
+
+
+Open = Callable[..., Awaitable[Desk]]
+
+
+@pytest.fixture
+async def open_desk(browser: Browser) -> AsyncIterator[Open]:
+    """Open a page on a project's running office with some tasks on its topic."""
+    async with AsyncExitStack() as stack:
+
+        async def open_desk(project: Project, *payloads: Payload | None, dark: bool = False) -> Desk:
+            office = await open_office(project)
+            url = await stack.enter_async_context(serving(office))
+            tasks = [a_task(i, project.project, payload=p) for i, p in enumerate(payloads)]
+            await office.publish_tasks(*tasks)
+
+            async def waiting() -> bool:
+                return (await office.queue.stats()).open_tasks == len(tasks)
+
+            await eventually(waiting)
+            token = await office.person("ann", Role.ANNOTATOR)
+            context = await browser.new_context(
+                viewport={"width": 1100, "height": 820}, color_scheme="dark" if dark else "light"
+            )
+            stack.push_async_callback(context.close)
+            page = await context.new_page()
+            problems: list[str] = []
+            page.on("pageerror", lambda error: problems.append(str(error)))
+            page.on("console", lambda m: problems.append(m.text) if "Content Security" in m.text else None)
+            stack.callback(lambda: _nothing(problems))
+            await page.goto(f"{url}/#token={token}")
+            return Desk(office, page)
+
+        yield open_desk
+
+
+def _nothing(problems: list[str]) -> None:
+    assert problems == []
+
+
+def text(words: str) -> Payload:
+    return Payload(PayloadKind.TEXT, "text/plain", words.encode())
+
+
+def png(pixels: np.ndarray) -> Payload:
+    """A grey picture as PNG."""
+    rows = b"".join(b"\0" + bytes(row) for row in pixels.astype(np.uint8))
+    height, width = pixels.shape
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return Payload(PayloadKind.IMAGE, "image/png", data)
+
+
+def digits() -> Project:
+    project = a_project("digits")
+    classes = Classes(names=tuple("0123456789"))
+    return project.model_copy(update={"classes": classes})
+
+
+async def test_a_key_answers_and_the_next_task_is_there(open_desk: Open) -> None:
+    """One keystroke per answer, in the order of the queue; each becomes a label with the class of the key."""
+    desk = await open_desk(a_project(), text("first"), text("second"), text("third"))
+    await desk.sees("first")
+    await desk.shot("text")
+    await desk.press("2")
+    await desk.sees("second")
+    await desk.press("1")
+    await desk.sees("third")
+    await desk.press("3")
+    labels = await desk.labels(3)
+    assert sorted((x.event_id, x.value) for x in labels) == [
+        ("event-0", "dog"),
+        ("event-1", "cat"),
+        ("event-2", "bird"),
+    ]
+    await expect(desk.page.locator("#answered")).to_have_text("3")
+    await expect(desk.page.locator("#resting-title")).to_have_text("All decided")
+    await desk.shot("done")
+
+
+async def test_the_token_leaves_the_address_at_once(open_desk: Open) -> None:
+    """It is in neither the address nor the history of the page, and is kept for the tab alone."""
+    desk = await open_desk(a_project(), text("first"))
+    await desk.sees("first")
+    assert "token" not in desk.page.url
+    assert await desk.page.evaluate("localStorage.length") == 0
+    assert await desk.page.evaluate("sessionStorage.getItem('tiebreak.token').startsWith('tb_')")
+
+
+async def test_backspace_takes_the_last_answer_back(open_desk: Open) -> None:
+    """The task is on the screen again; the second answer is the one that stands."""
+    desk = await open_desk(a_project(), text("first"), text("second"))
+    await desk.sees("first")
+    await desk.press("1")
+    await desk.sees("second")
+    await desk.shot("undo")
+    await desk.press("Backspace")
+    await desk.sees("first")
+    await desk.press("2")
+    await desk.sees("second")
+
+    async def settled() -> bool:
+        newest = {x.event_id: x for x in sorted(await desk.office.labels(), key=lambda x: x.revision)}
+        return bool(newest) and newest["event-0"].value == "dog" and not newest["event-0"].withdrawn
+
+    await eventually(settled)
+    await expect(desk.page.locator("#answered")).to_have_text("1")
+
+
+async def test_space_skips_and_f_flags(open_desk: Open) -> None:
+    """A skip is on the log without a class; a flag travels with the next answer and no further."""
+    desk = await open_desk(a_project(), text("first"), text("second"), text("third"))
+    await desk.sees("first")
+    await desk.press("Space")
+    await desk.sees("second")
+    await desk.press("f", "1")
+    await desk.sees("third")
+    await desk.press("1")
+
+    async def all_there() -> bool:
+        return len(await desk.office.annotations()) == 3
+
+    await eventually(all_there)
+    votes = await desk.office.annotations()
+    assert sorted((v.state.value, v.value, v.flagged) for v in votes) == [
+        ("skipped", "", False),
+        ("submitted", "cat", False),
+        ("submitted", "cat", True),
+    ]
+
+
+async def test_digits_are_crisp_and_their_keys_are_their_names(open_desk: Open) -> None:
+    """An 8 by 8 picture grows by a whole factor with hard edges; where classes are digits, the key 7 means 7."""
+    picture = np.zeros((8, 8))
+    picture[1, 2:6] = picture[2:7, 5] = 255
+    desk = await open_desk(digits(), png(picture))
+    image = desk.page.locator("#payload img")
+    await expect(image).to_have_class("pixels")
+    size = await image.bounding_box()
+    assert size is not None
+    assert (size["width"], size["height"]) == (288, 288)
+    await desk.shot("digit")
+    await desk.press("7")
+    assert [x.value for x in await desk.labels(1)] == ["7"]
+
+
+async def test_a_table_shows_every_column(open_desk: Open) -> None:
+    """Named values in rows, a missing one as a dash."""
+    row = Payload(PayloadKind.TABLE, "application/json", b'{"amount": 129.5, "country": "PT", "device": null}')
+    desk = await open_desk(a_project(), row, dark=True)
+    await expect(desk.page.locator("#payload tr")).to_have_text(["amount129.5", "countryPT", "device\N{EN DASH}"])
+    await desk.shot("table-dark")
+
+
+async def test_many_classes_are_found_by_typing(open_desk: Open) -> None:
+    """Slash, a few letters, Enter: the best match is the answer."""
+    names = ("oak", "ash", "elm", "fir", "yew", "pine", "lime", "beech", "birch", "maple", "cedar", "larch", "hazel")
+    project = a_project("trees").model_copy(update={"classes": Classes(names=names)})
+    desk = await open_desk(project, text("which tree?"), text("and this?"))
+    await desk.sees("which tree?")
+    await desk.press("/")
+    await desk.page.keyboard.type("haz")
+    await desk.shot("search")
+    await desk.press("Enter")
+    await desk.sees("and this?")
+    assert [x.value for x in await desk.labels(1)] == ["hazel"]
+
+
+async def test_a_new_class_can_be_added_while_the_stream_runs(open_desk: Open) -> None:
+    """In an open set, what no class is called is added and chosen in one go, and has a key from then on."""
+    desk = await open_desk(a_project("open-pets", is_open=True), text("first"), text("second"))
+    await desk.sees("first")
+    await desk.press("/")
+    await desk.page.keyboard.type("otter")
+    await desk.press("Enter")
+    await desk.sees("second")
+    await desk.shot("open")
+    await desk.press("4")
+    assert [x.value for x in await desk.labels(2)] == ["otter", "otter"]
+
+
+async def test_hostile_text_is_shown_and_not_run(open_desk: Open) -> None:
+    """Markup, scripts and handlers in a task's text, in a table and in a class name are text."""
+    evil = '<img src=x onerror="window.ran=1"><script>window.ran=1</script>{{7*7}}'
+    row = Payload(
+        PayloadKind.TABLE, "application/json", b'{"<svg onload=window.ran=1>": "<script>window.ran=1</script>"}'
+    )
+    project = a_project("odd").model_copy(update={"classes": Classes(names=("<b onclick=window.ran=1>x</b>", "dog"))})
+    desk = await open_desk(project, text(evil), row)
+    await desk.sees(evil)
+    await desk.press("1")
+    await expect(desk.page.locator("#payload th")).to_have_text("<svg onload=window.ran=1>")
+    assert await desk.page.evaluate("window.ran === undefined")
+
+
+async def test_answers_given_offline_are_sent_when_the_server_is_back(open_desk: Open) -> None:
+    """The log is away: the page says so, keeps the answer, and sends it once, without a key pressed again."""
+    desk = await open_desk(a_project(), text("first"), text("second"))
+    await desk.sees("first")
+    await desk.page.context.set_offline(True)
+    await desk.press("1")
+    await desk.sees("second")
+    await expect(desk.page.locator("#link")).to_contain_text("1 to send")
+    await desk.shot("offline")
+    await desk.page.context.set_offline(False)
+    assert [x.value for x in await desk.labels(1)] == ["cat"]
+    await expect(desk.page.locator("#link")).to_be_hidden()
+    assert len(await desk.office.annotations()) == 1
+
+
+async def test_a_task_that_went_to_somebody_else_is_replaced_with_a_word(open_desk: Open) -> None:
+    """The answer to a task that others settled is refused: the page says so and goes on."""
+    desk = await open_desk(a_project(), text("first"), text("second"))
+    await desk.sees("first")
+    first = a_task(0).task_id
+    bob = await desk.office.client("bob")
+    entry = (await desk.office.queue.history("ann", 1), first)
+    assert entry[0] == []
+    await bob.aclose()
+    await desk.office.tokens.revoke("ann")
+    await desk.press("1")
+    await expect(desk.page.locator("#sign-in")).to_be_visible()
+    await expect(desk.page.locator("#token-problem")).to_contain_text("not valid")
+    await desk.shot("sign-in")
+
+
+async def test_help_explains_the_keys_and_lets_them_be_changed(open_desk: Open) -> None:
+    """A key can be given to another action; it is remembered after a reload."""
+    desk = await open_desk(a_project(), text("first"), text("second"))
+    await desk.sees("first")
+    await desk.press("h")
+    await desk.shot("help")
+    await desk.page.get_by_label("Change the key for: Skip").click()
+    await desk.press("s")
+    await desk.press("Escape")
+    await desk.page.reload()
+    await desk.sees("first")
+    await desk.press("s")
+    await desk.sees("second")
+
+
+async def test_the_page_can_be_used_without_sight_or_mouse(open_desk: Open) -> None:
+    """Every control has a name, the status is announced, and Tab reaches every class in order."""
+    desk = await open_desk(a_project(), text("first"))
+    await desk.sees("first")
+    await expect(desk.page.locator("#status")).to_have_text("first")
+    unnamed = await desk.page.evaluate(
+        "[...document.querySelectorAll('button, input, img')].filter(e => e.checkVisibility() &&"
+        " !(e.textContent.trim() || e.ariaLabel || e.labels?.length || e.hasAttribute('alt'))).length"
+    )
+    assert unnamed == 0
+    reached = []
+    for _ in range(12):
+        await desk.press("Tab")
+        reached.append(await desk.page.evaluate("document.activeElement.textContent.trim()"))
+    start = reached.index("1cat")
+    assert reached[start : start + 3] == ["1cat", "2dog", "3bird"]
