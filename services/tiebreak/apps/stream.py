@@ -20,6 +20,7 @@ from tiebreak.contracts.topics import Topic
 from tiebreak.deployment.files import FileModelStore
 from tiebreak.events.stage import ConsumeLoop, LoopSettings
 from tiebreak.runtime.lifecycle import Phase
+from tiebreak.runtime.onnx_encoder import load_encoder
 from tiebreak.sampling.redis import RedisBudget, RedisSnapshots
 from tiebreak.sampling.stage import Sampler
 from tiebreak.sampling.tasks import build_task
@@ -109,6 +110,8 @@ async def assemble_stream(process: Process) -> ASGIApp | None:
     if project.model.source == "file":
         await serve_file(scorer, project, process.clock)
     else:
+        if (encoder := await load_encoder(project)) is not None:
+            await scorer.embed_with(encoder)
         store = FileModelStore(process.settings.data_dir / MODELS_FOLDER)
         models = process.log.reader([Topic.MODELS.of(project.project)], None)
         follower = ModelFollower(project.project, models, store, scorer, process.metrics, process.clock)

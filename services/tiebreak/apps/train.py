@@ -9,15 +9,27 @@ from starlette.types import ASGIApp
 from tiebreak.apps.stream import MODELS_FOLDER
 from tiebreak.apps.wiring import Process
 from tiebreak.contracts.errors import ConfigError
+from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
 from tiebreak.deployment.files import FileModelStore
 from tiebreak.deployment.sandbox import SandboxProbe
 from tiebreak.deployment.stage import Deployer, Tools
 from tiebreak.runtime.lifecycle import Phase
+from tiebreak.runtime.onnx_encoder import load_encoder
+from tiebreak.training.export import Encoder
 from tiebreak.training.sqlite import Ledger
 from tiebreak.training.stage import Trainer
 
 LEDGERS_FOLDER = "ledger"
+
+
+async def encoder_of(project: Project) -> Encoder | None:
+    """The project's encoder as the trainer needs it. Raises ConfigError."""
+    loaded = await load_encoder(project)
+    if loaded is None:
+        return None
+    inputs, embeddings = await asyncio.to_thread(loaded.probe)
+    return Encoder(loaded.digest, loaded.graph, embeddings.shape[1], inputs, embeddings)
 
 
 async def assemble_train(process: Process) -> ASGIApp | None:
@@ -41,7 +53,7 @@ async def assemble_train(process: Process) -> ASGIApp | None:
     process.life.on_stop(Phase.SINKS, "ledger", close_ledger)
     reader = process.log.reader([Topic.LABELS.of(project.project)], None)
     process.life.on_stop(Phase.SINKS, "labels reader", reader.close)
-    trainer = Trainer(project, ledger, reader, process.metrics, process.clock)
+    trainer = Trainer(project, ledger, reader, process.metrics, process.clock, await encoder_of(project))
 
     async def work(stop: asyncio.Event) -> None:
         await trainer.run(stop, deployer)

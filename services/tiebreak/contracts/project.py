@@ -68,8 +68,10 @@ class Classes(Section):
 class Model(Section):
     """Where models come from. ``trainer``: Tiebreak's own. ``file``: an ONNX classifier of yours, scored as it is.
 
-    ``file`` is relative to the project file. ``output`` names the graph's score output where it is not obvious, and
-    ``output_kind`` says what it holds. ``providers`` are onnxruntime execution providers, best first.
+    ``file`` is relative to the project file. So is ``encoder``: a frozen ONNX encoder in front of the trainer's heads, which
+    then learn from its output (``embedding``, or its only float output) instead of from the input tensors. ``output`` names
+    the graph's score output where it is not obvious, and ``output_kind`` says what it holds. ``providers`` are onnxruntime
+    execution providers, best first.
     """
 
     source: Literal["trainer", "file"] = "trainer"
@@ -84,6 +86,8 @@ class Model(Section):
     def _file_is_named(self) -> Self:
         if self.source == "file" and not self.file:
             raise ValueError("file: is required when source is 'file'")
+        if self.source == "file" and self.encoder:
+            raise ValueError("encoder: belongs to source 'trainer': a model file of yours brings its own")
         return self
 
 
@@ -176,10 +180,13 @@ class Labeling(Section):
 
 
 class Training(Section):
-    """One step per batch of new labels: at ``step_labels`` of them, or after ``step_s`` with at least one."""
+    """One step per batch of new labels: at ``step_labels`` of them, or after ``step_s`` with at least one.
 
-    learner: Literal["softmax", "sklearn_sgd"] = "softmax"
-    hidden: Annotated[int, Field(ge=0, le=4096)] = 0
+    ``hidden``: units of the hidden layer (Gaussian kernels, each at one label); 0 is a linear head. Where it is not given the
+    width of the features decides: 256 below 256 features, none from there on (embeddings are linear enough).
+    """
+
+    hidden: Annotated[int | None, Field(ge=0, le=4096)] = None
     committee: Annotated[int, Field(ge=1, le=64)] = 5
     step_labels: Annotated[int, Field(ge=1, le=100_000)] = 25
     step_s: Annotated[float, Field(gt=0.0, le=86_400.0)] = 2.0
@@ -191,7 +198,10 @@ class Training(Section):
 
 
 class Gate(Section):
-    """When a challenger may serve. Below ``young_labels`` audit labels the fast lane for young models decides."""
+    """When a challenger may serve. Below ``young_labels`` audit labels the fast lane for young models decides.
+
+    ``max_latency_ratio``: it may take so many times the champion's time for a batch, where the difference is noticeable.
+    """
 
     non_inferiority: Annotated[float, Field(ge=0.0, le=0.5)] = 0.02
     alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from tiebreak.contracts.candidate import Candidate
+from tiebreak.contracts.messages import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A model of the store: its manifest and its verified bytes."""
+
+    manifest: Manifest
+    model: bytes
 
 
 class Probe(Protocol):
     """The mechanical check of a model, away from every process that serves."""
 
-    async def check(self, candidate: Candidate) -> tuple[str, ...]:
-        """Why it may not serve, in plain words; empty when it passed. Never raises for a bad model."""
+    async def check(self, candidate: Candidate, champion: Served | None, /) -> tuple[str, ...]:
+        """Why it may not serve, in plain words; empty when it passed. Never raises for a bad model.
+
+        ``champion``: the model whose speed it is measured against.
+        """

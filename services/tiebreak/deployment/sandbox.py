@@ -1,11 +1,16 @@
-"""The mechanical half of the gate: a child process with limits loads the model and answers the golden batch."""
+"""The mechanical half of the gate: a child process with limits loads the model, answers the golden batch, and is timed."""
 
 from __future__ import annotations
 
-from tiebreak.contracts.candidate import Candidate
+from tiebreak.contracts.candidate import Candidate, Golden
 from tiebreak.contracts.errors import ModelRefused
+from tiebreak.contracts.messages import Manifest
 from tiebreak.contracts.project import Project
-from tiebreak.runtime.sandbox import Limits, check_model, wanted_by
+from tiebreak.deployment.port import Served
+from tiebreak.runtime.sandbox import Checked, Limits, check_model, wanted_by
+
+# Below this a difference is noise and no event feels it: a young model grows from 20 kernels to 256 within microseconds.
+_NOTICEABLE_S = 20e-6
 
 
 class SandboxProbe:
@@ -14,17 +19,42 @@ class SandboxProbe:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._limits = Limits.of(project.gate)
+        self._champion: tuple[str, float] = ("", 0.0)
 
-    async def check(self, candidate: Candidate) -> tuple[str, ...]:
+    async def check(self, candidate: Candidate, champion: Served | None) -> tuple[str, ...]:
         try:
-            wanted = wanted_by(self._project, candidate.manifest)
-            await check_model(
-                candidate.model,
-                wanted,
-                self._limits,
-                temperature=candidate.manifest.temperature,
-                golden=candidate.golden,
-            )
+            event_s = _event_s(await self._run(candidate.manifest, candidate.model, candidate.golden))
         except ModelRefused as refused:
             return (str(refused),)
-        return ()
+        if champion is None:
+            return ()
+        try:
+            return await self._compare(candidate, event_s, champion)
+        except ModelRefused:
+            return ()  # the champion itself does not load here: there is nothing to be slower than
+
+    async def _compare(self, candidate: Candidate, event_s: float, champion: Served) -> tuple[str, ...]:
+        version, before_s = self._champion
+        if version != champion.manifest.version:
+            before_s = _event_s(await self._run(champion.manifest, champion.model))
+            self._champion = champion.manifest.version, before_s
+        if not self._slow(event_s, before_s):
+            return ()
+        # A busy machine can double any time: both once more, side by side, and the doubt is the challenger's.
+        before_s = max(before_s, _event_s(await self._run(champion.manifest, champion.model)))
+        event_s = min(event_s, _event_s(await self._run(candidate.manifest, candidate.model)))
+        if not self._slow(event_s, before_s):
+            return ()
+        said = f"it takes {1e6 * event_s:.1f} us per event, the champion {1e6 * before_s:.1f}"
+        return (f"{said}: more than gate.max_latency_ratio = {self._project.gate.max_latency_ratio:g} times as much",)
+
+    def _slow(self, event_s: float, before_s: float) -> bool:
+        return event_s > self._project.gate.max_latency_ratio * before_s and event_s - before_s > _NOTICEABLE_S
+
+    async def _run(self, manifest: Manifest, model: bytes, golden: Golden | None = None) -> Checked:
+        wanted = wanted_by(self._project, manifest)
+        return await check_model(model, wanted, self._limits, temperature=manifest.temperature, golden=golden)
+
+
+def _event_s(checked: Checked) -> float:
+    return checked.batch_s / checked.batch_rows

@@ -17,7 +17,7 @@ from tiebreak.contracts.ports import ModelStore
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
 from tiebreak.deployment.gate import Decision, Verdict, judge
-from tiebreak.deployment.port import Probe
+from tiebreak.deployment.port import Probe, Served
 from tiebreak.deployment.registry import Registry
 from tiebreak.deployment.report import report_of
 from tiebreak.runtime.metrics import Metrics
@@ -150,8 +150,16 @@ class Deployer:
     async def _decide(self, candidate: Candidate, registry: Registry) -> Decision:
         if registry.pinned:
             return Decision(Verdict.HOLD, (f"{registry.champion} is pinned by {registry.pinned}",))
-        refusals = await self._tools.probe.check(candidate)
+        refusals = await self._tools.probe.check(candidate, await self._served(registry.champion))
         return judge(candidate.evaluation, refusals, self._project.gate)
+
+    async def _served(self, version: str) -> Served | None:
+        if not version:
+            return None
+        try:
+            return Served(*await self._tools.store.get(self._project.project, version))
+        except (NotFound, ModelRefused):
+            return None
 
     async def _follow(self) -> Registry:
         ends = await self._reader.end_positions()

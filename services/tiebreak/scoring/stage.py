@@ -17,8 +17,9 @@ from tiebreak.contracts.errors import BadRecord, DeadReason, ModelRefused, NotFo
 from tiebreak.contracts.log import Batch, Partition, Record
 from tiebreak.contracts.messages import Manifest
 from tiebreak.contracts.project import Project
-from tiebreak.contracts.tensors import EventColumns, Scores
+from tiebreak.contracts.tensors import EventColumns, FloatArray, Scores
 from tiebreak.runtime.metrics import Metrics
+from tiebreak.runtime.onnx_encoder import LoadedEncoder
 from tiebreak.runtime.onnx_session import ModelSession, RunOptions
 from tiebreak.runtime.sandbox import Limits, check_model, wanted_by
 from tiebreak.scoring.columns import keep_rows, keep_scores, unanswered_rows
@@ -51,6 +52,7 @@ class Scorer:
         self._metrics = metrics
         self._now: _Serving | None = None
         self._before: _Serving | None = None
+        self._encoder: ModelSession | None = None
         self._changing = asyncio.Lock()
         self._sizes: deque[int] = deque([1], maxlen=_SIZES_KEPT)
         # Two threads: loading and warming a new model must not make a batch wait for it.
@@ -72,7 +74,7 @@ class Scorer:
         """What the model says of each row; ``k = 0`` while there is none. Rows that it cannot answer are NaN."""
         serving = self._now
         if serving is None:
-            return Scores("", (), np.empty((len(columns), 0), np.float32))
+            return Scores("", (), np.empty((len(columns), 0), np.float32), embedding=await self._embed(columns))
         version, classes = serving.manifest.version, serving.session.plan.classes
         if len(columns) == 0:
             return Scores(version, classes, np.empty((0, len(classes)), np.float32))
@@ -82,6 +84,10 @@ class Scorer:
         self._metrics.observe("tiebreak_scoring_model_seconds", time.perf_counter() - started)
         self._metrics.observe("tiebreak_scoring_batch_rows", len(columns))
         return Scores(version, classes, answers.probabilities, answers.members, answers.embedding, answers.values)
+
+    async def embed_with(self, encoder: LoadedEncoder) -> None:
+        """While no model serves, let this encoder alone give embeddings: the trainer's first labels need them."""
+        self._encoder = await self._in(self._loading, encoder.session)
 
     async def swap(self, manifest: Manifest, model: bytes) -> None:
         """Verify, check in a child, load and warm ``model``, then let it score from the next batch on.
@@ -116,6 +122,13 @@ class Scorer:
         """Wait for the run in progress, if any. Nothing may be scored afterwards."""
         self._loading.shutdown(cancel_futures=True)
         self._scoring.shutdown(cancel_futures=True)
+
+    async def _embed(self, columns: EventColumns) -> FloatArray | None:
+        encoder = self._encoder
+        if encoder is None or len(columns) == 0:
+            return None
+        answers = await self._in(self._scoring, lambda: encoder.answer(columns.inputs))
+        return answers.embedding
 
     def _resume(self, earlier: _Serving) -> None:
         self._now, self._before = earlier, self._now

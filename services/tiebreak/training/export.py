@@ -1,13 +1,15 @@
 """A fitted committee as one ONNX graph, and back. The same state gives the same bytes. Pure: bytes out, bytes in.
 
-inputs -> Flatten -> ``embedding`` (the raw values, so that features stay comparable over versions of the model) -> standardise
--> kernels at the landmarks -> heads -> ``members`` ``(m, n, k)`` -> mean -> ``probabilities`` ``(n, k)``. The temperature is inside.
+inputs -> Flatten, or the project's encoder -> ``embedding`` (as it came, so that features stay comparable over versions of the model)
+-> standardise -> kernels at the landmarks -> heads -> ``members`` ``(m, n, k)`` -> mean -> ``probabilities`` ``(n, k)``. The
+temperature is inside. Inner names begin with ``head/``: a project may call its tensors what it likes.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,10 +25,28 @@ from tiebreak.training.learner import Model
 OPSET = 17
 IR_VERSION = 8
 PRODUCER = "tiebreak.softmax_committee"
+_OUTPUTS = ("probabilities", "members", "embedding")
+_HEAD = "head/"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoder:
+    """A frozen encoder in front of the heads: what labels carry as features is its output.
+
+    ``graph``: an ONNX file whose ``embedding`` is float32 ``(n, width)``, whose inner names begin with ``encoder/``, and whose
+    operators are of opset 13 or later. ``digest``: sha256 of the user's file. ``embeddings``: what it gives for the events ``inputs``.
+    """
+
+    digest: str
+    graph: bytes
+    width: int
+    inputs: Tensors
+    embeddings: FloatArray
 
 
 def width_of(tensors: Sequence[TensorSpec]) -> int:
-    """How many features an event has. Raises ConfigError for tensors that have no numbers in them."""
+    """How many features an event has. Raises ConfigError for tensors that have no numbers in them, or a name of an output."""
+    refuse_names(tensors, ("probabilities", "members"))
     for tensor in tensors:
         if tensor.datatype == "BYTES":
             raise ConfigError(
@@ -34,6 +54,15 @@ def width_of(tensors: Sequence[TensorSpec]) -> int:
                 fix="Send embeddings as FP32, or serve your own model with model.source: file.",
             )
     return sum(int(np.prod(tensor.shape)) for tensor in tensors)
+
+
+def refuse_names(tensors: Sequence[TensorSpec], taken: Sequence[str]) -> None:
+    """Raise ConfigError for a tensor with the name of an output: a graph has one thing of each name."""
+    for tensor in tensors:
+        if tensor.name in taken:
+            raise ConfigError(
+                f"input.tensors: {tensor.name!r} is the name of an output of Tiebreak's models.", fix="Rename it."
+            )
 
 
 def inputs_of(features: FloatArray, tensors: Sequence[TensorSpec]) -> Tensors:
@@ -48,22 +77,24 @@ def inputs_of(features: FloatArray, tensors: Sequence[TensorSpec]) -> Tensors:
     return result
 
 
-def export(model: Model, tensors: Sequence[TensorSpec], temperature: float) -> bytes:
-    """The ONNX file. Its inputs are the project's tensors with a free batch axis."""
-    nodes = [*_embedding(tensors), *_features(model.features), *_heads()]
+def export(model: Model, tensors: Sequence[TensorSpec], temperature: float, encoder: Encoder | None = None) -> bytes:
+    """The ONNX file. Its inputs are the project's tensors with a free batch axis.
+
+    Without an encoder a tensor called ``embedding`` is the embedding: it is not given out again.
+    """
+    proto = _encoded(encoder) if encoder is not None else _plain(tensors)
     _, m, k = model.weights.shape
-    constants = _constants(model, temperature)
+    nodes = [*_features(model.features), *_heads()]
     used = {name for node in nodes for name in node.input}
-    graph = helper.make_graph(
-        nodes,
-        PRODUCER,
-        [helper.make_tensor_value_info(t.name, _onnx_type(t), ["n", *t.shape]) for t in tensors],
-        [
-            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", k]),
-            helper.make_tensor_value_info("members", TensorProto.FLOAT, [m, "n", k]),
-            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", len(model.features.mean)]),
-        ],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in sorted(constants.items()) if name in used],
+    constants = {_HEAD + name: value for name, value in _constants(model, temperature).items()}
+    proto.graph.node.extend(nodes)
+    proto.graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value), name) for name, value in sorted(constants.items()) if name in used
+    )
+    shapes = {"probabilities": ["n", k], "members": [m, "n", k], "embedding": ["n", len(model.features.mean)]}
+    inputs = {value.name for value in proto.graph.input}
+    proto.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]) for name in _OUTPUTS if name not in inputs
     )
     facts = {
         "classes": list(model.classes),
@@ -72,12 +103,24 @@ def export(model: Model, tensors: Sequence[TensorSpec], temperature: float) -> b
         "seed": model.seed,
         "temperature": float(np.float32(temperature)),
     }
-    proto = helper.make_model(
-        graph, producer_name=PRODUCER, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)]
-    )
+    proto.producer_name = PRODUCER
     helper.set_model_props(proto, {"tiebreak": json.dumps(facts, sort_keys=True)})
     checker.check_model(proto, full_check=True)
     return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _plain(tensors: Sequence[TensorSpec]) -> ModelProto:
+    inputs = [helper.make_tensor_value_info(t.name, _onnx_type(t), ["n", *t.shape]) for t in tensors]
+    graph = helper.make_graph(_embedding(tensors), PRODUCER, inputs, [])
+    return helper.make_model(graph, ir_version=IR_VERSION, opset_imports=[helper.make_opsetid("", OPSET)])
+
+
+def _encoded(encoder: Encoder) -> ModelProto:
+    proto = ModelProto()
+    proto.ParseFromString(encoder.graph)
+    del proto.graph.output[:]
+    proto.graph.node.append(_make("Identity", ["embedding"], ["raw"]))
+    return proto
 
 
 def read_back(data: bytes) -> tuple[Model, float] | None:
@@ -88,7 +131,11 @@ def read_back(data: bytes) -> tuple[Model, float] | None:
         if proto.producer_name != PRODUCER:
             return None
         facts = json.loads({p.key: p.value for p in proto.metadata_props}["tiebreak"])
-        arrays = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
+        arrays = {
+            t.name.removeprefix(_HEAD): numpy_helper.to_array(t)
+            for t in proto.graph.initializer
+            if t.name.startswith(_HEAD)
+        }
         classes, m = tuple(facts["classes"]), int(facts["members"])
         mean = arrays["mean"]
         landmarks = np.ascontiguousarray(arrays.get("landmarks_t", np.zeros((len(mean), 0), np.float32)).T)
@@ -116,51 +163,63 @@ def _constants(model: Model, temperature: float) -> dict[str, NDArray[Any] | np.
         "bias": model.bias.reshape(m * k),
         "temperature": np.float32(temperature),
         "head_shape": np.array([-1, m, k], np.int64),
+        "columns": np.array([1], np.int64),
+        "count": np.float32(m),
     }
 
 
 def _embedding(tensors: Sequence[TensorSpec]) -> list[NodeProto]:
     nodes = []
     for i, tensor in enumerate(tensors):
-        nodes.append(helper.make_node("Cast", [tensor.name], [f"float_{i}"], to=TensorProto.FLOAT))
-        nodes.append(helper.make_node("Flatten", [f"float_{i}"], [f"flat_{i}"], axis=1))
+        nodes.append(helper.make_node("Cast", [tensor.name], [f"{_HEAD}float_{i}"], to=TensorProto.FLOAT))
+        nodes.append(_make("Flatten", [f"float_{i}"], [f"flat_{i}"], axis=1))
     flat = [f"flat_{i}" for i in range(len(tensors))]
-    nodes.append(helper.make_node("Concat", flat, ["embedding"], axis=1))
+    nodes.append(_make("Concat", flat, ["raw"], axis=1))
+    if "embedding" not in {tensor.name for tensor in tensors}:
+        nodes.append(_make("Identity", ["raw"], ["embedding"]))
     return nodes
 
 
+def _make(op: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> NodeProto:
+    def inner(name: str) -> str:
+        return name if name in _OUTPUTS else _HEAD + name
+
+    return helper.make_node(op, [inner(n) for n in inputs], [inner(n) for n in outputs], **attributes)
+
+
 def _features(features: FeatureMap) -> list[NodeProto]:
-    make = helper.make_node
     nodes = [
-        make("Sub", ["embedding", "mean"], ["centred"]),
-        make("Div", ["centred", "scale"], ["scaled"]),
-        make("Clip", ["scaled", "low", "high"], ["standard"]),
+        _make("Sub", ["raw", "mean"], ["centred"]),
+        _make("Div", ["centred", "scale"], ["scaled"]),
+        _make("Clip", ["scaled", "low", "high"], ["standard"]),
     ]
     if not len(features.landmarks):
-        return [*nodes, make("Identity", ["standard"], ["features"])]
+        return [*nodes, _make("Identity", ["standard"], ["features"])]
     return [
         *nodes,
-        make("ReduceSumSquare", ["standard"], ["square"], axes=[1], keepdims=1),
-        make("MatMul", ["standard", "landmarks_t"], ["product"]),
-        make("Mul", ["product", "minus_two"], ["cross"]),
-        make("Add", ["square", "cross"], ["partial"]),
-        make("Add", ["partial", "landmarks_square"], ["distance"]),
-        make("Max", ["distance", "zero"], ["distance_positive"]),
-        make("Mul", ["distance_positive", "minus_gamma"], ["exponent"]),
-        make("Exp", ["exponent"], ["kernel"]),
-        make("Concat", ["standard", "kernel"], ["features"], axis=1),
+        _make("Mul", ["standard", "standard"], ["squares"]),
+        _make("ReduceSum", ["squares", "columns"], ["square"], keepdims=1),
+        _make("MatMul", ["standard", "landmarks_t"], ["product"]),
+        _make("Mul", ["product", "minus_two"], ["cross"]),
+        _make("Add", ["square", "cross"], ["partial"]),
+        _make("Add", ["partial", "landmarks_square"], ["distance"]),
+        _make("Max", ["distance", "zero"], ["distance_positive"]),
+        _make("Mul", ["distance_positive", "minus_gamma"], ["exponent"]),
+        _make("Exp", ["exponent"], ["kernel"]),
+        _make("Concat", ["standard", "kernel"], ["features"], axis=1),
     ]
 
 
 def _heads() -> list[NodeProto]:
-    make = helper.make_node
+    # ReduceSum and not ReduceMean: its axes are an input in every opset from 13 on, so the heads fit behind any encoder.
     return [
-        make("Gemm", ["features", "weights", "bias"], ["logits_flat"]),
-        make("Div", ["logits_flat", "temperature"], ["logits_calibrated"]),
-        make("Reshape", ["logits_calibrated", "head_shape"], ["logits"]),
-        make("Softmax", ["logits"], ["by_event"], axis=2),
-        make("Transpose", ["by_event"], ["members"], perm=[1, 0, 2]),
-        make("ReduceMean", ["by_event"], ["probabilities"], axes=[1], keepdims=0),
+        _make("Gemm", ["features", "weights", "bias"], ["logits_flat"]),
+        _make("Div", ["logits_flat", "temperature"], ["logits_calibrated"]),
+        _make("Reshape", ["logits_calibrated", "head_shape"], ["logits"]),
+        _make("Softmax", ["logits"], ["by_event"], axis=2),
+        _make("Transpose", ["by_event"], ["members"], perm=[1, 0, 2]),
+        _make("ReduceSum", ["by_event", "columns"], ["summed"], keepdims=0),
+        _make("Div", ["summed", "count"], ["probabilities"]),
     ]
 
 

@@ -14,7 +14,7 @@ from tiebreak.contracts.project import Project
 from tiebreak.contracts.tensors import FloatArray
 from tiebreak.training.dataset import Dataset, Row, choose, classes_of, training_set
 from tiebreak.training.evaluation import Contender, Serving, evaluate, fit_temperature
-from tiebreak.training.export import export, inputs_of
+from tiebreak.training.export import Encoder, export, inputs_of
 from tiebreak.training.learner import Learner, Model
 
 _GOLDEN_ROWS = 16
@@ -46,17 +46,18 @@ def material_of(dataset: Dataset, project: Project) -> Material:
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What a candidate carries that its labels do not say."""
+    """What a candidate carries that its labels do not say. ``encoder``: what stands in front of the heads."""
 
     dataset_version: int
     created_ms: int
+    encoder: Encoder | None = None
 
 
 def train(learner: Learner, project: Project, material: Material, serving: Serving | None, stamp: Stamp) -> Candidate:
     """Fit, calibrate, evaluate, export. The version's name is the data set's number and the file's digest: a repeat repeats it."""
     model = learner.fit(training_set(material.training, material.classes))
     temperature = fit_temperature(model, material.audit)
-    data = export(model, project.input.tensors, temperature)
+    data = export(model, project.input.tensors, temperature, stamp.encoder)
     digest = sha256(data).hexdigest()
     version = f"v{stamp.dataset_version:06d}-{digest[:_VERSION_DIGITS]}"
     recent = project.gate.young_labels
@@ -81,9 +82,13 @@ def train(learner: Learner, project: Project, material: Material, serving: Servi
         label_ids=tuple(row.label_id for row in material.training),
         metrics={"accuracy": evaluation.accuracy.estimate, **evaluation.metrics},
     )
-    return Candidate(
-        manifest, data, evaluation, _golden(model, project, material.training, temperature), model.digest()
+    golden = (
+        Golden(stamp.encoder.inputs, model.probabilities(stamp.encoder.embeddings, temperature))
+        if stamp.encoder
+        is not None  # no way leads back from an embedding to its event: the probe's events are the golden ones
+        else _golden(model, project, material.training, temperature)
     )
+    return Candidate(manifest, data, evaluation, golden, model.digest())
 
 
 def _golden(model: Model, project: Project, rows: Sequence[Row], temperature: float) -> Golden:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize
 
+from tiebreak.contracts.project import Training
 from tiebreak.contracts.tensors import FloatArray
 from tiebreak.training.features import FeatureMap, Matrix, fit_features, whitening
 
@@ -26,17 +27,24 @@ _POISSON = np.array([0.36787944, 0.73575888, 0.9196986, 0.98101184, 0.99634015, 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the learner may be told. ``landmarks`` bounds the kernel part; ``wide`` inputs (embeddings) go without it."""
+    """What the learner may be told. ``hidden`` bounds the kernel part; None: ``landmarks``, and none of it for ``wide`` inputs."""
 
     committee: int = 5
     l2: float = 1e-3
     seed: int = 7
+    hidden: int | None = None
     landmarks: int = 256
     sharpness: float = 1.7
     wide: int = 256
     linear_gain: float = 3.5
     kernel_gain: float = 18.0
     wide_gain: float = 14.0
+
+    def units(self, width: int) -> int:
+        """How many Gaussian units the hidden layer may have for inputs of this width."""
+        if self.hidden is not None:
+            return self.hidden
+        return 0 if width >= self.wide else self.landmarks
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +115,22 @@ class SoftmaxCommittee:
             raise ValueError("fit: no labels")
         s = self._settings
         order = np.argsort(np.array([_digest(s.seed, "landmark", i) for i in labels.label_ids], "S16"), kind="stable")
-        wide = labels.x.shape[1] >= s.wide
-        features = fit_features(labels.x[order], 0 if wide else s.landmarks, s.sharpness)
-        basis, back = _basis(features, labels.x, s, wide)
+        width = labels.x.shape[1]
+        features = fit_features(labels.x[order], s.units(width), s.sharpness)
+        basis, back = _basis(features, labels.x, s, width >= s.wide)
         solver = _Solver(basis, labels.targets, s.l2)
         start = solver.solve(labels.weights, None)
         counts = bootstrap(labels.label_ids, s.committee, s.seed)
         heads = np.stack([solver.solve(labels.weights * counts[m], start) for m in range(s.committee)], axis=1)
         weights = np.einsum("pq,qmk->pmk", back, heads[:-1]).astype(np.float32)
         return Model(labels.classes, features, weights, heads[-1].astype(np.float32), s.seed)
+
+
+def learner_of(training: Training) -> Learner:
+    """What the project file asks for."""
+    return SoftmaxCommittee(
+        Settings(committee=training.committee, l2=training.l2, seed=training.seed, hidden=training.hidden)
+    )
 
 
 def _basis(features: FeatureMap, x: FloatArray, s: Settings, wide: bool) -> tuple[Matrix, Matrix]:

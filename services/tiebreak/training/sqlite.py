@@ -110,8 +110,12 @@ class Ledger:
         except sqlite3.DatabaseError as error:
             raise self._unusable(f"it is not a sound SQLite file ({error})") from error
 
-    def claim(self, project: str) -> None:
-        """Become the one writer, for this project. Raises Conflict if another process writes, ConfigError for another project."""
+    def claim(self, project: str, encoder: str = "") -> None:
+        """Become the one writer, for this project and encoder (its digest; empty: none).
+
+        Raises Conflict if another process writes, ConfigError for another project, or for another encoder once there are
+        labels: embeddings of two encoders do not mix.
+        """
         lock = os.open(f"{self.path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -122,8 +126,15 @@ class Ledger:
         known = self._db.execute("SELECT value FROM facts WHERE key = 'project'").fetchone()
         if known is not None and known[0] != project:
             raise self._unusable(f"it belongs to project {known[0]!r}, not {project!r}")
+        before = self._db.execute("SELECT value FROM facts WHERE key = 'encoder'").fetchone()
+        if before is not None and before[0] != encoder and self.dataset_version():
+            raise ConfigError(
+                f"The labels in {self.path} carry embeddings of another model.encoder than the project has now.",
+                fix="Go back to that encoder, or give the project another name.",
+            )
         with self._writing():
             self._db.execute("INSERT OR IGNORE INTO facts VALUES ('project', ?)", (project,))
+            self._db.execute("INSERT OR REPLACE INTO facts VALUES ('encoder', ?)", (encoder,))
 
     def positions(self) -> dict[Partition, int]:
         """The next offset to read, per partition."""

@@ -19,9 +19,9 @@ from tiebreak.contracts.project import Project
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.training.dataset import Aside, Dataset, Row, refuse, row_of
 from tiebreak.training.evaluation import Contender, Serving
-from tiebreak.training.export import read_back, width_of
+from tiebreak.training.export import Encoder, read_back, width_of
 from tiebreak.training.fitting import Stamp, material_of, train
-from tiebreak.training.learner import Learner, Settings, SoftmaxCommittee
+from tiebreak.training.learner import Learner, learner_of
 from tiebreak.training.sqlite import AsideLabel, Ledger, LedgerLabel, Step, Weights
 
 _POLL_RECORDS = 500
@@ -53,12 +53,20 @@ class Trainer:
     whose ledger was lost and read again, ends at the same digest as one that was not.
     """
 
-    def __init__(self, project: Project, ledger: Ledger, reader: Reader, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self,
+        project: Project,
+        ledger: Ledger,
+        reader: Reader,
+        metrics: Metrics,
+        clock: Clock,
+        encoder: Encoder | None = None,
+    ) -> None:
+        """``encoder``: the one that the scorer has in front too; without it labels carry the input tensors."""
         self._project, self._ledger, self._reader, self._metrics, self._clock = project, ledger, reader, metrics, clock
-        self._width = width_of(project.input.tensors)
-        self._learner: Learner = SoftmaxCommittee(
-            Settings(committee=project.training.committee, l2=project.training.l2, seed=project.training.seed)
-        )
+        self._encoder = encoder
+        self._width = encoder.width if encoder is not None else width_of(project.input.tensors)
+        self._learner: Learner = learner_of(project.training)
         self._dataset = Dataset()
         self._gathered = _Gathered()
         self._offer: Candidate | None = None
@@ -83,7 +91,7 @@ class Trainer:
                 await self._pause("the log does not answer", _RETRY_S, error)
 
     async def _start(self) -> None:
-        self._ledger.claim(self._project.project)
+        self._ledger.claim(self._project.project, self._encoder.digest if self._encoder is not None else "")
         self._dataset = await asyncio.to_thread(self._load)
         self._gathered.since = self._clock.monotonic()
         self._readmit()
@@ -189,7 +197,8 @@ class Trainer:
             self._owed = False
             return None
         serving = await self._champion(sink)
-        stamp = Stamp(self._ledger.dataset_version() + len(self._gathered.labels), int(self._clock.wall() * 1000))
+        version = self._ledger.dataset_version() + len(self._gathered.labels)
+        stamp = Stamp(version, int(self._clock.wall() * 1000), self._encoder)
         candidate = await self._in_worker(lambda: train(self._learner, self._project, material, serving, stamp))
         self._trained_at = self._clock.monotonic()
         self._owed = False

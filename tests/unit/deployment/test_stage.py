@@ -16,6 +16,7 @@ from tiebreak.contracts.log import Message, Outputs
 from tiebreak.contracts.messages import ModelEvent, ModelRecord
 from tiebreak.contracts.topics import Topic
 from tiebreak.deployment.memory import MemoryModelStore
+from tiebreak.deployment.port import Served
 from tiebreak.deployment.sandbox import SandboxProbe
 from tiebreak.deployment.stage import Deployer, Tools
 from tiebreak.events.memory import MemoryLog
@@ -32,7 +33,7 @@ PROJECT = project_of([2], ("a", "b", "c"))
 class PassAll:
     """A Probe that looks at nothing but the size: the sandbox has its own tests."""
 
-    async def check(self, candidate: Candidate) -> tuple[str, ...]:
+    async def check(self, candidate: Candidate, _champion: Served | None, /) -> tuple[str, ...]:
         return () if candidate.model else ("the model is empty",)
 
 

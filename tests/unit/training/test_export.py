@@ -120,3 +120,18 @@ def test_text_tensors_are_refused_with_what_to_do() -> None:
     """The trainer cannot learn from BYTES: the error names the tensor and two ways out."""
     with pytest.raises(ConfigError, match=r"'words' has datatype BYTES.*embeddings"):
         width_of((TensorSpec(name="words", datatype="BYTES", shape=(1,)),))
+
+
+@pytest.mark.parametrize("name", ["features", "embedding", "mean", "weights", "logits", "raw", "standard"])
+def test_a_project_may_call_its_tensors_what_it_likes(name: str) -> None:
+    """Names that the graph might use inside (two of the examples do) neither break the export nor change the answers."""
+    model, x = digits_model()
+    run = session(export(model, (TensorSpec(name=name, shape=(64,)),), 1.0))
+    np.testing.assert_allclose(run.run(["probabilities"], {name: x[:20]})[0], model.probabilities(x[:20]), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["probabilities", "members"])
+def test_a_tensor_with_the_name_of_an_output_is_refused_at_the_start(name: str) -> None:
+    """One graph cannot have two things of one name: the project file is told so before any label is spent."""
+    with pytest.raises(ConfigError, match="name of an output"):
+        width_of((TensorSpec(name=name, shape=(4,)),))

@@ -12,7 +12,7 @@ from tests.support.labels import blob_labels, dataset_of, make_label, project_of
 from tiebreak.contracts.project import Training
 from tiebreak.training.dataset import training_set
 from tiebreak.training.fitting import material_of
-from tiebreak.training.learner import Model, Settings, SoftmaxCommittee, TrainingSet, bootstrap
+from tiebreak.training.learner import Model, Settings, SoftmaxCommittee, TrainingSet, bootstrap, learner_of
 
 LEARNER = SoftmaxCommittee(Settings(committee=3))
 
@@ -104,3 +104,11 @@ def test_the_order_of_arrival_does_not_reach_the_weights(random: object) -> None
 def _digest(labels: list) -> str:  # type: ignore[type-arg]
     material = material_of(dataset_of(labels), project_of([2], "abc", training=Training(refit_below=20)))
     return LEARNER.fit(training_set(material.training, material.classes)).digest()
+
+
+@pytest.mark.parametrize(("hidden", "units"), [(None, 40), (0, 0), (16, 16)])
+def test_the_project_says_how_many_hidden_units_there_are(hidden: int | None, units: int) -> None:
+    """`training.hidden` bounds the kernels of the model (at most one per label); 0 is a linear head."""
+    labels = training_set(dataset_of(blob_labels(40, audit_every=0)).rows(audit=False), ("a", "b", "c"))
+    model = learner_of(Training(hidden=hidden, committee=2)).fit(labels)
+    assert len(model.features.landmarks) == units

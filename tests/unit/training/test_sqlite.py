@@ -119,3 +119,22 @@ def test_only_the_owner_can_read_it(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "deep" / "t.ledger")
     assert ledger.path.stat().st_mode & 0o777 == 0o600
     ledger.close()
+
+
+def test_embeddings_of_two_encoders_do_not_mix(tmp_path: Path) -> None:
+    """Another encoder with an empty ledger is fine; once there are labels it is refused, and the first one still works."""
+    for encoder in ("one", "two"):
+        ledger = Ledger(tmp_path / "l")
+        ledger.claim("tests", encoder)
+        ledger.close()
+    ledger = Ledger(tmp_path / "l")
+    ledger.claim("tests", "two")
+    ledger.commit(Step([entry("one")]))
+    ledger.close()
+    again = Ledger(tmp_path / "l")
+    with pytest.raises(ConfigError, match=r"another model\.encoder"):
+        again.claim("tests", "one")
+    again.close()
+    last = Ledger(tmp_path / "l")
+    last.claim("tests", "two")
+    last.close()

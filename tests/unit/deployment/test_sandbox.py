@@ -1,0 +1,87 @@
+"""The mechanical half of the gate through its real child process: what is refused, and against whom speed is measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.support.models import dense, manifest_of, model_of, project_of, softmax
+from tiebreak.contracts.candidate import Candidate, Evaluation, Golden, Interval, Paired
+from tiebreak.contracts.project import Project
+from tiebreak.deployment.port import Served
+from tiebreak.deployment.sandbox import SandboxProbe
+
+NONE = Interval(0.0, 0.0, 1.0, 0)
+WEIGHTS = np.eye(4, 3, dtype=np.float32)
+ROWS = np.arange(8, dtype=np.float32).reshape(2, 4)
+FAST = dense(WEIGHTS, squash="Softmax", output="probabilities")
+
+
+def slow(width: int = 1500) -> bytes:
+    """The same answers as FAST, after a detour through a layer that costs milliseconds."""
+    detour = np.zeros((4, width), np.float32)
+    nodes = [
+        helper.make_node("MatMul", ["x", "in"], ["wide"]),
+        helper.make_node("MatMul", ["wide", "square"], ["wider"]),
+        helper.make_node("MatMul", ["wider", "out"], ["nothing"]),
+        helper.make_node("MatMul", ["x", "w"], ["plain"]),
+        helper.make_node("Add", ["plain", "nothing"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1),
+    ]
+    constants: dict[str, Any] = {
+        "in": detour,
+        "square": np.zeros((width, width), np.float32),
+        "out": np.zeros((width, 3), np.float32),
+        "w": WEIGHTS,
+    }
+    graph = helper.make_graph(
+        nodes,
+        "slow",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 3])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    return model_of(graph)
+
+
+def candidate(project: Project, model: bytes, answers: Any = None) -> Candidate:
+    golden = Golden({"x": ROWS}, np.asarray(softmax(ROWS @ WEIGHTS) if answers is None else answers, np.float32))
+    return Candidate(
+        manifest_of(project, model, "v2"), model, Evaluation("v1", Paired(), Paired(), NONE, NONE), golden, "d"
+    )
+
+
+@pytest.mark.parametrize(("ratio", "refused"), [(2.0, True), (100.0, False)])
+async def test_a_challenger_slower_than_the_project_allows_is_refused(ratio: float, refused: bool) -> None:
+    """Same answers, a hundred times the work: `gate.max_latency_ratio` decides, and the reason names both speeds."""
+    project = project_of(gate={"max_latency_ratio": ratio})
+    probe = SandboxProbe(project)
+    champion = Served(manifest_of(project, FAST, "v1"), FAST if refused else slow())
+    reasons = await probe.check(candidate(project, slow()), champion)
+    assert len(reasons) == refused
+    assert all("us per event" in reason and "gate.max_latency_ratio = 2" in reason for reason in reasons)
+
+
+async def test_the_first_model_and_an_equal_one_pass() -> None:
+    """With nothing to compare with, and with a champion just as fast, speed is no reason."""
+    project = project_of()
+    probe = SandboxProbe(project)
+    assert await probe.check(candidate(project, FAST), None) == ()
+    assert await probe.check(candidate(project, FAST), Served(manifest_of(project, FAST, "v1"), FAST)) == ()
+
+
+async def test_a_champion_that_does_not_load_compares_with_nothing() -> None:
+    """The serving file is torn: the challenger is judged on its own."""
+    project = project_of()
+    champion = Served(manifest_of(project, b"torn", "v1"), b"torn")
+    assert await SandboxProbe(project).check(candidate(project, FAST), champion) == ()
+
+
+async def test_another_answer_on_the_golden_batch_is_refused() -> None:
+    """The graph does not say what the learner said: the reason tells by how much."""
+    project = project_of()
+    reasons = await SandboxProbe(project).check(candidate(project, FAST, np.full((2, 3), 1 / 3)), None)
+    assert "The golden batch is off by" in reasons[0]
