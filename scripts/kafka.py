@@ -253,11 +253,11 @@ def _running(data: Path) -> tuple[int, int]:
 
 
 def _run(broker: Broker) -> int:
-    broker.start()
-    print(f"Kafka is ready on {broker.address} (data in {broker.data}). Ctrl-C stops it.", flush=True)
-    # SIGTERM becomes KeyboardInterrupt, so that `stop` runs however we are told to end.
+    # SIGTERM becomes KeyboardInterrupt, so that the broker ends with us however we are told to.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        broker.start()
+        print(f"Kafka is ready on {broker.address} (data in {broker.data}). Ctrl-C stops it.", flush=True)
         while broker.pid:
             time.sleep(0.2)
     except KeyboardInterrupt:
