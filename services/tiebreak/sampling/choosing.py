@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from bisect import bisect_left
+from dataclasses import dataclass
 from math import exp, log
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,15 +62,27 @@ class Allowance:
 UNLIMITED = Allowance(2**62, 2**62)
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A row that may be selected: ``base`` is its log utility less what resemblance costs, ``noise`` its luck."""
+class _Row(NamedTuple):
+    """A row on its visit: ``base`` is its log utility less what resemblance costs (``lost``), ``noise`` its luck."""
 
     row: int
     unit: FloatArray | None
     base: float
     lost: float
     noise: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Examined:
+    """The rows of a batch that are examined for novelty, and their numbers as far as they are computed: for ``coverage``, up to
+    place ``until``. Ahead of need, since a few large products cost less than many small ones; anew whenever coverage grows."""
+
+    rows: NDArray[np.int64]
+    coverage: Memory
+    since: int
+    until: int
+    bases: Floats
+    scores: Floats
 
 
 class Chooser:
@@ -89,6 +103,9 @@ class Chooser:
         self._audits, self._others = allowance.audits, allowance.others
         self._log_utility = np.log(appraisal.utility + LOG_FLOOR)
         self._noise = gumbel(appraisal.draws[:, 0])
+        self._zeros = np.zeros(BLOCK)
+        self._examined: _Examined | None = None
+        self._audit_drawn: tuple[float, list[int]] = (-1.0, [])
         self._novel: dict[int, tuple[float, float]] = {}
         self._rows: list[int] = []
         self._selections: list[Selection] = []
@@ -122,19 +139,41 @@ class Chooser:
 
     def block(self, start: int, stop: int) -> None:
         """Visit the rows of a block that could be selected; push every score."""
-        base = np.zeros(stop - start) if self._regime == "chance" else self._log_utility[start:stop]
-        scores = base + self._temper * self._noise[start:stop]
+        base, scores = self._luck(start, stop)
         rows = self._audit_rows(start, stop) | self._novel_rows(start, stop) | self._near_threshold(scores, start)
-        reached = start - 1
-        for one in self._looked_at(sorted(rows - self._batch.replayed), base, start):
-            self._accrue(one.row - reached)
-            reached = one.row
-            lost = self._resemblance(one)
-            scores[one.row - start] += lost
-            self._visit(replace(one, base=one.base + lost, lost=lost), float(scores[one.row - start]))
+        reached = self._walk(sorted(rows - self._batch.replayed), base, scores, start) if rows else start - 1
         self._accrue(stop - 1 - reached)
         self.seen += stop - start
         self._scores = threshold.push(self._scores, scores, self._sampling.window)
+
+    def _luck(self, start: int, stop: int) -> tuple[Floats, Floats]:
+        """The rows' log utilities, and those with noise added."""
+        if self._regime == "chance":
+            return self._zeros[: stop - start], self._temper * self._noise[start:stop]
+        base = self._log_utility[start:stop]
+        return base, base + self._temper * self._noise[start:stop]
+
+    def _walk(self, rows: list[int], base: Floats, scores: Floats, start: int) -> int:
+        """Visit ``rows`` in stream order; their scores lose what resemblance costs. Returns the last row that was accrued for."""
+        units = self._units_of(rows)
+        lost = self._resemblances(units, len(rows))
+        reached = start - 1
+        if self._audits <= 0 and self._others <= 0:
+            # Nobody can be selected: only the scores count.
+            scores[np.asarray(rows) - start] += lost
+            return reached
+        for at, row in enumerate(rows):
+            self._accrue(row - reached)
+            reached = row
+            own = float(lost[at])
+            score = scores[row - start] = float(scores[row - start]) + own
+            unit = None if units is None else units[at]
+            one = _Row(row, unit, float(base[row - start]) + own, own, float(self._noise[row]))
+            before = self._recent
+            self._visit(one, score)
+            if self._recent is not before and units is not None:
+                lost[at + 1 :] = self._resemblances(units[at + 1 :], len(rows) - at - 1)
+        return reached
 
     def decision(self) -> Decision:
         """What was selected."""
@@ -195,8 +234,12 @@ class Chooser:
     # -- candidates --------------------------------------------------------------------------------------------
 
     def _audit_rows(self, start: int, stop: int) -> set[int]:
-        drawn = np.flatnonzero(self._appraisal.audit[start:stop] < self._audit_share)
-        return set((drawn + start).tolist())
+        share, drawn = self._audit_drawn
+        if share != self._audit_share:
+            # For the whole batch at once: the share is the same for most blocks.
+            drawn = np.flatnonzero(self._appraisal.audit < self._audit_share).tolist()
+            self._audit_drawn = (self._audit_share, drawn)
+        return set(drawn[bisect_left(drawn, start) : bisect_left(drawn, stop)])
 
     def _near_threshold(self, scores: Floats, start: int) -> set[int]:
         """Rows whose score could clear the lowest threshold this block can have."""
@@ -216,31 +259,45 @@ class Chooser:
         features = self._batch.features
         if features is None or self._novel_share == 0.0:
             return set()
-        rows = np.flatnonzero(self._appraisal.draws[start:stop, 2] < NOVEL_EXAMINED) + start
-        novelty = 1.0 - diversity.nearest(self._coverage, diversity.unit_rows(features[rows]))
-        bases = np.log(novelty + LOG_FLOOR)
-        scores = bases + NOVEL_TEMPER * gumbel(self._appraisal.draws[rows, 1])
+        seen = self._examine(start, stop)
+        first, last = np.searchsorted(seen.rows, (start, stop)).tolist()
+        scores = seen.scores[first - seen.since : last - seen.since]
         self._novelties = threshold.push(self._novelties, scores, NOVEL_WINDOW)
         if self._novelties.usable:
             for at in np.flatnonzero(scores >= self._novelties.level).tolist():
-                self._novel[int(rows[at])] = float(bases[at]), float(scores[at])
+                base = float(seen.bases[first - seen.since + at])
+                self._novel[int(seen.rows[first + at])] = base, float(scores[at])
         return set(self._novel)
 
-    def _looked_at(self, rows: list[int], base: Floats, start: int) -> list[_Row]:
+    def _examine(self, start: int, stop: int) -> _Examined:
+        """The numbers of the rows examined for novelty, at least those from ``start`` to ``stop``."""
+        seen = self._examined
+        fresh = seen is None or seen.coverage is not self._coverage
+        if seen is not None and not fresh and stop <= seen.until:
+            return seen
+        rows = np.flatnonzero(self._appraisal.draws[:, 2] < NOVEL_EXAMINED) if seen is None else seen.rows
+        # Coverage that has just grown may grow again with the next block; one that has lasted may last.
+        until = stop if fresh and seen is not None else min(len(self._batch), stop + 15 * BLOCK)
+        first, last = np.searchsorted(rows, (start, until)).tolist()
+        part = rows[first:last]
+        assert self._batch.features is not None  # noqa: S101 (the caller looked)
+        units = diversity.unit_rows(self._batch.features[part])
+        bases = np.log(1.0 - diversity.nearest(self._coverage, units) + LOG_FLOOR)
+        scores = bases + NOVEL_TEMPER * gumbel(self._appraisal.draws[part, 1])
+        self._examined = _Examined(rows, self._coverage, first, until, bases, scores)
+        return self._examined
+
+    def _units_of(self, rows: list[int]) -> FloatArray | None:
         features = self._batch.features
-        units = None if features is None or not rows else diversity.unit_rows(features[rows])
-        noise = self._noise
-        return [
-            _Row(row, None if units is None else units[at], float(base[row - start]), 0.0, float(noise[row]))
-            for at, row in enumerate(rows)
-        ]
+        return None if features is None else diversity.unit_rows(features[rows])
 
     # -- one row -----------------------------------------------------------------------------------------------
 
-    def _resemblance(self, one: _Row) -> float:
-        if one.unit is None or not self._apart:
-            return 0.0
-        return diversity.penalty(diversity.nearest_one(self._recent, one.unit), self._near.similarity)
+    def _resemblances(self, units: FloatArray | None, count: int) -> Floats:
+        """``(count,)`` what each row loses by being like what was selected lately."""
+        if units is None or not self._apart:
+            return np.zeros(count)
+        return diversity.penalties(diversity.nearest_each(self._recent, units), self._near.similarity)
 
     def _visit(self, one: _Row, score: float) -> None:
         if self._appraisal.audit[one.row] < self._audit_share:
@@ -250,29 +307,38 @@ class Chooser:
             return
         if self._balance <= -threshold.AHEAD or self._others <= 0:
             return
-        must, chosen, probability = self._uncertain(one, score)
+        must, chosen = self._uncertain(one, score)
+        if not chosen and one.row not in self._novel:
+            return
+        probability = self._probability(one, must)
         if one.row in self._novel:
             base, drawn = self._novel[one.row]
             value = exp(base) - LOG_FLOOR
             self._take(one, Reason.NOVEL, ("novelty", value, exp(self._novelties.level - drawn + base)), probability)
-        elif chosen:
+        else:
             chance = self._regime == "chance"
             needed = 0.0 if chance else exp(min(1.0, must - self._temper * one.noise - one.lost))
             kind = "random" if chance else self._appraisal.kind
             self._take(one, self._reason(), (kind, self._utility(one), needed), probability)
 
-    def _uncertain(self, one: _Row, score: float) -> tuple[float, bool, float]:
-        """The threshold, whether the score reaches it, and the probability that it would have."""
-        share = self._uncertain_share
-        if share <= 0.0:
-            return float("inf"), False, 0.0
+    def _uncertain(self, one: _Row, score: float) -> tuple[float, bool]:
+        """The threshold, and whether the score reaches it."""
+        if self._uncertain_share <= 0.0:
+            return float("inf"), False
         if self._plan.share >= 1.0:
-            return float("-inf"), True, 1.0
+            return float("-inf"), True
         if not self._scores.usable:
             # Too few scores for a quantile: chance alone, at the share itself.
-            return float("-inf"), one.noise >= gumbel_level(share), min(1.0, share)
+            return float("-inf"), one.noise >= gumbel_level(self._uncertain_share)
         must = threshold.threshold(self._scores, self._balance)
-        return must, score >= must, clears(one.base, must, self._temper)
+        return must, score >= must
+
+    def _probability(self, one: _Row, must: float) -> float:
+        """The probability that a row of this utility reaches the threshold ``must``."""
+        share = self._uncertain_share
+        if share <= 0.0 or self._plan.share >= 1.0:
+            return 0.0 if share <= 0.0 else 1.0
+        return clears(one.base, must, self._temper) if self._scores.usable else min(1.0, share)
 
     def _novel_probability(self, unit: FloatArray | None) -> float:
         if unit is None or self._novel_share == 0.0 or not self._novelties.usable:

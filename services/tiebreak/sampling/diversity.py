@@ -55,6 +55,15 @@ def nearest_one(memory: Memory, unit: FloatArray) -> float:
     return min(1.0, max(0.0, float((memory.units @ unit).max())))
 
 
+def nearest_each(memory: Memory, units: FloatArray) -> NDArray[np.float64]:
+    """:func:`nearest` of few rows ``(c, d)``, each row's answer being the same whatever rows stand beside it."""
+    if not len(memory) or not len(units) or memory.units.shape[1] != units.shape[1]:
+        return np.zeros(len(units))
+    # A matrix product may add in another order for another number of rows; einsum's does not.
+    cosines = np.einsum("cd,md->cm", units, memory.units)
+    return np.asarray(cosines.max(axis=1).clip(0.0, 1.0), dtype=np.float64)
+
+
 def remember(memory: Memory, unit: FloatArray, size: int) -> Memory:
     """Add one unit row ``(d,)`` and forget the oldest beyond ``size``. Vectors of another width start a new memory."""
     if size == 0:
@@ -78,3 +87,9 @@ def penalty(cosine: float, similarity: float) -> float:
     (0.001, -6.908)
     """
     return log(1.0 + FLOOR - max(0.0, cosine - similarity) / (1.0 - similarity))
+
+
+def penalties(cosines: NDArray[np.float64], similarity: float) -> NDArray[np.float64]:
+    """:func:`penalty` of each of ``(c,)`` cosines."""
+    over = np.maximum(0.0, cosines - similarity)
+    return np.asarray(np.log(1.0 + FLOOR - over / (1.0 - similarity)))

@@ -191,7 +191,7 @@ def _batch(columns: EventColumns, scores: Scores) -> Scored:
 
 
 def _ends(columns: EventColumns) -> dict[Partition, int]:
-    return {partition: columns.records[rows.stop - 1].offset + 1 for partition, rows in columns.spans}
+    return {p: columns.records[rows.stop - 1].offset + 1 for p, rows in columns.spans if rows.stop > rows.start}
 
 
 def _batch_key(columns: EventColumns) -> str:
@@ -200,4 +200,5 @@ def _batch_key(columns: EventColumns) -> str:
     return "|".join(
         f"{p.topic}/{p.index}/{records[rows.start].offset}-{records[rows.stop - 1].offset}"
         for p, rows in sorted(spans.items())
+        if rows.stop > rows.start
     )

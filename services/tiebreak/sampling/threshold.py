@@ -6,7 +6,7 @@ The balanced incremental quantile filter (Kottke, Krempl and Spiliopoulou 2015):
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,8 @@ class Window:
 
 def push(window: Window, scores: Floats, size: int) -> Window:
     """Forget all but the last ``size`` scores, ``scores`` being the newest."""
-    return replace(window, scores=np.concatenate([window.scores, scores])[-size:])
+    pushed = np.concatenate((window.scores, scores))[-size:]
+    return Window(pushed, window.level, window.spread, window.lowest, window.usable)
 
 
 def relevel(window: Window, share: float) -> Window:
@@ -54,7 +55,7 @@ def relevel(window: Window, share: float) -> Window:
     low = int(at)
     high = min(low + 1, len(ordered) - 1)
     level = ordered[low] + (ordered[high] - ordered[low]) * (at - low)
-    return replace(window, level=float(level), spread=float(ordered[-1] - ordered[0]), usable=True)
+    return Window(window.scores, float(level), float(ordered[-1] - ordered[0]), window.lowest, usable=True)
 
 
 def threshold(window: Window, balance: float) -> float:
@@ -68,7 +69,8 @@ def threshold(window: Window, balance: float) -> float:
 
 def bounded(window: Window, balance: float, slack: float) -> Window:
     """Fix ``lowest`` for a block in which the balance reaches at most ``balance``; ``slack`` below it is looked at too."""
-    return replace(window, lowest=threshold(window, min(BEHIND, balance)) - slack)
+    lowest = threshold(window, min(BEHIND, balance)) - slack
+    return Window(window.scores, window.level, window.spread, lowest, window.usable)
 
 
 def due(period: int, size: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -70,6 +70,20 @@ async def test_an_empty_batch_has_an_empty_answer() -> None:
     sampler = await World().started()
     sampled = await select(sampler, columns_of(0))
     assert (len(sampled.uncertainty), sampled.rows, sampled.selections) == (0, (), ())
+
+
+async def test_a_partition_whose_every_row_was_set_aside_is_no_hindrance() -> None:
+    """A span that lost all its rows neither names the batch nor waits for a commit."""
+    sampler, straight = await World().started(), await World().started()
+    whole = columns_of(300)
+    holed = replace(whole, spans=[(Partition(TOPIC, 1), slice(0, 0)), *whole.spans])
+    assert ids(whole, await select(sampler, holed)) == ids(whole, await select(straight, whole))
+    await sampler.committed({Partition(TOPIC, 0): 300})
+    await straight.committed({Partition(TOPIC, 0): 300})
+    later = columns_of(300, start=300)
+    for one in (sampler, straight):
+        await one.rewind()
+    assert ids(later, await select(sampler, later)) == ids(later, await select(straight, later))
 
 
 async def test_after_a_rewind_the_same_events_are_selected_again() -> None:
