@@ -9,6 +9,7 @@ import typer
 
 from tiebreak import __version__
 from tiebreak.apps import cli_admin, cli_events, cli_services
+from tiebreak.apps.cli_demo import demo
 from tiebreak.contracts.errors import TiebreakError
 from tiebreak.runtime.lifecycle import exit_code_of
 
@@ -44,7 +45,7 @@ def build() -> typer.Typer:
         no_args_is_help=True, rich_markup_mode="rich", add_completion=True, pretty_exceptions_enable=False
     )
     app.callback()(_root)
-    for command in (cli_services.up, cli_services.stream, cli_services.label, cli_services.train):
+    for command in (cli_services.up, cli_services.stream, cli_services.label, cli_services.train, demo):
         app.command(rich_help_panel=_RUN)(command)
     app.command("produce", rich_help_panel=_DATA)(cli_events.produce_command)
     for shown in (cli_events.predictions, cli_events.explain, cli_events.dead):

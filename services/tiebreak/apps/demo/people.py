@@ -63,6 +63,11 @@ def think_s(habits: Habits, normal: float) -> float:
     return habits.think_median_s * exp(habits.think_spread * normal)
 
 
+def mean_think_s(habits: Habits) -> float:
+    """Seconds of thought per task, on average."""
+    return habits.think_median_s * exp(habits.think_spread**2 / 2.0)
+
+
 def recognise(truths: Mapping[bytes, str], image: bytes) -> str | None:
     """The class of an image of the demo; None for any other image."""
     return truths.get(fingerprint(image))

@@ -85,7 +85,7 @@ def _figure(picture: Picture) -> Any:
     # No pyplot: it would look for a display and keep every figure for ever.
     figure = extra("matplotlib.figure").Figure(figsize=(_WIDTH, _HEIGHT))
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(4.6, 1.0))
-    figure.subplots_adjust(left=0.065, right=0.845, top=0.85, bottom=0.085, hspace=0.10)
+    figure.subplots_adjust(left=0.065, right=0.80, top=0.85, bottom=0.085, hspace=0.10)
     figure.text(0.065, 0.94, picture.title, fontsize=17, fontweight="bold")
     figure.text(0.065, 0.895, picture.subtitle, fontsize=11, color="#666666")
     _accuracy(top, picture)
@@ -130,19 +130,19 @@ def _floor(curves: Sequence[Curve]) -> float:
 def _name_lines(axes: Any, picture: Picture, span: tuple[float, float]) -> None:
     """A name at the right end of each line, kept apart from its neighbours."""
     names = [(_last(picture.active), ACTIVE, "Tiebreak", "bold")]
-    names.append((_last(picture.random.mean(axis=0)), RANDOM, "random, as many labels", "normal"))
+    names.append((_last(picture.random.mean(axis=0)), RANDOM, "random, as many\nlabels", "normal"))
     if picture.more is not None:
         names.append(
-            (_last(picture.more.curve), "#909090", f"random, {picture.more.share:g} times the labels", "normal")
+            (_last(picture.more.curve), "#909090", f"random, {picture.more.share:g} times\nthe labels", "normal")
         )
     names.sort(key=lambda entry: -entry[0])
-    step = (span[1] - span[0]) * 0.055
+    step = (span[1] - span[0]) * 0.095
     heights = [height for height, *_ in names]
     for i in range(1, len(heights)):
         heights[i] = min(heights[i], heights[i - 1] - step)
     for height, (value, colour, name, weight) in zip(heights, names, strict=True):
         axes.annotate(
-            f"{name}  {100 * value:.0f} %",
+            f"{100 * value:.0f} %  {name}",
             (len(picture.active), height),
             xytext=(8, 0),
             textcoords="offset points",

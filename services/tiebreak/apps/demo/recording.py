@@ -6,6 +6,7 @@ counts, as it does for whoever consumes them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -191,7 +192,7 @@ class Recording:
         return discovery(self.world, [settled.index for settled in self.settled.values()])
 
 
-def discovery(world: World, labelled: list[int]) -> int | None:
+def discovery(world: World, labelled: Sequence[int]) -> int | None:
     """Events from the absent class's first appearance to the first labelled image of it; None if there was none."""
     new = world.truths == world.settings.absent
     found = [index for index in labelled if new[index]]
@@ -199,12 +200,15 @@ def discovery(world: World, labelled: list[int]) -> int | None:
 
 
 def moving_accuracy(right: NDArray[np.bool_], counted: NDArray[np.bool_], window: int) -> NDArray[np.float64]:
-    """Prequential accuracy ``(n,)``: the share right among the counted ones of the last ``window`` events; NaN where none counts."""
+    """Prequential accuracy ``(n,)``: the share right among the counted ones of the last ``window`` events.
+
+    NaN where fewer than a third of them count: the share of a handful says nothing.
+    """
     hits = np.cumsum(np.concatenate([[0], right & counted]))
     seen = np.cumsum(np.concatenate([[0], counted]))
     stop = np.arange(1, len(right) + 1)
     start = np.maximum(stop - window, 0)
     total = seen[stop] - seen[start]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share: NDArray[np.float64] = (hits[stop] - hits[start]) / total
+    share: NDArray[np.float64] = np.full(len(right), np.nan)
+    np.divide(hits[stop] - hits[start], total, out=share, where=total >= max(1, window // 3))
     return share
