@@ -56,7 +56,7 @@ async def assemble_train(process: Process) -> ASGIApp | None:
     trainer = Trainer(project, ledger, reader, process.metrics, process.clock, await encoder_of(project))
 
     async def work(stop: asyncio.Event) -> None:
-        await trainer.run(stop, deployer)
+        await trainer.run(stop, deployer, deployer)
 
     process.life.run(Phase.SOURCES, "training", work)
     return None

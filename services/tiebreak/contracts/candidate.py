@@ -24,7 +24,8 @@ class Paired:
     """Champion and challenger on the same labels, none of which trained either; oldest first, all of one length.
 
     ``champion`` and ``challenger`` hold the share of each label's verdicts that were right, in [0, 1] (0 or 1 where one
-    prediction is judged, between them where several committee members are). ``weights`` >= 0.
+    prediction is judged, between them where several committee members are). ``weights`` >= 0. The Brier scores, halved to lie
+    in [0, 1], lower is better, are there for audit labels and empty elsewhere.
     """
 
     label_ids: tuple[str, ...] = ()
@@ -32,6 +33,8 @@ class Paired:
     champion: tuple[float, ...] = ()
     challenger: tuple[float, ...] = ()
     weights: tuple[float, ...] = ()
+    champion_brier: tuple[float, ...] = ()
+    challenger_brier: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         return len(self.label_ids)
@@ -81,6 +84,28 @@ class Champion:
 
     version: str
     model: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Incumbents:
+    """The model that serves, since when, and the one that a rollback would bring back."""
+
+    serving: Champion
+    previous: Champion
+    since_ms: int
+
+
+class ServingJudge(Protocol):
+    """Where a trainer brings what new audit labels say of the model that serves."""
+
+    async def incumbents(self) -> Incumbents | None:
+        """None while there is nothing to go back to, or people have pinned what serves. Raises Unreachable."""
+
+    async def review(self, incumbents: Incumbents, since: Paired) -> None:
+        """Roll back where ``since`` (``champion``: the previous model, ``challenger``: the serving one) condemns what serves.
+
+        Nothing happens when something else serves by now. Raises PublishFailed: bring it again.
+        """
 
 
 class CandidateSink(Protocol):

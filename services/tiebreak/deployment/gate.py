@@ -1,19 +1,23 @@
 """Whether a challenger may serve: verdict and every reason for it, in plain words. Pure.
 
 "Not enough evidence" is ``hold``, never ``promote``. The one exception is named as such in its reason: the fast lane for young
-models, open while there are fewer audit labels than ``gate.young_labels``.
+models, open while there are fewer audit labels than ``gate.young_labels``. Whatever the lane, a challenger that is shown to be
+worse, overall, on one class or in its probabilities, does not serve. Bounds are anytime-valid (``confidence.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import comb, sqrt
-from statistics import NormalDist
+from math import comb
 
 from tiebreak.contracts.candidate import Evaluation, Paired
 from tiebreak.contracts.project import Gate
+from tiebreak.deployment.confidence import Bounds, bounds
+
+# From so many audit labels on, training labels can no longer carry a challenger that the audit labels do not carry.
+_AUDIT_SPEAKS = 30
 
 
 class Verdict(StrEnum):
@@ -34,43 +38,74 @@ class Decision:
 
 def judge(evaluation: Evaluation, refusals: Sequence[str], gate: Gate) -> Decision:
     """May this challenger serve? ``refusals``: what the mechanical check found; any of them decides."""
-    if refusals:
-        return Decision(Verdict.HOLD, tuple(refusals))
+    refused = (*refusals, *_guards(evaluation))
+    if refused:
+        return Decision(Verdict.HOLD, refused)
     if not evaluation.champion:
         return Decision(Verdict.PROMOTE, ("no model serves yet, and this one passed every mechanical check",))
-    if len(evaluation.audit) >= max(gate.young_labels, 1):
-        return _grown(evaluation.audit, gate)
-    return _young(evaluation, gate)
+    shown_worse = tuple(_shown_worse(evaluation.audit, gate))
+    lane = _grown if len(evaluation.audit) >= max(gate.young_labels, 1) else _young
+    decision = lane(evaluation, gate)
+    if shown_worse:
+        return Decision(Verdict.HOLD, (*shown_worse, *(decision.reasons if decision.verdict is Verdict.HOLD else ())))
+    return decision
 
 
 def judge_serving(previous_and_serving: Paired, gate: Gate) -> Decision:
-    """Should the serving model (``challenger``) give way to the one before it (``champion``)? From audit labels alone."""
+    """Should the serving model (``challenger``) give way to the one before it (``champion``)? From audit labels alone.
+
+    Back it goes once it is shown to be worse at all. The labels should be those settled since it serves: the ones
+    before chose it. May be asked after every label: a model as good is ever rolled back with probability ``gate.alpha`` at most.
+    """
     n = len(previous_and_serving)
-    if n < 2:
-        return Decision(Verdict.HOLD, ("not enough audit labels judge both the serving model and the one before it",))
-    low, high = _interval(previous_and_serving, gate.alpha)
-    if high < -gate.non_inferiority:
+    if not n:
+        return Decision(Verdict.HOLD, ("no audit label judges both the serving model and the one before it",))
+    found = bounds(_gains(previous_and_serving), gate.alpha)
+    if found.high < 0.0:
+        worse = f"{_points(-found.high)} to {_points(-found.low)} points worse"
         return Decision(
-            Verdict.ROLL_BACK,
-            (
-                f"on {n} audit labels the serving model is {_points(-high)} to {_points(-low)} points worse than the one before",
-            ),
+            Verdict.ROLL_BACK, (f"on {n} audit labels since, the serving model is {worse} than the one before",)
         )
     return Decision(
-        Verdict.HOLD, (f"on {n} audit labels the serving model is not shown to be worse than the one before",)
+        Verdict.HOLD, (f"on {n} audit labels since, the serving model is not shown to be worse than the one before",)
     )
 
 
-def _grown(audit: Paired, gate: Gate) -> Decision:
-    low, high = _interval(audit, gate.alpha)
-    seen = f"on {len(audit)} audit labels the challenger is {_points(low)} to {_points(high)} points better"
-    if low >= -gate.non_inferiority:
-        return Decision(Verdict.PROMOTE, (f"{seen}: no worse than {_points(gate.non_inferiority)} points",))
-    if high < -gate.non_inferiority:
-        return Decision(Verdict.HOLD, (f"{seen}: it is worse by more than {_points(gate.non_inferiority)} points",))
-    return Decision(
-        Verdict.HOLD, (f"{seen}: not enough evidence that it is no worse than {_points(gate.non_inferiority)} points",)
-    )
+def _guards(evaluation: Evaluation) -> Iterator[str]:
+    # No statistics: these are broken, not worse.
+    if evaluation.metrics.get("labelled_classes", 0.0) > 1.0 and evaluation.metrics.get("predicted_classes", 2.0) < 2.0:
+        yield "it gives one and the same class for every label it was tried on"
+
+
+def _shown_worse(audit: Paired, gate: Gate) -> Iterator[str]:
+    margin = gate.non_inferiority
+    overall = bounds(_gains(audit), gate.alpha)
+    if overall.high < -margin:
+        yield f"{_seen(overall)}: it is worse by more than {_points(margin)} points"
+    names = sorted(set(audit.classes))
+    for name in names if len(names) > 1 else ():
+        # Each class at its share of alpha: with many classes, one of them looks bad by chance.
+        found = bounds(
+            [g for g, c in zip(_gains(audit), audit.classes, strict=True) if c == name], gate.alpha / len(names)
+        )
+        if found.high < -margin:
+            yield f"class {name}: {_seen(found)}: it is worse by more than {_points(margin)} points"
+    brier = bounds([b - a for a, b in zip(audit.champion_brier, audit.challenger_brier, strict=True)], gate.alpha)
+    if brier.low > margin:
+        yield (
+            f"calibration: on {brier.n} audit labels its Brier score is {brier.low:.3f} to {brier.high:.3f} worse,"
+            f" more than {margin:g}"
+        )
+
+
+def _grown(evaluation: Evaluation, gate: Gate) -> Decision:
+    found = bounds(_gains(evaluation.audit), gate.alpha)
+    wanted = f"no worse than {_points(gate.non_inferiority)} points"
+    if found.low >= -gate.non_inferiority:
+        return Decision(Verdict.PROMOTE, (f"{_seen(found)}: {wanted}",))
+    if found.high < -gate.non_inferiority:
+        return Decision(Verdict.HOLD, ())
+    return Decision(Verdict.HOLD, (f"{_seen(found)}: not enough evidence that it is {wanted}",))
 
 
 def _young(evaluation: Evaluation, gate: Gate) -> Decision:
@@ -78,10 +113,10 @@ def _young(evaluation: Evaluation, gate: Gate) -> Decision:
     if not len(audit) and not len(left_out):
         return Decision(Verdict.HOLD, ("not enough evidence: no label judges both models without having trained one",))
     lane = f"fast lane for young models ({len(audit)} of {gate.young_labels} audit labels)"
-    worse = sum(1 for a, b in zip(audit.champion, audit.challenger, strict=True) if b < a)
-    better = sum(1 for a, b in zip(audit.champion, audit.challenger, strict=True) if b > a)
+    worse = sum(1 for g in _gains(audit) if g < 0.0)
+    better = sum(1 for g in _gains(audit) if g > 0.0)
     chance = _sign_test(worse, better)
-    if worse > better and chance <= gate.alpha:
+    if worse > better and (chance <= gate.alpha or len(audit) >= _AUDIT_SPEAKS):
         reason = f"{lane}: worse on {worse} audit labels, better on {better} (p = {chance:.3f})"
         return Decision(Verdict.HOLD, (reason,))
     gain = _pooled_gain(audit, left_out)
@@ -95,21 +130,16 @@ def _young(evaluation: Evaluation, gate: Gate) -> Decision:
 def _pooled_gain(audit: Paired, left_out: Paired) -> float:
     # Within the training labels, weights undo the selection; between the two sources each label counts once.
     mean = sum(left_out.weights) / len(left_out) if len(left_out) else 1.0
-    total = sum(b - a for a, b in zip(audit.champion, audit.challenger, strict=True))
-    rows = zip(left_out.champion, left_out.challenger, left_out.weights, strict=True)
-    total += sum((b - a) * w / mean for a, b, w in rows)
+    total = sum(_gains(audit)) + sum(g * w / mean for g, w in zip(_gains(left_out), left_out.weights, strict=True))
     return total / (len(audit) + len(left_out))
 
 
-def _interval(pairs: Paired, alpha: float) -> tuple[float, float]:
-    # Of the mean difference challenger - champion, each side at level alpha; a label more on either side keeps a run
-    # without disagreements from having no width.
-    gains = [b - a for a, b in zip(pairs.champion, pairs.challenger, strict=True)]
-    n = len(gains) + 2
-    mean = sum(gains) / n
-    spread = sqrt(max((sum(g * g for g in gains) + 2.0) / n - mean * mean, 0.0) / n)
-    z = NormalDist().inv_cdf(1.0 - alpha)
-    return mean - z * spread, mean + z * spread
+def _gains(pairs: Paired) -> list[float]:
+    return [b - a for a, b in zip(pairs.champion, pairs.challenger, strict=True)]
+
+
+def _seen(found: Bounds) -> str:
+    return f"on {found.n} audit labels the challenger is {_points(found.low)} to {_points(found.high)} points better"
 
 
 def _sign_test(worse: int, better: int) -> float:

@@ -14,13 +14,14 @@ _VERDICTS = frozenset({ModelEvent.PROMOTED, ModelEvent.HELD})
 class Registry:
     """``line``: the champions, oldest first, the serving one last. ``judged``: versions with a verdict; ``known``: all of them.
 
-    ``pinned``: who pinned the champion, or empty.
+    ``pinned``: who pinned the champion, or empty. ``since_ms``: when the champion came to serve.
     """
 
     line: tuple[str, ...] = ()
     judged: frozenset[str] = frozenset()
     known: frozenset[str] = frozenset()
     pinned: str = ""
+    since_ms: int = 0
     history: tuple[ModelRecord, ...] = field(default=(), repr=False)
 
     @property
@@ -35,20 +36,21 @@ class Registry:
 
     def after(self, record: ModelRecord) -> Registry:
         """The registry once ``record`` has happened. The same record twice changes nothing but the history."""
-        line, judged, pinned = self.line, self.judged, self.pinned
+        line, judged, pinned, since_ms = self.line, self.judged, self.pinned, self.since_ms
         match record.event:
             case ModelEvent.PROMOTED if record.version != self.champion:
-                line = (*line, record.version)
+                line, since_ms = (*line, record.version), record.time_ms
             case ModelEvent.ROLLED_BACK:
                 kept = line[: line.index(record.version)] if record.version in line else line
-                line = (*kept, record.version)
+                line, since_ms = (*kept, record.version), record.time_ms
             case ModelEvent.PINNED:
                 pinned = record.decided_by
             case ModelEvent.UNPINNED:
                 pinned = ""
         if record.event in _VERDICTS:
             judged = judged | {record.version}
-        return Registry(line, judged, self.known | {record.version}, pinned, (*self.history, record))
+        known, history = self.known | {record.version}, (*self.history, record)
+        return Registry(line, judged, known, pinned, since_ms, history)
 
 
 def registry_of(records: Iterable[ModelRecord]) -> Registry:

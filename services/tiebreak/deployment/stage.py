@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from tiebreak.contracts.candidate import Candidate, Champion
+from tiebreak.contracts.candidate import Candidate, Champion, Incumbents, Paired
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.codec import PROTOBUF, decode_model, encode, headers_for
 from tiebreak.contracts.errors import BadRecord, Conflict, ModelRefused, NotFound
@@ -16,7 +16,7 @@ from tiebreak.contracts.messages import Manifest, ModelEvent, ModelRecord
 from tiebreak.contracts.ports import ModelStore
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
-from tiebreak.deployment.gate import Decision, Verdict, judge
+from tiebreak.deployment.gate import Decision, Verdict, judge, judge_serving
 from tiebreak.deployment.port import Probe, Served
 from tiebreak.deployment.registry import Registry
 from tiebreak.deployment.report import report_of
@@ -41,7 +41,7 @@ class Tools:
 
 
 class Deployer:
-    """One project's deployer, a CandidateSink. Every change is a record on `models`; what serves is read back from there.
+    """One project's deployer, a CandidateSink and a ServingJudge. Every change is a record on `models`, read back from there.
 
     Operations are one at a time. Several deployers (the trainer's, a command line's) may work on one project: each reads the
     topic to its end before it decides.
@@ -77,12 +77,41 @@ class Deployer:
     async def champion(self) -> Champion | None:
         """The model that serves, or None."""
         version = (await self.registry()).champion
-        if not version:
+        return await self._read(version) if version else None
+
+    async def incumbents(self) -> Incumbents | None:
+        """What serves and what served before it, None where there is nothing to choose."""
+        registry = await self.registry()
+        if not registry.previous or registry.pinned:
             return None
+        serving, previous = await self._read(registry.champion), await self._read(registry.previous)
+        return Incumbents(serving, previous, registry.since_ms)
+
+    async def review(self, incumbents: Incumbents, since: Paired) -> None:
+        """Roll back by itself where the audit labels since condemn what serves."""
+        decision = judge_serving(since, self._project.gate)
+        if decision.verdict is not Verdict.ROLL_BACK:
+            return
+        async with self._lock:
+            registry = await self._follow()
+            if (registry.champion, registry.previous) != (incumbents.serving.version, incumbents.previous.version):
+                return
+            if registry.pinned:
+                return
+            manifest, _ = await self._tools.store.get(self._project.project, registry.previous)
+            await self._publish(
+                _record(manifest, ModelEvent.ROLLED_BACK, decision.reasons, "", parent=registry.champion)
+            )
+        self._tools.metrics.count("tiebreak_deployment_verdicts_total", verdict=Verdict.ROLL_BACK.value)
+        _log.warning("rolled back", to=manifest.version, reasons=decision.reasons)
+
+    async def _read(self, version: str) -> Champion:
         try:
             return Champion(version, (await self._tools.store.get(self._project.project, version))[1])
         except (NotFound, ModelRefused) as error:
-            _log.warning("the champion's file cannot be read: candidates cannot be compared with it", error=str(error))
+            _log.warning(
+                "a model's file cannot be read: nothing can be compared with it", version=version, error=str(error)
+            )
             return Champion(version, None)
 
     async def consider(self, candidate: Candidate) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from statistics import NormalDist
 
@@ -81,7 +81,7 @@ def evaluate(
     hits = sum(w * r for w, r in zip(left_out.weights, left_out.challenger, strict=True)) / max(total, 1e-12)
     return Evaluation(
         champion=serving.version if serving else "",
-        audit=_paired(audit, theirs, ours) if champion else Paired(),
+        audit=compare(champion, challenger, audit) if champion else Paired(),
         left_out=left_out if champion else Paired(),
         accuracy=wilson(float(ours.sum()), len(audit), alpha),
         left_out_accuracy=wilson(hits * effective, effective, alpha),
@@ -89,6 +89,23 @@ def evaluate(
         per_class=_per_class(audit, ours, alpha),
         metrics=_metrics(challenger, champion, training, audit),
     )
+
+
+def compare(champion: Contender, challenger: Contender, rows: Sequence[Row]) -> Paired:
+    """Both on the same audit rows, with their Brier scores."""
+    pairs = _paired(rows, right(champion, rows), right(challenger, rows))
+    return replace(pairs, champion_brier=_brier(champion, rows), challenger_brier=_brier(challenger, rows))
+
+
+def _brier(contender: Contender, rows: Sequence[Row]) -> tuple[float, ...]:
+    # Half the squared distance to the label: within [0, 1], and 1 for a class that the model does not know at worst.
+    if not rows:
+        return ()
+    p = contender.model.probabilities(_features(rows), contender.temperature).astype(np.float64)
+    columns = _columns(contender.model, rows)
+    truth = np.where(columns >= 0, p[np.arange(len(rows)), columns], 0.0)
+    scores = 0.5 * ((p * p).sum(axis=1) - 2.0 * truth + 1.0)
+    return tuple(np.clip(scores, 0.0, 1.0).tolist())
 
 
 def right(contender: Contender, rows: Sequence[Row]) -> Matrix:
@@ -152,6 +169,7 @@ def _metrics(
         "training_labels": float(len(training)),
         "audit_labels": float(len(audit)),
         "temperature": challenger.temperature,
+        **_variety(challenger.model, (*training, *audit)),
     }
     for prefix, contender in (("", challenger), ("champion_", champion)):
         if contender is not None and audit:
@@ -160,6 +178,16 @@ def _metrics(
             found[f"{prefix}entropy"] = float(-(p * np.log(np.maximum(p, 1e-12))).sum(axis=1).mean())
             found[f"{prefix}calibration_error"] = _calibration_error(p, _columns(contender.model, audit))
     return found
+
+
+def _variety(model: Model, rows: Sequence[Row]) -> dict[str, float]:
+    if not rows:
+        return {}
+    chosen = model.probabilities(_features(rows)).argmax(axis=1)
+    return {
+        "predicted_classes": float(len(set(chosen.tolist()))),
+        "labelled_classes": float(len({row.value for row in rows})),
+    }
 
 
 def _calibration_error(p: FloatArray, columns: NDArray[np.int64]) -> float:

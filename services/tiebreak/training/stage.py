@@ -10,7 +10,7 @@ from typing import TypeVar
 import structlog
 from threadpoolctl import ThreadpoolController
 
-from tiebreak.contracts.candidate import Candidate, CandidateSink
+from tiebreak.contracts.candidate import Candidate, CandidateSink, ServingJudge
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.codec import decode_label
 from tiebreak.contracts.errors import BadRecord, Conflict, PublishFailed, SlowDown, Unreachable
@@ -23,6 +23,7 @@ from tiebreak.training.export import Encoder, read_back, width_of
 from tiebreak.training.fitting import Stamp, material_of, train
 from tiebreak.training.learner import Learner, learner_of
 from tiebreak.training.sqlite import AsideLabel, Ledger, LedgerLabel, Step, Weights
+from tiebreak.training.stage_review import Reviewer
 
 _POLL_RECORDS = 500
 _POLL_S = 0.2
@@ -72,12 +73,17 @@ class Trainer:
         self._offer: Candidate | None = None
         self._serving: Serving | None = None
         self._owed = False
+        self._unreviewed = True
         self._trained_at = clock.monotonic()
         self._blas = ThreadpoolController()
         self.progress_at = clock.monotonic()
 
-    async def run(self, stop: asyncio.Event, sink: CandidateSink) -> None:
-        """Until ``stop``: read, step, offer. A step that has begun is finished. Raises Conflict, ConfigError, Unreachable at start."""
+    async def run(self, stop: asyncio.Event, sink: CandidateSink, judge: ServingJudge | None = None) -> None:
+        """Until ``stop``: read, step, offer, review. A step that has begun is finished.
+
+        ``judge``: who may roll back on new audit labels. Raises Conflict, ConfigError, Unreachable at start.
+        """
+        reviewer = Reviewer(judge) if judge is not None else None
         await self._start()
         while not stop.is_set():
             try:
@@ -86,6 +92,9 @@ class Trainer:
                 if await self._due():
                     await self._step(sink)
                 await self._bring(sink)
+                if reviewer is not None and self._unreviewed:
+                    await reviewer.review(self._dataset.rows(audit=True), self._in_worker)
+                    self._unreviewed = False
             except (Unreachable, PublishFailed) as error:
                 # Nothing of the step is lost: it is gathered, or in the ledger, or still on the topic.
                 await self._pause("the log does not answer", _RETRY_S, error)
@@ -186,6 +195,7 @@ class Trainer:
             return
         self._gathered = _Gathered(since=self._clock.monotonic())
         self._offer = offer or self._offer
+        self._unreviewed = self._unreviewed or any(row.audit for row in taken.labels)
         self._metrics.set("tiebreak_training_dataset_version", version)
         self._metrics.count("tiebreak_training_steps_total", outcome="candidate" if offer else "gathered")
         self._metrics.observe("tiebreak_training_step_seconds", self._clock.monotonic() - began)

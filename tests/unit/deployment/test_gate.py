@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -100,3 +101,50 @@ def test_weights_undo_the_selection_among_left_out_labels() -> None:
 def test_a_serving_model_goes_back_only_on_evidence(audit: Paired, verdict: Verdict) -> None:
     """Worse beyond doubt and margin: rolled back. Few labels, or as good: it stays."""
     assert judge_serving(audit, GATE).verdict is verdict
+
+
+def of_class(name: str, given: Paired) -> Paired:
+    return Paired(given.label_ids, (name,) * len(given), given.champion, given.challenger, given.weights)
+
+
+def joined(*parts: Paired) -> Paired:
+    return Paired(
+        tuple(f"{i}-{label}" for i, p in enumerate(parts) for label in p.label_ids),
+        tuple(c for p in parts for c in p.classes),
+        tuple(v for p in parts for v in p.champion),
+        tuple(v for p in parts for v in p.challenger),
+        tuple(v for p in parts for v in p.weights),
+    )
+
+
+@pytest.mark.parametrize("others", [50, 2000])
+def test_a_collapsed_class_holds_a_challenger_that_is_better_overall(others: int) -> None:
+    """One class of three is never recognised any more, the others gained more than that: held, young or grown, naming it."""
+    audit = joined(
+        of_class("a", pairs(both=others, challenger=30)),
+        of_class("b", pairs(both=others)),
+        of_class("c", pairs(champion=15)),
+    )
+    decision = judge(evaluation(audit, pairs(challenger=100)), (), GATE)
+    assert decision.verdict is Verdict.HOLD
+    assert "class c" in decision.reasons[0]
+
+
+def test_worse_probabilities_hold_a_challenger_that_is_as_often_right() -> None:
+    """The same answers, overconfident: its Brier score is shown worse beyond the margin."""
+    right = pairs(both=300, neither=100)
+    audit = replace(right, champion_brier=(0.1,) * 400, challenger_brier=(0.25,) * 400)
+    decision = judge(evaluation(audit), (), GATE)
+    assert decision.verdict is Verdict.HOLD
+    assert decision.reasons[0].startswith("calibration: on 400 audit labels")
+
+
+def test_one_class_for_everything_is_broken_and_not_merely_worse() -> None:
+    """No champion, no audit label, and still: a model that says one class to labels of three does not serve."""
+    constant = replace(evaluation(pairs(), champion=""), metrics={"predicted_classes": 1.0, "labelled_classes": 3.0})
+    assert judge(constant, (), GATE).verdict is Verdict.HOLD
+
+
+def test_from_thirty_audit_labels_on_training_labels_cannot_carry_a_challenger() -> None:
+    """Behind on 40 audit labels, if only by one: what the training labels say no longer counts."""
+    assert judge(evaluation(pairs(both=39, champion=1), pairs(challenger=50)), (), GATE).verdict is Verdict.HOLD

@@ -1,0 +1,71 @@
+"""Anytime-valid bounds: they hold however often one looks, they close in, and they depend on the labels alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tiebreak.deployment.confidence import Bounds, bounds, evidence_above, running_evidence_above
+
+DIFFERENCES = st.lists(st.floats(-1.0, 1.0), max_size=60)
+
+
+@given(DIFFERENCES, st.sampled_from([0.01, 0.05, 0.2]))
+def test_bounds_enclose_the_mean_of_the_sample(values: list[float], alpha: float) -> None:
+    """Whatever the values, the bounds are in order, within [-1, 1], and the sample's own mean lies between them."""
+    found = bounds(values, alpha)
+    assert -1.0 <= found.low <= found.high <= 1.0
+    if values:
+        assert found.low <= float(np.mean(values)) + 1e-6
+        assert found.high >= float(np.mean(values)) - 1e-6
+
+
+@given(DIFFERENCES)
+def test_the_order_of_the_labels_does_not_matter(values: list[float]) -> None:
+    """Partitions interleave anew at each replay: the verdict must not."""
+    shuffled = sorted(values)
+    assert bounds(values, 0.05) == bounds(shuffled, 0.05)
+
+
+@given(DIFFERENCES)
+def test_the_two_sides_mirror_each_other(values: list[float]) -> None:
+    """Champion and challenger changed places: the bounds change sign."""
+    there, back = bounds(values, 0.05), bounds([-v for v in values], 0.05)
+    assert (there.low, there.high) == (-back.high, -back.low)
+
+
+@pytest.mark.parametrize("disagree", [0.04, 0.2, 0.8])
+def test_looking_after_every_label_does_not_raise_the_error_above_its_level(disagree: float) -> None:
+    """2,000 streams of 400 labels on which both are as good, looked at 400 times each: "better" is said in 5 % at most."""
+    rng = np.random.default_rng(3)
+    signs = rng.choice([-1.0, 0.0, 1.0], size=(2000, 400), p=[disagree / 2, 1 - disagree, disagree / 2])
+    ever = (running_evidence_above(signs, 0.0) >= 20.0).any(axis=1).mean()
+    assert ever <= 0.05
+
+
+def test_the_running_evidence_is_what_the_bounds_are_made_of() -> None:
+    """Simulations and the gate look at the same number."""
+    values = np.random.default_rng(4).choice([-1.0, 0.0, 0.5, 1.0], 50)
+    running = running_evidence_above(values, -0.1)
+    assert running[-1] == pytest.approx(evidence_above(values.tolist(), -0.1))
+    low = bounds(values.tolist(), 0.05).low
+    assert evidence_above(values.tolist(), low) == pytest.approx(20.0, rel=1e-3)
+
+
+def test_bounds_close_in_on_the_truth() -> None:
+    """Ten times the labels, a fraction of the width."""
+    widths = []
+    for n in (100, 1000, 10_000):
+        found = bounds([1.0] * (n // 10) + [0.0] * (n - n // 10), 0.05)
+        widths.append(found.high - found.low)
+    assert widths[0] > 2 * widths[1] > 4 * widths[2]
+    assert bounds([], 0.05) == Bounds(-1.0, 1.0, 0)
+
+
+@pytest.mark.parametrize("value", [1.5, float("nan"), float("-inf")])
+def test_what_is_no_difference_of_shares_is_refused(value: float) -> None:
+    """Outside [-1, 1] the wealth could turn negative and the promise with it."""
+    with pytest.raises(ValueError, match="within"):
+        bounds([0.0, value], 0.05)

@@ -1,0 +1,134 @@
+"""The serving model under new audit labels: condemned by them it goes, by itself, and by nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.labels import blob_labels, dataset_of, project_of
+from tests.support.training import log_for, publish_labels
+from tiebreak.contracts.candidate import Candidate
+from tiebreak.contracts.messages import Label, ModelEvent, ModelRecord
+from tiebreak.contracts.topics import Topic
+from tiebreak.deployment.memory import MemoryModelStore
+from tiebreak.deployment.port import Served
+from tiebreak.deployment.stage import Deployer, Tools
+from tiebreak.events.memory import MemoryLog
+from tiebreak.runtime.clock import SystemClock
+from tiebreak.runtime.metrics import Metrics
+from tiebreak.training.fitting import Stamp, material_of, train
+from tiebreak.training.learner import Settings, SoftmaxCommittee
+from tiebreak.training.sqlite import Ledger
+from tiebreak.training.stage import Trainer
+
+PROJECT = project_of([2], ("a", "b", "c"))
+TURNED = {"a": "b", "b": "c", "c": "a"}
+LATER_MS = 10**14
+
+
+class PassAll:
+    """A Probe that refuses nothing: these tests are about what happens after the gate."""
+
+    async def check(self, _candidate: Candidate, _champion: Served | None, /) -> tuple[str, ...]:
+        return ()
+
+
+def turned(labels: Sequence[Label]) -> list[Label]:
+    """The same events, each with the next class."""
+    return [replace(x, value=TURNED[x.value], distribution={TURNED[x.value]: 1.0}) for x in labels]
+
+
+def model_from(labels: Sequence[Label]) -> Candidate:
+    material = material_of(dataset_of(labels), PROJECT)
+    return train(SoftmaxCommittee(Settings(committee=3)), PROJECT, material, None, Stamp(len(labels), 1))
+
+
+def audits(n: int, settled_ms: int = LATER_MS) -> list[Label]:
+    """Audit labels that agree with a model from ``blob_labels``."""
+    return [replace(x, settled_ms=settled_ms) for x in blob_labels(3 * n, audit_every=3, seed=9) if x.selection.audit]
+
+
+@dataclass
+class World:
+    """A good model, a bad one that a person promoted over it, and a trainer that reads what people say since."""
+
+    log: MemoryLog
+    deployer: Deployer
+    ledger: Ledger
+    good: str
+    bad: str
+
+    async def history(self) -> tuple[ModelRecord, ...]:
+        return (await self.deployer.registry()).history
+
+    async def read(self, labels: int) -> None:
+        await eventually(lambda: self.ledger.dataset_version() == labels)
+
+
+@asynccontextmanager
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    log, store, clock, metrics = await log_for(PROJECT), MemoryModelStore(), SystemClock(), Metrics("tests")
+    deployer = Deployer(PROJECT, Tools(store, log, PassAll(), metrics, clock))
+    await deployer.start()
+    good, bad = model_from(blob_labels(60)), model_from(turned(blob_labels(60)))
+    await deployer.consider(good)
+    await store.put(bad.manifest, bad.model)
+    await deployer.promote(bad.manifest.version, "ann", "I like it")
+    ledger = Ledger(tmp_path / "l")
+    reader = log.reader([Topic.LABELS.of("tests")], None)
+    trainer = Trainer(PROJECT, ledger, reader, metrics, clock)
+    stop = asyncio.Event()
+    running = asyncio.create_task(trainer.run(stop, deployer, deployer))
+    try:
+        yield World(log, deployer, ledger, good.manifest.version, bad.manifest.version)
+    finally:
+        stop.set()
+        await asyncio.wait_for(running, 30)
+        await reader.close(1.0)
+        ledger.close()
+
+
+async def test_audit_labels_that_condemn_the_serving_model_roll_it_back(tmp_path: Path) -> None:
+    """Thirty people's answers since it serves, nearly all against it: the model before serves again, and the record says why."""
+    async with world(tmp_path) as w:
+        await publish_labels(w.log, PROJECT, audits(30))
+
+        async def back() -> bool:
+            return (await w.deployer.registry()).champion == w.good
+
+        await eventually(back)
+        last = (await w.history())[-1]
+    assert (last.event, last.version, last.parent, last.decided_by) == (ModelEvent.ROLLED_BACK, w.good, w.bad, "gate")
+    assert "on 30 audit labels since, the serving model is" in last.reasons[0]
+
+
+@pytest.mark.parametrize("few", [True, False])
+async def test_few_labels_or_labels_from_before_it_served_roll_nothing_back(tmp_path: Path, few: bool) -> None:
+    """Two labels are no evidence, and those settled before it came to serve are not about its service."""
+    async with world(tmp_path) as w:
+        labels = audits(2) if few else audits(30, settled_ms=5)
+        before = await w.history()
+        await publish_labels(w.log, PROJECT, labels)
+        await w.read(len(labels))
+        # One more step ends after the review of the first.
+        await publish_labels(w.log, PROJECT, blob_labels(2, audit_every=0, seed=4))
+        await w.read(len(labels) + 2)
+        assert await w.history() == before
+
+
+async def test_a_pinned_model_stays_whatever_the_labels_say(tmp_path: Path) -> None:
+    """A person pinned it: people roll it back, or nobody does."""
+    async with world(tmp_path) as w:
+        await w.deployer.pin("ann", "demo today")
+        before = await w.history()
+        await publish_labels(w.log, PROJECT, audits(30))
+        await w.read(30)
+        await publish_labels(w.log, PROJECT, blob_labels(2, audit_every=0, seed=4))
+        await w.read(32)
+        assert await w.history() == before
