@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from tiebreak import __version__
-from tiebreak.apps import cli_admin, cli_events, cli_services
+from tiebreak.apps import cli_admin, cli_events, cli_models, cli_services
 from tiebreak.apps.cli_demo import demo
 from tiebreak.contracts.errors import TiebreakError
 from tiebreak.runtime.lifecycle import exit_code_of
 
-_RUN, _DATA, _SETUP = "Run", "Events and answers", "Set up and look"
+_RUN, _DATA, _MODELS, _SETUP = "Run", "Events and answers", "Labels and models", "Set up and look"
 
 
 def _version(asked: bool) -> None:
@@ -53,7 +53,7 @@ def build() -> typer.Typer:
     app.add_typer(cli_admin.project_app, name="project", rich_help_panel=_SETUP)
     app.add_typer(cli_admin.topics_app, name="topics", rich_help_panel=_SETUP)
     app.add_typer(cli_admin.token_app, name="token", rich_help_panel=_SETUP)
-    app.add_typer(cli_admin.models_app, name="models", rich_help_panel=_SETUP)
+    app.add_typer(cli_models.models_app, name="models", rich_help_panel=_MODELS)
     return app
 
 

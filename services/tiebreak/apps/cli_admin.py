@@ -1,4 +1,4 @@
-"""Commands that set up and look: `project check`, `topics create`, `token create`, `models list`."""
+"""Commands that set up and look: `project check`, `topics create`, `token create`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,8 @@ import typer
 
 from tiebreak.apps import cli_options as o
 from tiebreak.apps.admitting import admit
-from tiebreak.apps.scanning import readable, scan
 from tiebreak.apps.up import ensure_topics
-from tiebreak.apps.wiring import open_log
-from tiebreak.contracts.codec import decode_model
-from tiebreak.contracts.messages import ModelEvent, ModelRecord
-from tiebreak.contracts.topics import Topic, specs_for
+from tiebreak.contracts.topics import specs_for
 from tiebreak.labeling.access import Role
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.project_file import load_project
@@ -23,7 +19,6 @@ from tiebreak.runtime.settings import Options
 project_app = typer.Typer(no_args_is_help=True, help="Look at project files.")
 topics_app = typer.Typer(no_args_is_help=True, help="The project's topics.")
 token_app = typer.Typer(no_args_is_help=True, help="Who may use the API and the page.")
-models_app = typer.Typer(no_args_is_help=True, help="What was trained, and what serves.")
 
 
 @project_app.command("check")
@@ -75,33 +70,3 @@ def create_token(
     typer.echo(text)
     until = datetime.fromtimestamp(record.expires_ms / 1000, UTC).isoformat(timespec="minutes")
     typer.echo(f"{name} is {role.value} of project {loaded.project} until {until}. Shown once: keep it.", err=True)
-
-
-@models_app.command("list")
-def list_models(project: o.ProjectFile, kafka: o.Kafka = None, redis: o.Redis = None, data: o.Data = None) -> None:
-    """Every decision about models, oldest first; the one that serves is marked.
-
-    [bold]Example[/bold]
-
-        tiebreak models list project.yaml
-    """
-    loaded = load_project(project)
-    settings = o.settings_of(Options(kafka, redis, data))
-
-    async def work() -> list[ModelRecord]:
-        async with open_log(settings) as log:
-            found = [readable(decode_model, record) async for record in scan(log, loaded.project, [Topic.MODELS])]
-        return [record for record in found if record is not None]
-
-    records = o.run(work())
-    decisive = [r for r in records if r.event in {ModelEvent.PROMOTED, ModelEvent.ROLLED_BACK}]
-    champion = decisive[-1] if decisive else None
-    for record in records:
-        mark = "*" if record is champion else " "
-        at = datetime.fromtimestamp(record.time_ms / 1000, UTC).isoformat(timespec="seconds")
-        why = "; ".join(record.reasons)
-        typer.echo(
-            f"{mark} {at}  {record.version}  {record.event.value}  {record.dataset_version} labels  {why}".rstrip()
-        )
-    if not records:
-        typer.echo("No model yet: the trainer makes the first one from the first labels.", err=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from tiebreak.contracts.messages import ModelEvent, ModelRecord
 
 _VERDICTS = frozenset({ModelEvent.PROMOTED, ModelEvent.HELD})
+_DECIDES = frozenset({ModelEvent.PROMOTED, ModelEvent.ROLLED_BACK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +60,12 @@ def registry_of(records: Iterable[ModelRecord]) -> Registry:
     for record in records:
         registry = registry.after(record)
     return registry
+
+
+def served_at(history: Iterable[ModelRecord], time_ms: int | None = None) -> ModelRecord | None:
+    """The decision by which a model served at ``time_ms`` (None: now), or None where none did."""
+    found = None
+    for record in history:
+        if record.event in _DECIDES and (time_ms is None or record.time_ms <= time_ms):
+            found = record
+    return found

@@ -1,0 +1,36 @@
+"""A deployer for the command line: the same records as the trainer's own, decided by a person."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tiebreak.apps.stream import MODELS_FOLDER
+from tiebreak.apps.wiring import open_log
+from tiebreak.contracts.project import Project
+from tiebreak.deployment.files import FileModelStore
+from tiebreak.deployment.sandbox import SandboxProbe
+from tiebreak.deployment.stage import Deployer, Tools
+from tiebreak.runtime.clock import SystemClock
+from tiebreak.runtime.metrics import Metrics
+from tiebreak.runtime.settings import Settings
+
+_CLOSE_S = 2.0
+
+
+@asynccontextmanager
+async def open_deployer(project: Project, settings: Settings) -> AsyncIterator[Deployer]:
+    """Connected, and knowing what serves. Raises Unreachable."""
+    async with open_log(settings) as log:
+        tools = Tools(store_of(settings), log, SandboxProbe(project), Metrics(project.project), SystemClock())
+        deployer = Deployer(project, tools)
+        try:
+            await deployer.start()
+            yield deployer
+        finally:
+            await deployer.close(_CLOSE_S)
+
+
+def store_of(settings: Settings) -> FileModelStore:
+    """The models of the data directory."""
+    return FileModelStore(settings.data_dir / MODELS_FOLDER)
