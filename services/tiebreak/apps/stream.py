@@ -19,6 +19,7 @@ from tiebreak.contracts.sampled import Sampled
 from tiebreak.contracts.topics import Topic
 from tiebreak.deployment.files import FileModelStore
 from tiebreak.events.stage import ConsumeLoop, LoopSettings
+from tiebreak.runtime.garbage import collect_rarely
 from tiebreak.runtime.lifecycle import Phase
 from tiebreak.runtime.onnx_encoder import load_encoder
 from tiebreak.sampling.redis import RedisBudget, RedisSnapshots
@@ -129,6 +130,7 @@ async def assemble_stream(process: Process) -> ASGIApp | None:
     loop = ConsumeLoop(
         reader, process.log.writer(), handler, stream_loop_settings(project), process.metrics, process.clock
     )
+    collect_rarely()
     process.life.run(Phase.SOURCES, "scoring", loop.run)
     process.watch_loop("scoring", loop)
 

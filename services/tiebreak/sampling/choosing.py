@@ -60,6 +60,7 @@ class Allowance:
 
 
 UNLIMITED = Allowance(2**62, 2**62)
+NOTHING = Allowance(0, 0)
 
 
 class _Row(NamedTuple):

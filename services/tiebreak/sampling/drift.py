@@ -275,8 +275,17 @@ def _fed(watch: Watch, values: Sequence[float]) -> tuple[Watch, list[tuple[int, 
         skipped = 0
         if live.seen == LOG_BLOCKS:
             live = _replayed(watch.detector, live.numbers[LOG_BLOCKS // 2 :])
-        statistic = _append(live, value)
-        if statistic is not None and live.detector.drift_detected:
+        if live.seen < BASELINE:
+            statistic = _append(live, value)
+            if statistic is None:
+                continue
+        else:
+            # _append without its questions: this is the line that runs for every block of every watch.
+            live.numbers[live.seen] = value
+            live.seen += 1
+            statistic = _scaled(live, value)
+            live.detector.update(statistic)
+        if live.detector.drift_detected:
             fired.append((at, statistic))
             live = _replayed(watch.detector, live.numbers[:0])
     return Watch(watch.detector, watch.signal, watch.number, live.numbers[: live.seen], skipped, live), fired
@@ -284,8 +293,12 @@ def _fed(watch: Watch, values: Sequence[float]) -> tuple[Watch, list[tuple[int, 
 
 def _replayed(detector: Detector, log: Floats) -> _Live:
     live = _Live(_make(detector), np.zeros(LOG_BLOCKS))
-    for value in log.tolist():
+    for value in log[:BASELINE].tolist():
         _append(live, value)
+    for value in log[BASELINE:].tolist():
+        live.detector.update(_scaled(live, value))
+    live.numbers[: len(log)] = log
+    live.seen = len(log)
     return live
 
 
@@ -308,7 +321,8 @@ def _append(live: _Live, value: float) -> float | None:
 
 
 def _scaled(live: _Live, value: float) -> float:
-    return min(CLIP, max(-CLIP, (value - live.usual) / live.spread))
+    scaled = (value - live.usual) / live.spread
+    return scaled if -CLIP <= scaled <= CLIP else CLIP if scaled > 0.0 else -CLIP
 
 
 def _make(detector: Detector) -> _RiverDetector:

@@ -19,12 +19,13 @@ from tiebreak.contracts.tensors import EventColumns, Scores
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.sampling import policy as rule
 from tiebreak.sampling.appraisal import Appraisal, Moment, Policy, Scored, appraise, initial, utilities
-from tiebreak.sampling.choosing import Decision
+from tiebreak.sampling.choosing import NOTHING, UNLIMITED, Decision
 from tiebreak.sampling.features import flat_inputs
 from tiebreak.sampling.state import SamplerState, restore, snapshot
 
 SNAPSHOT_EVERY_S = 5.0
 LATEST = "latest"
+LONGEST_REST_S = 1.0
 
 
 @dataclass(slots=True)
@@ -51,6 +52,9 @@ class Sampler:
         self._owned: frozenset[Partition] = frozenset()
         self._errors: list[bool] = []
         self._saved_at = clock.monotonic()
+        # A flood would ask an empty budget for every batch: after a refusal it is left alone for the time of half a label.
+        self._rest_s = min(LONGEST_REST_S, 0.5 * 3600.0 / project.budget.labels_per_hour)
+        self._rests_until = 0.0
 
     async def select(self, columns: EventColumns, scores: Scores) -> Sampled:
         """Decide whom to ask about. Raises SlowDown, with nothing kept, while the budget does not answer."""
@@ -62,9 +66,12 @@ class Sampler:
         errors = tuple(self._errors)
         moment = Moment(self._clock.wall(), self._fleet(), errors)
         appraisal, before = appraise(self._policy, self._head, batch, moment)
-        wanted, after = rule.choose(self._policy, before, batch, appraisal)
+        allowance = NOTHING if began < self._rests_until and not appraisal.bursts else UNLIMITED
+        wanted, after = rule.choose(self._policy, before, batch, appraisal, allowance)
         decided_s = self._clock.monotonic() - began
         grant = await self._grant(columns, appraisal, len(wanted.rows), moment.now_s)
+        if grant.granted < len(wanted.rows):
+            self._rests_until = began + self._rest_s
         decision, after = rule.within(self._policy, (before, after), batch, (appraisal, wanted), grant)
         del self._errors[: len(errors)]
         self._head = after
@@ -91,6 +98,8 @@ class Sampler:
         """Go back to the last committed state: the batches since then will come again."""
         self._pending.clear()
         self._head = self._kept
+        # Batches that were granted labels get the same answer again, if they ask.
+        self._rests_until = 0.0
 
     async def assigned(self, partitions: frozenset[Partition]) -> None:
         """Own more partitions. A sampler that has seen nothing yet starts from the snapshot of these, or of the newest sampler."""

@@ -208,7 +208,24 @@ async def test_a_full_queue_stops_the_questions() -> None:
     sampler = await world.started()
     assert list((await select(sampler, columns_of(40))).rows) == []
     waiting = 7
+    world.clock.advance(1.0)
     assert len((await select(sampler, columns_of(40, start=40))).rows) == 3
+
+
+async def test_an_empty_budget_is_not_asked_for_every_batch_of_a_flood() -> None:
+    """After a refusal it is left alone for half a label's time, at most a second; after that, or a rewind, it is asked again."""
+    made = project(sampling=Sampling(target_share=1.0), budget=Budget(labels_per_hour=600.0, carry_over=5))
+    world = World(made)
+    sampler = await world.started()
+    asked = [len((await select(sampler, columns_of(40, start=40 * turn))).rows) for turn in range(2)]
+    refused = "tiebreak_sampling_refused_total"
+    first = world.metrics.registry.get_sample_value(refused, {"project": "p"})
+    world.clock.advance(0.99)
+    asked.append(len((await select(sampler, columns_of(40, start=80))).rows))
+    assert (asked, world.metrics.registry.get_sample_value(refused, {"project": "p"})) == ([5, 0, 0], first)
+    await sampler.rewind()
+    await select(sampler, columns_of(40))
+    assert world.metrics.registry.get_sample_value(refused, {"project": "p"}) != first
 
 
 def label(*, value: str, audit: bool = True, withdrawn: bool = False, predicted: str = "a") -> Label:

@@ -1,0 +1,57 @@
+"""How a rate is taken: the first events warm caches and connections and do not count, the rest does, to the last one."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field
+
+WARM_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """``events`` in ``seconds`` of wall clock and ``cpu_seconds`` of this process."""
+
+    events: int
+    seconds: float
+    cpu_seconds: float
+    notes: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def rate(self) -> float:
+        """Events per second."""
+        return self.events / self.seconds
+
+    def as_json(self) -> dict[str, object]:
+        """For the line that a child prints."""
+        return asdict(self)
+
+
+class Stopwatch:
+    """Told how many events are done each time some are; knows the rate from a tenth of ``total`` to the end."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.done = 0
+        self._warm: tuple[int, float, float] | None = None
+        self._end = (0.0, 0.0)
+
+    def add(self, events: int) -> None:
+        """``events`` more are done."""
+        self.done += events
+        now = (time.perf_counter(), time.process_time())
+        if self._warm is None and self.done >= WARM_SHARE * self.total:
+            self._warm = (self.done, *now)
+        self._end = now
+
+    @property
+    def finished(self) -> bool:
+        """Whether all are done."""
+        return self.done >= self.total
+
+    def measured(self, **notes: float) -> Measured:
+        """The rate. At least two steps must have been seen."""
+        if self._warm is None:
+            raise ValueError("nothing was measured")
+        done, wall, cpu = self._warm
+        return Measured(self.done - done, self._end[0] - wall, self._end[1] - cpu, notes)
