@@ -28,8 +28,8 @@ $(PY):
 	$(PYTHON) -m venv $(VENV)
 
 # pip writes the environment in place: a stamp per lock says that it is complete.
-$(VENV)/.run: requirements.lock pyproject.toml | $(PY)
-	$(PIP) --require-hashes -r requirements.lock
+$(VENV)/.demo: requirements-demo.lock pyproject.toml | $(PY)
+	$(PIP) --require-hashes -r requirements-demo.lock
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -38,13 +38,13 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(PY)
 	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo-venv: $(VENV)/.run
+demo-venv: $(VENV)/.demo
 
 venv: $(VENV)/.dev ## Make the environment for development in .venv
 
 # --- what a newcomer runs ------------------------------------------------------------------------------------------------
 
-demo: $(VENV)/.run ## Run the whole loop on a drifting stream of digits (about two minutes, Python alone)
+demo: $(VENV)/.demo ## Run the whole loop on a drifting stream of digits (about two minutes, Python alone)
 	$(PY) -m tiebreak.apps.cli demo $(DEMO_ARGS)
 
 # --- what a developer runs -----------------------------------------------------------------------------------------------
@@ -66,25 +66,27 @@ format: $(VENV)/.dev ## Put the code into the house style
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-generate: $(VENV)/.dev ## Make what is made from something else: wire classes, schemas, metric docs
+generate: $(VENV)/.dev ## Make what is made from something else: wire classes, schemas, the dashboard
 	$(PY) -m scripts.generate
 
 kafka: $(VENV)/.dev ## Run an Apache Kafka broker on 127.0.0.1:9092 until Ctrl-C (Java 17+; jars through Maven, once)
-	$(PY) scripts/kafka.py run
+	$(PY) -m scripts.kafka run
 
 # Without Java or Maven this says so and the Kafka tests skip; in CI they fail then.
 kafka-jars:
-	@if command -v java >/dev/null && command -v mvn >/dev/null && test -z "$$TIEBREAK_TEST_KAFKA"; then $(PYTHON) scripts/kafka.py fetch; fi
+	@if command -v java >/dev/null && command -v mvn >/dev/null && test -z "$$TIEBREAK_TEST_KAFKA"; then $(PYTHON) -m scripts.kafka fetch; fi
 
 bench-%: $(VENV)/.dev ## Run one benchmark; its table is printed and its figures go to loadtests/results/
 	$(PY) -m loadtests.bench_$(subst -,_,$*)
 
 # Universal: one lock for every Python from 3.11 and every system; no index address in it. requirements.in adds the build tool.
-lock: ## Make the two lock files again from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --extra demo --extra parquet --output-file requirements.lock
-	uv pip compile pyproject.toml requirements.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+COMPILE := uv pip compile pyproject.toml requirements.in --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate --quiet
+
+lock: ## Make the three lock files again from pyproject.toml (needs uv)
+	$(COMPILE) --output-file requirements.lock
+	$(COMPILE) --extra demo --extra parquet --constraint requirements.lock --output-file requirements-demo.lock
+	$(COMPILE) --extra dev --constraint requirements-demo.lock --output-file requirements-dev.lock
 
 wheel: $(VENV)/.dev ## Build the wheel into dist/
 	$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

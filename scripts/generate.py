@@ -20,6 +20,7 @@ from grpc_tools import protoc
 
 from scripts.asyncapi import document
 from scripts.compatibility import breaks, describe
+from scripts.dashboards import dashboard
 from scripts.schemas import all_schemas
 from tiebreak.contracts.codec_messages import WIRE as WIRE_CLASSES
 from tiebreak.contracts.codec_messages import required_fields
@@ -27,6 +28,7 @@ from tiebreak.contracts.codec_messages import required_fields
 ROOT = Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
 WIRE = Path("services/tiebreak/contracts/wire")
+DASHBOARD = Path("docker/grafana/dashboards/loop.json")
 SCHEMAS = Path("schemas")
 BASELINE = SCHEMAS / "wire-baseline.json"
 
@@ -85,7 +87,7 @@ def _json(value: object) -> bytes:
 
 def from_code() -> dict[Path, bytes]:
     """All that is made from the code, the freshly generated wire classes included."""
-    return schemas() | baseline()
+    return schemas() | baseline() | {DASHBOARD: _json(dashboard())}
 
 
 def drift(made: Mapping[Path, bytes]) -> list[str]:
