@@ -17,7 +17,7 @@ def demo(
     events: Annotated[int, typer.Option(help="How many events the stream has.")] = 30_000,
     seconds: Annotated[float, typer.Option(help="How long the stream lasts.")] = 75.0,
     seed: Annotated[int, typer.Option(help="Of the world, the people and the sampler.")] = 7,
-    annotators: Annotated[int, typer.Option(help="Simulated people.")] = 10,
+    annotators: Annotated[int, typer.Option(help="Simulated people.")] = 16,
     error_rate: Annotated[float, typer.Option(help="The share of their answers that are wrong.")] = 0.05,
     out: Annotated[Path, typer.Option(help="Folder for the picture, the summary, the journal and the logs.")] = Path(
         "demo-out"

@@ -49,6 +49,9 @@ async def run_arms(trial: Trial, enough: Callable[[Sequence[ArmResult]], bool], 
         return results
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+        # Whoever was cancelled does not wait for arms that nobody wants any more; idle workers lose nothing.
+        for worker in multiprocessing.active_children():
+            worker.terminate()
 
 
 async def _batch(pool: ProcessPoolExecutor, trial: Trial, arms: Sequence[Arm]) -> list[ArmResult]:

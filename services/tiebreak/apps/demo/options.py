@@ -28,7 +28,7 @@ class DemoOptions:
     events: int = 30_000
     seconds: float = 75.0
     seed: int = 7
-    annotators: int = 10
+    annotators: int = 16
     error_rate: float = 0.05
     kafka: str = ""
     redis: str = ""

@@ -37,7 +37,7 @@ class Habits:
 
     error_rate: float = 0.05
     walk_off_rate: float = 0.015
-    think_median_s: float = 0.7
+    think_median_s: float = 0.6
     think_spread: float = 0.4
     away_s: float = 8.0
 

@@ -85,9 +85,9 @@ def _figure(picture: Picture) -> Any:
     # No pyplot: it would look for a display and keep every figure for ever.
     figure = extra("matplotlib.figure").Figure(figsize=(_WIDTH, _HEIGHT))
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(4.6, 1.0))
-    figure.subplots_adjust(left=0.065, right=0.80, top=0.85, bottom=0.085, hspace=0.10)
-    figure.text(0.065, 0.94, picture.title, fontsize=17, fontweight="bold")
-    figure.text(0.065, 0.895, picture.subtitle, fontsize=11, color="#666666")
+    figure.subplots_adjust(left=0.065, right=0.82, top=0.82, bottom=0.085, hspace=0.16)
+    figure.text(0.02, 0.94, picture.title, fontsize=17, fontweight="bold")
+    figure.text(0.02, 0.895, picture.subtitle, fontsize=11, color="#666666")
     _accuracy(top, picture)
     _labels(bottom, picture)
     _events(top, bottom, picture)
@@ -109,7 +109,7 @@ def _accuracy(axes: Any, picture: Picture) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     axes.grid(axis="y", color="#E6E6E6", linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.set_ylabel(f"right, of the last {picture.window:,} events")
+    axes.set_title(f"share right, of the last {picture.window:,} events", loc="left", fontsize=10.5, color="#666666")
     axes.tick_params(axis="x", length=0)
     _name_lines(axes, picture, (floor, 1.015))
 
@@ -121,10 +121,9 @@ def _band(random: Curve) -> tuple[Curve, Curve, Curve]:
 
 
 def _floor(curves: Sequence[Curve]) -> float:
-    # The first seconds of a young model would squeeze everything else: what lies below the second percentile may be cut.
-    known = np.concatenate([curve[~np.isnan(curve)] for curve in curves] or [np.zeros(1)])
-    lowest = float(np.percentile(known, 2)) if len(known) else 0.0
-    return float(max(0.0, np.floor(lowest * 20) / 20))
+    known = np.concatenate([curve[~np.isnan(curve)] for curve in curves])
+    lowest = float(known.min()) if len(known) else 0.0
+    return float(max(0.0, np.floor(lowest * 20 - 0.5) / 20))
 
 
 def _name_lines(axes: Any, picture: Picture, span: tuple[float, float]) -> None:
@@ -164,7 +163,7 @@ def _labels(axes: Any, picture: Picture) -> None:
     counts = np.concatenate([np.arange(len(picture.asked) + 1), [len(picture.asked)]])
     axes.step(steps, counts, where="post", color=ACTIVE, linewidth=1.6)
     axes.set_ylim(0, max(1, len(picture.asked)) * 1.1)
-    axes.set_ylabel("questions")
+    axes.set_title("questions put to people", loc="left", fontsize=10.5, color="#666666", pad=4)
     axes.set_xlabel("events")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.annotate(
@@ -185,14 +184,7 @@ def _events(top: Any, bottom: Any, picture: Picture) -> None:
         for first, last in picture.bursts:
             axes.axvspan(first, max(last, first + 60), color=BURST, alpha=0.22, linewidth=0)
     transform = top.get_xaxis_transform()
-    words = "the world drifts: images turned\nand noisier, and a new class"
-    # Above the axes there is room whatever the lines do.
-    top.annotate(words, (picture.drift, 0.03), xycoords=transform, xytext=(-8, 0), textcoords="offset points",
-                 color=DRIFT, va="bottom", ha="right", fontsize=10)  # fmt: skip
-    if picture.bursts:
-        last = max(b for _, b in picture.bursts)
-        top.annotate("burst: asks more", (last, 0.03), xycoords=transform, xytext=(6, 0), textcoords="offset points",
-                     color="#A86F00", va="bottom", fontsize=10)  # fmt: skip
+    _note(top, picture.drift, 0.03, "the world drifts: images turned\nand noisier, and a new class", (DRIFT, "right"))
     if picture.alarms:
         top.plot(
             picture.alarms,
@@ -203,8 +195,19 @@ def _events(top: Any, bottom: Any, picture: Picture) -> None:
             transform=transform,
             clip_on=False,
         )
+        _note(top, picture.alarms[-1], 0.955, "noticed", (DRIFT, "left"))
+    if picture.bursts:
+        _note(bottom, picture.bursts[-1][1], 0.08, "a burst: asks more", ("#A86F00", "left"))
     if picture.promotions:
         top.plot(picture.promotions, [0.0] * len(picture.promotions), "|", color=MODELS, markersize=9,
                  markeredgewidth=1.5, transform=transform, clip_on=False)  # fmt: skip
         top.annotate(f"{len(picture.promotions)} models\nwent live", (1.0, 0.0), xycoords="axes fraction", xytext=(8, 0),
                      textcoords="offset points", color=MODELS, va="center", fontsize=10, annotation_clip=False)  # fmt: skip
+
+
+def _note(axes: Any, x: float, height: float, words: str, look: tuple[str, str]) -> None:
+    """Words beside event ``x`` on the side that ``look`` says, at ``height`` in parts of the axes."""
+    colour, side = look
+    offset = (8, 0) if side == "left" else (-8, 0)
+    axes.annotate(words, (x, height), xycoords=axes.get_xaxis_transform(), xytext=offset, textcoords="offset points",
+                  color=colour, ha=side, va="bottom", fontsize=10)  # fmt: skip

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import signal
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 
 from rich.console import Console
@@ -67,10 +68,41 @@ class Show:
 
 async def run_demo(options: DemoOptions, console: Console) -> ExitCode:
     """The whole demo. Raises ConfigError or Unreachable when it cannot start."""
+    done = asyncio.Event()
+    with _signals():
+        try:
+            return await _run(options, console, done)
+        except asyncio.CancelledError:
+            # Everything has been stopped in order on the way here. After the summary that is how a run ends.
+            return ExitCode.OK if done.is_set() else ExitCode.ABORTED
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """The first signal cancels this task; the next ones find it stopping already, and must not keep it from stopping Redis."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    asked: list[int] = []
+
+    def stop(number: int) -> None:
+        asked.append(number)
+        if len(asked) == 1 and task is not None:
+            task.cancel()
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in numbers:
+        loop.add_signal_handler(number, stop, number)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+async def _run(options: DemoOptions, console: Console, done: asyncio.Event) -> ExitCode:
     world = await asyncio.to_thread(digits_world, WorldSettings(events=options.events, seed=options.seed))
     console.print("Starting Redis, scoring, labeling and training ...", style="dim")
     async with _started(options, world, console) as show:
-        playing = asyncio.create_task(_play(show), name="demo")
+        playing = asyncio.create_task(_play(show, done), name="demo")
         ending = asyncio.create_task(show.up.life.stopping.wait(), name="supervisor")
         try:
             await asyncio.wait({playing, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -109,13 +141,14 @@ def _logs(options: DemoOptions) -> str:
     return f"Their logs are in {options.out / 'logs'}."
 
 
-async def _play(show: Show) -> ExitCode:
+async def _play(show: Show, done: asyncio.Event) -> ExitCode:
     options, console = show.options, show.console
     recording, journal = Recording.of(show.world), Journal()
     screen = Screen(console, show.clock, recording, journal, show.page)
     console.print(f"Label beside the simulated people: {show.page}", highlight=False, soft_wrap=True)
     seconds = await _stream(show, recording, journal, screen)
     summary = await _reckon(show, recording, journal, seconds)
+    done.set()
     if console.is_terminal and options.wait:
         console.print(f"\nStill up: {show.page}\nCtrl-C ends it.", highlight=False, soft_wrap=True)
         await _encore(show)

@@ -45,6 +45,7 @@ class Summary:
     before: Against
     after: Against
     last: Against
+    new_class: Against
     needed: Needed
     used: int
     discovery: int | None
@@ -94,6 +95,7 @@ def summarise(
         before=_against(recording, equal, counted & (at < world.drift)),
         after=_against(recording, equal, counted & (at >= world.drift)),
         last=_against(recording, equal, counted & (at >= n * (1.0 - _LAST_SHARE))),
+        new_class=_against(recording, equal, counted & (world.truths == world.settings.absent)),
         needed=needed(overall.active, _by_share(arms, counted)),
         used=equal[0].labels if equal else 0,
         discovery=recording.discovery(),

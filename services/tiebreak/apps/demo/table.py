@@ -34,8 +34,9 @@ def _compared(s: Summary) -> list[Row]:
         _accuracy("right, before the drift", s.before),
         _accuracy("right, after the drift", s.after),
         _accuracy("right, last tenth", s.last),
-        ("labels for the same accuracy", f"{s.used:,}", _needed(s)),
-        ("events until the new class was labelled", _or_none(s.discovery), _or_none(s.random_discovery)),
+        _accuracy("right on the new class", s.new_class),
+        ("labels for that accuracy", f"{s.used:,}", _needed(s)),
+        ("events until one of it was labelled", _or_none(s.discovery), _or_none(s.random_discovery)),
     ]
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from rich.align import Align
-from rich.columns import Columns
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
@@ -20,8 +19,9 @@ from tiebreak.contracts.messages import DriftEvent, ModelEvent, Reason
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _WINDOW = 1000
-_LINE = 40
-_SHOWN = 7
+_LINE = 30
+_SHOWN = 6
+_DRIFTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,17 @@ def render(scene: Scene) -> RenderableType:
     """The whole screen."""
     return Group(
         _header(scene),
-        Columns([_loop(scene), _models(scene.recording)], equal=False, expand=True),
-        _drift(scene.recording),
+        _side_by_side(_loop(scene), Group(_models(scene.recording), _drift(scene.recording))),
         Text.assemble(("  Label beside them:  ", "bold"), (scene.page, "cyan")),
     )
+
+
+def _side_by_side(left: RenderableType, right: RenderableType) -> RenderableType:
+    grid = Table.grid(expand=True)
+    grid.add_column(ratio=3)
+    grid.add_column(ratio=2)
+    grid.add_row(left, right)
+    return grid
 
 
 def _header(scene: Scene) -> RenderableType:
@@ -65,6 +72,9 @@ def _header(scene: Scene) -> RenderableType:
 def _loop(scene: Scene) -> RenderableType:
     r = scene.recording
     table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value, line in (
         ("events per second", f"{scene.rates[-1]:,.0f}" if scene.rates else "-", sparkline(scene.rates)),
         ("right, last 1,000", _percent(_recent(r)), sparkline(_course(r))),
@@ -82,7 +92,7 @@ def _loop(scene: Scene) -> RenderableType:
 def _models(r: Recording) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     verdicts = [m for m in r.models if m.event in {ModelEvent.PROMOTED, ModelEvent.HELD, ModelEvent.ROLLED_BACK}]
-    for model in verdicts[-_SHOWN - 1 :]:
+    for model in verdicts[-_SHOWN:]:
         promoted = model.event is not ModelEvent.HELD
         serving = promoted and model.version == r.versions[-1]
         style = "bold green" if serving else "green" if promoted else "yellow"
@@ -99,14 +109,17 @@ def _drift(r: Recording) -> RenderableType:
     words = {
         DriftEvent.WARNING: ("warning", "yellow"),
         DriftEvent.ALARM: ("drift", "bold red"),
-        DriftEvent.BURST_OPENED: ("burst: asks more", "bold yellow"),
+        DriftEvent.BURST_OPENED: ("burst opened", "bold yellow"),
         DriftEvent.BURST_CLOSED: ("burst over", "dim"),
     }
     table = Table.grid(padding=(0, 2))
-    for record in r.drift[-4:]:
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="ellipsis", no_wrap=True)
+    for record in r.drift[-_DRIFTS:]:
         word, style = words[record.event]
         at = r.where(record)
-        where = f"event {at:,}" if at is not None else ""
+        where = f"at {at:,}" if at is not None else ""
         table.add_row(Text(word, style=style), where, Text(f"{record.detector} {record.signal}".strip(), style="dim"))
     if not r.drift:
         table.add_row(Text("quiet", style="dim"))
