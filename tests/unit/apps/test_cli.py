@@ -18,7 +18,7 @@ from tiebreak.runtime.redis_server import RedisServer, find_binary
 ROOT = Path(__file__).parents[3]
 DIGITS = ROOT / "examples" / "digits" / "project.yaml"
 SMALL = "project: small\npartitions: 2\ninput: {tensors: [{name: x, shape: [2]}]}\nclasses: {names: [a, b]}\n"
-COMMANDS = {"up", "stream", "label", "train", "produce", "predictions", "explain", "dead"}
+COMMANDS = {"up", "stream", "label", "train", "demo", "produce", "predictions", "explain", "dead"}
 GROUPS = {"project": "check", "topics": "create", "token": "create", "models": "list"}
 
 _MISSING_MODEL = "error: project.yaml: model.file: there is no file {}. The path is relative to the project file.\n"

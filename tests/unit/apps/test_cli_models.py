@@ -22,7 +22,7 @@ from tiebreak.runtime.settings import Options, resolve
 from tiebreak.training.evaluation import Contender, Serving
 from tiebreak.training.export import read_back
 from tiebreak.training.fitting import Stamp, material_of, train
-from tiebreak.training.learner import learner_of
+from tiebreak.training.sklearn_learners import learner_of
 
 TEXT = """\
 project: tests
