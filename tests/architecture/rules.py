@@ -20,6 +20,7 @@ TECHNOLOGIES: Mapping[str, frozenset[str]] = {
     "onnx": frozenset({"onnxruntime", "onnx"}),
     "http": frozenset({"fastapi", "starlette", "httpx", "uvicorn", "pydantic"}),
     "sqlite": frozenset({"sqlite3"}),
+    "sklearn": frozenset({"sklearn"}),  # an optional library, reached by its name alone
     "files": frozenset(),
     "sandbox": frozenset(),  # a child process under limits
 }

@@ -182,10 +182,12 @@ class Labeling(Section):
 class Training(Section):
     """One step per batch of new labels: at ``step_labels`` of them, or after ``step_s`` with at least one.
 
+    ``learner``: ``softmax`` (heads over Gaussian kernels, any input) or ``trees`` (forests, for tables; needs the extra ``trees``).
     ``hidden``: units of the hidden layer (Gaussian kernels, each at one label); 0 is a linear head. Where it is not given the
     width of the features decides: 256 below 256 features, none from there on (embeddings are linear enough).
     """
 
+    learner: Literal["softmax", "trees"] = "softmax"
     hidden: Annotated[int | None, Field(ge=0, le=4096)] = None
     committee: Annotated[int, Field(ge=1, le=64)] = 5
     step_labels: Annotated[int, Field(ge=1, le=100_000)] = 25
@@ -195,6 +197,13 @@ class Training(Section):
     l2: Annotated[float, Field(ge=0.0, le=100.0)] = 1e-3
     window: Annotated[int, Field(ge=10, le=100_000_000)] = 20_000
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 7
+
+    @model_validator(mode="after")
+    def _keys_of_the_learner(self) -> Self:
+        idle = sorted({"hidden", "l2"} & self.model_fields_set) if self.learner == "trees" else []
+        if idle:
+            raise ValueError(f"{idle[0]}: belongs to learner 'softmax', trees have none")
+        return self
 
 
 class Gate(Section):

@@ -122,8 +122,8 @@ def _left_out(challenger: Contender, champion: Contender | None, rows: Sequence[
     # The bootstrap is a hash of label and member, so what a member of the challenger left out, the same member of a champion
     # with the same seed left out as well: both are judged at equal strength, on labels that neither saw.
     model = challenger.model
-    members = model.weights.shape[1]
-    if not rows or (champion and (champion.model.seed, champion.model.weights.shape[1]) != (model.seed, members)):
+    members = model.size
+    if not rows or (champion and (champion.model.seed, champion.model.size) != (model.seed, members)):
         return Paired()
     out = bootstrap([r.label_id for r in rows], members, model.seed) == 0.0
     kept = [i for i in range(len(rows)) if out[:, i].any()]

@@ -8,7 +8,7 @@ temperature is inside. Inner names begin with ``head/``: a project may call its 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,15 @@ from onnx import ModelProto, NodeProto, TensorProto, checker, helper, numpy_help
 from tiebreak.contracts.errors import ConfigError, ModelRefused
 from tiebreak.contracts.project import TensorSpec
 from tiebreak.contracts.tensors import NUMPY_OF, FloatArray, Tensors
+from tiebreak.training.export_trees import DOMAIN, DOMAIN_VERSION, forest_of, smoothing, tree_nodes
 from tiebreak.training.features import CLIP, FeatureMap
-from tiebreak.training.learner import Model
+from tiebreak.training.learner import Model, SoftmaxModel
+from tiebreak.training.trees import TreeModel
 
 OPSET = 17
 IR_VERSION = 8
-PRODUCER = "tiebreak.softmax_committee"
+PRODUCER = "tiebreak.trainer"
+_Constants = dict[str, NDArray[Any] | np.generic]
 _OUTPUTS = ("probabilities", "members", "embedding")
 _HEAD = "head/"
 
@@ -80,33 +83,52 @@ def inputs_of(features: FloatArray, tensors: Sequence[TensorSpec]) -> Tensors:
 def export(model: Model, tensors: Sequence[TensorSpec], temperature: float, encoder: Encoder | None = None) -> bytes:
     """The ONNX file. Its inputs are the project's tensors with a free batch axis.
 
-    Without an encoder a tensor called ``embedding`` is the embedding: it is not given out again.
+    Without an encoder a tensor called ``embedding`` is the embedding: it is not given out again. Raises TypeError for a model
+    that is neither heads nor trees.
     """
     proto = _encoded(encoder) if encoder is not None else _plain(tensors)
-    _, m, k = model.weights.shape
-    nodes = [*_features(model.features), *_heads()]
+    nodes, constants, facts = _body(model, temperature)
     used = {name for node in nodes for name in node.input}
-    constants = {_HEAD + name: value for name, value in _constants(model, temperature).items()}
     proto.graph.node.extend(nodes)
     proto.graph.initializer.extend(
-        numpy_helper.from_array(np.asarray(value), name) for name, value in sorted(constants.items()) if name in used
+        numpy_helper.from_array(np.asarray(value), _HEAD + name)
+        for name, value in sorted(constants.items())
+        if _HEAD + name in used
     )
-    shapes = {"probabilities": ["n", k], "members": [m, "n", k], "embedding": ["n", len(model.features.mean)]}
+    if any(node.domain == DOMAIN for node in nodes) and DOMAIN not in {entry.domain for entry in proto.opset_import}:
+        proto.opset_import.append(helper.make_opsetid(DOMAIN, DOMAIN_VERSION))
+    k = len(model.classes)
+    shapes: dict[str, list[str | int | None]] = {
+        "probabilities": ["n", k],
+        "members": [model.size, "n", k],
+        "embedding": ["n", model.width],
+    }
     inputs = {value.name for value in proto.graph.input}
     proto.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]) for name in _OUTPUTS if name not in inputs
     )
-    facts = {
-        "classes": list(model.classes),
-        "gamma": model.features.gamma,
-        "members": m,
-        "seed": model.seed,
-        "temperature": float(np.float32(temperature)),
-    }
+    told = {"classes": list(model.classes), "members": model.size, "seed": model.seed, "width": model.width}
+    told |= {"temperature": float(np.float32(temperature)), **facts}
     proto.producer_name = PRODUCER
-    helper.set_model_props(proto, {"tiebreak": json.dumps(facts, sort_keys=True)})
+    helper.set_model_props(proto, {"tiebreak": json.dumps(told, sort_keys=True)})
     checker.check_model(proto, full_check=True)
     return bytes(proto.SerializeToString(deterministic=True))
+
+
+def _body(model: Model, temperature: float) -> tuple[list[NodeProto], _Constants, dict[str, object]]:
+    k = len(model.classes)
+    shared: _Constants = {
+        "temperature": np.float32(temperature),
+        "head_shape": np.array([-1, model.size, k], np.int64),
+        "columns": np.array([1], np.int64),
+        "count": np.float32(model.size),
+    }
+    if isinstance(model, SoftmaxModel):
+        facts: dict[str, object] = {"kind": "heads", "gamma": model.features.gamma}
+        return [*_features(model.features), *_heads()], {**shared, **_constants(model)}, facts
+    if isinstance(model, TreeModel):
+        return _trees(model), {**shared, **smoothing(k)}, {"kind": "trees"}
+    raise TypeError(f"no graph for a {type(model).__name__}")
 
 
 def _plain(tensors: Sequence[TensorSpec]) -> ModelProto:
@@ -131,22 +153,33 @@ def read_back(data: bytes) -> tuple[Model, float] | None:
         if proto.producer_name != PRODUCER:
             return None
         facts = json.loads({p.key: p.value for p in proto.metadata_props}["tiebreak"])
-        arrays = {
-            t.name.removeprefix(_HEAD): numpy_helper.to_array(t)
-            for t in proto.graph.initializer
-            if t.name.startswith(_HEAD)
-        }
-        classes, m = tuple(facts["classes"]), int(facts["members"])
-        mean = arrays["mean"]
-        landmarks = np.ascontiguousarray(arrays.get("landmarks_t", np.zeros((len(mean), 0), np.float32)).T)
-        features = FeatureMap(mean, arrays["scale"], landmarks, float(facts["gamma"]))
-        weights, bias = arrays["weights"].reshape(-1, m, len(classes)), arrays["bias"].reshape(m, len(classes))
-        return Model(classes, features, weights, bias, int(facts["seed"])), float(facts["temperature"])
+        read = {"heads": _heads_back, "trees": _trees_back}[facts["kind"]]
+        return read(proto, facts), float(facts["temperature"])
     except Exception as error:  # protobuf, json and numpy each have their own way to say "torn"
         raise ModelRefused("The file names Tiebreak's trainer as its maker but does not hold its state.") from error
 
 
-def _constants(model: Model, temperature: float) -> dict[str, NDArray[Any] | np.generic]:
+def _heads_back(proto: ModelProto, facts: Mapping[str, Any]) -> Model:
+    arrays = {
+        t.name.removeprefix(_HEAD): numpy_helper.to_array(t)
+        for t in proto.graph.initializer
+        if t.name.startswith(_HEAD)
+    }
+    classes, m = tuple(facts["classes"]), int(facts["members"])
+    mean = arrays["mean"]
+    landmarks = np.ascontiguousarray(arrays.get("landmarks_t", np.zeros((len(mean), 0), np.float32)).T)
+    features = FeatureMap(mean, arrays["scale"], landmarks, float(facts["gamma"]))
+    weights, bias = arrays["weights"].reshape(-1, m, len(classes)), arrays["bias"].reshape(m, len(classes))
+    return SoftmaxModel(classes, features, weights, bias, int(facts["seed"]))
+
+
+def _trees_back(proto: ModelProto, facts: Mapping[str, Any]) -> Model:
+    classes = tuple(facts["classes"])
+    ours = [node for node in proto.graph.node if node.output[0].startswith(_HEAD)]
+    return TreeModel(classes, int(facts["width"]), forest_of(ours, len(classes)), int(facts["seed"]))
+
+
+def _constants(model: SoftmaxModel) -> _Constants:
     f = model.features
     p, m, k = model.weights.shape
     return {
@@ -161,10 +194,6 @@ def _constants(model: Model, temperature: float) -> dict[str, NDArray[Any] | np.
         "landmarks_square": (f.landmarks**2).sum(axis=1, dtype=np.float32),
         "weights": model.weights.reshape(p, m * k),
         "bias": model.bias.reshape(m * k),
-        "temperature": np.float32(temperature),
-        "head_shape": np.array([-1, m, k], np.int64),
-        "columns": np.array([1], np.int64),
-        "count": np.float32(m),
     }
 
 
@@ -211,9 +240,22 @@ def _features(features: FeatureMap) -> list[NodeProto]:
 
 
 def _heads() -> list[NodeProto]:
+    return [_make("Gemm", ["features", "weights", "bias"], ["logits_flat"]), *_committee()]
+
+
+def _trees(model: TreeModel) -> list[NodeProto]:
+    return [
+        tree_nodes(model.forest, _HEAD + "raw", _HEAD + "forest"),
+        _make("Mul", ["forest", "keep"], ["kept"]),
+        _make("Add", ["kept", "spread"], ["smooth"]),
+        _make("Log", ["smooth"], ["logits_flat"]),
+        *_committee(),
+    ]
+
+
+def _committee() -> list[NodeProto]:
     # ReduceSum and not ReduceMean: its axes are an input in every opset from 13 on, so the heads fit behind any encoder.
     return [
-        _make("Gemm", ["features", "weights", "bias"], ["logits_flat"]),
         _make("Div", ["logits_flat", "temperature"], ["logits_calibrated"]),
         _make("Reshape", ["logits_calibrated", "head_shape"], ["logits"]),
         _make("Softmax", ["logits"], ["by_event"], axis=2),

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize
 
-from tiebreak.contracts.project import Training
 from tiebreak.contracts.tensors import FloatArray
 from tiebreak.training.features import FeatureMap, Matrix, fit_features, whitening
 
@@ -62,7 +61,7 @@ class TrainingSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class SoftmaxModel:
     """Fitted heads: ``weights`` ``(d + L, m, k)`` and ``bias`` ``(m, k)`` over ``features``, float32; ``seed`` of the bootstrap."""
 
     classes: tuple[str, ...]
@@ -70,6 +69,16 @@ class Model:
     weights: FloatArray
     bias: FloatArray
     seed: int
+
+    @property
+    def size(self) -> int:
+        """How many members there are."""
+        return int(self.weights.shape[1])
+
+    @property
+    def width(self) -> int:
+        """How many numbers an input has."""
+        return len(self.features.mean)
 
     def members(self, x: FloatArray, temperature: float = 1.0) -> FloatArray:
         """``(n, d)`` to ``(m, n, k)`` probabilities."""
@@ -97,6 +106,27 @@ class Model:
         return h.hexdigest()
 
 
+class Model(Protocol):
+    """A model of any learner: a committee of ``size`` members whose bootstrap has the seed ``seed``."""
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    def members(self, x: FloatArray, temperature: float = 1.0) -> FloatArray:
+        """``(n, width)`` to ``(size, n, k)`` probabilities."""
+
+    def probabilities(self, x: FloatArray, temperature: float = 1.0) -> FloatArray:
+        """``(n, width)`` to ``(n, k)``: the mean of the members."""
+
+    def digest(self) -> str:
+        """sha256 of everything learned."""
+
+
 class Learner(Protocol):
     """A pure function from labels to a model. The same set gives the same bits, whatever came before."""
 
@@ -110,7 +140,7 @@ class SoftmaxCommittee:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def fit(self, labels: TrainingSet) -> Model:
+    def fit(self, labels: TrainingSet) -> SoftmaxModel:
         if not len(labels):
             raise ValueError("fit: no labels")
         s = self._settings
@@ -123,14 +153,7 @@ class SoftmaxCommittee:
         counts = bootstrap(labels.label_ids, s.committee, s.seed)
         heads = np.stack([solver.solve(labels.weights * counts[m], start) for m in range(s.committee)], axis=1)
         weights = np.einsum("pq,qmk->pmk", back, heads[:-1]).astype(np.float32)
-        return Model(labels.classes, features, weights, heads[-1].astype(np.float32), s.seed)
-
-
-def learner_of(training: Training) -> Learner:
-    """What the project file asks for."""
-    return SoftmaxCommittee(
-        Settings(committee=training.committee, l2=training.l2, seed=training.seed, hidden=training.hidden)
-    )
+        return SoftmaxModel(labels.classes, features, weights, heads[-1].astype(np.float32), s.seed)
 
 
 def _basis(features: FeatureMap, x: FloatArray, s: Settings, wide: bool) -> tuple[Matrix, Matrix]:

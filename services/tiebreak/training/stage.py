@@ -21,7 +21,8 @@ from tiebreak.training.dataset import Aside, Dataset, Row, refuse, row_of
 from tiebreak.training.evaluation import Contender, Serving
 from tiebreak.training.export import Encoder, read_back, width_of
 from tiebreak.training.fitting import Stamp, material_of, train
-from tiebreak.training.learner import Learner, learner_of
+from tiebreak.training.learner import Learner
+from tiebreak.training.sklearn_learners import learner_of
 from tiebreak.training.sqlite import AsideLabel, Ledger, LedgerLabel, Step, Weights
 from tiebreak.training.stage_review import Reviewer
 

@@ -24,7 +24,7 @@ from tiebreak.training.dataset import Dataset, row_of
 from tiebreak.training.evaluation import Contender, Serving
 from tiebreak.training.export import read_back
 from tiebreak.training.fitting import Stamp, material_of, train
-from tiebreak.training.learner import learner_of
+from tiebreak.training.sklearn_learners import learner_of
 
 SQUEEZE = np.random.default_rng(5).normal(size=(4, 3)).astype(np.float32)
 

@@ -90,7 +90,7 @@ def test_a_foreign_graph_is_not_ours_and_a_torn_one_is_refused() -> None:
     model, _ = digits_model()
     data = export(model, IMAGE, 1.0)
     assert read_back(b"") is None
-    assert read_back(data.replace(b"tiebreak.softmax_committee", b"somebody.elses_trainer_000")) is None
+    assert read_back(data.replace(b"tiebreak.trainer", b"somebody.else-00")) is None
     with pytest.raises(ModelRefused):
         read_back(data[: len(data) // 2])
 

@@ -12,12 +12,13 @@ from tests.support.labels import blob_labels, dataset_of, make_label, project_of
 from tiebreak.contracts.project import Training
 from tiebreak.training.dataset import training_set
 from tiebreak.training.fitting import material_of
-from tiebreak.training.learner import Model, Settings, SoftmaxCommittee, TrainingSet, bootstrap, learner_of
+from tiebreak.training.learner import Settings, SoftmaxCommittee, SoftmaxModel, TrainingSet, bootstrap
+from tiebreak.training.sklearn_learners import learner_of
 
 LEARNER = SoftmaxCommittee(Settings(committee=3))
 
 
-def fit_digits(n: int) -> tuple[Model, float, float]:
+def fit_digits(n: int) -> tuple[SoftmaxModel, float, float]:
     x, y = digits()
     other = drifted(x)
     half = n // 2
@@ -111,4 +112,5 @@ def test_the_project_says_how_many_hidden_units_there_are(hidden: int | None, un
     """`training.hidden` bounds the kernels of the model (at most one per label); 0 is a linear head."""
     labels = training_set(dataset_of(blob_labels(40, audit_every=0)).rows(audit=False), ("a", "b", "c"))
     model = learner_of(Training(hidden=hidden, committee=2)).fit(labels)
+    assert isinstance(model, SoftmaxModel)
     assert len(model.features.landmarks) == units
