@@ -6,6 +6,7 @@ interleave anew each time, gives the same data set.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -90,11 +91,16 @@ def row_of(label: Label) -> Row:
     )
 
 
+def _place(row: Row) -> tuple[int, str]:
+    return row.place
+
+
 class Dataset:
-    """A set-union on (label id, highest revision)."""
+    """A set-union on (label id, highest revision). Taking in the newest labels costs the same however many there are."""
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
         self._rows: dict[str, Row] = {}
+        self._standing: dict[bool, list[Row]] = {False: [], True: []}
         for row in rows:
             self.add(row)
 
@@ -105,16 +111,24 @@ class Dataset:
 
     def add(self, row: Row) -> bool:
         """False, and no change, for a replay."""
-        if self.seen(row.label_id, row.revision):
+        known = self._rows.get(row.label_id)
+        if known is not None and known.revision >= row.revision:
             return False
+        if known is not None and not known.withdrawn:
+            before = self._standing[known.audit]
+            del before[bisect_left(before, known.place, key=_place)]
         self._rows[row.label_id] = row
+        if not row.withdrawn:
+            insort(self._standing[row.audit], row, key=_place)
         return True
 
-    def rows(self, *, audit: bool) -> tuple[Row, ...]:
-        """The standing audit labels, or the standing training labels, in canonical order. No label is ever both."""
-        return tuple(
-            sorted((r for r in self._rows.values() if r.audit is audit and not r.withdrawn), key=lambda r: r.place)
-        )
+    def rows(self, *, audit: bool, newest: int | None = None) -> tuple[Row, ...]:
+        """The standing audit labels, or the standing training labels, in canonical order; all, or so many of the newest.
+
+        No label is ever both.
+        """
+        standing = self._standing[audit]
+        return tuple(standing if newest is None else standing[max(len(standing) - newest, 0) :])
 
 
 def choose(rows: Sequence[Row], limit: int, window: int, seed: int) -> tuple[Row, ...]:

@@ -18,6 +18,7 @@ from tiebreak.training.learner import Model, bootstrap
 
 _MOST_WEIGHT = 20.0
 _FEWEST_FOR_TEMPERATURE = 30
+_MOST_FOR_TEMPERATURE = 1000
 _COLDEST, _HOTTEST = 0.25, 4.0
 _GOLDEN = (sqrt(5.0) - 1.0) / 2.0
 _BINS = 10
@@ -50,6 +51,7 @@ def fit_temperature(model: Model, rows: Sequence[Row]) -> float:
     """The temperature in [0.25, 4] with the lowest NLL on audit labels (Guo et al., ICML 2017); 1 with too few of them."""
     if len(rows) < _FEWEST_FOR_TEMPERATURE:
         return 1.0
+    rows = rows[-_MOST_FOR_TEMPERATURE:]
     low, high = np.log(_COLDEST), np.log(_HOTTEST)
     while high - low > 1e-2:
         left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)

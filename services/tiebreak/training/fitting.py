@@ -18,6 +18,9 @@ from tiebreak.training.export import Encoder, export, inputs_of
 from tiebreak.training.learner import Learner, Model
 
 _GOLDEN_ROWS = 16
+_AUDIT_ROWS = (
+    5000  # more would cost every step time and tell the gate nothing new; the newest are about the world as it is
+)
 _VERSION_DIGITS = 8
 
 
@@ -38,8 +41,8 @@ class Material:
 def material_of(dataset: Dataset, project: Project) -> Material:
     """A function of the set of labels alone."""
     t = project.training
-    rows = dataset.rows(audit=False)
-    audit = dataset.rows(audit=True)[-t.window :]
+    rows = dataset.rows(audit=False, newest=t.window)
+    audit = dataset.rows(audit=True, newest=min(t.window, _AUDIT_ROWS))
     training = choose(rows, max(t.refit_below, t.min_labels), t.window, t.seed)
     return Material(training, audit, classes_of(project.classes.names, training))
 

@@ -94,7 +94,9 @@ class Trainer:
                     await self._step(sink)
                 await self._bring(sink)
                 if reviewer is not None and self._unreviewed:
-                    await reviewer.review(self._dataset.rows(audit=True), self._in_worker)
+                    await reviewer.review(
+                        self._dataset.rows(audit=True, newest=self._project.training.window), self._in_worker
+                    )
                     self._unreviewed = False
             except (Unreachable, PublishFailed) as error:
                 # Nothing of the step is lost: it is gathered, or in the ledger, or still on the topic.
