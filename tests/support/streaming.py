@@ -15,6 +15,7 @@ from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic, specs_for
 from tiebreak.events.memory import MemoryLog
 from tiebreak.events.stage import ConsumeLoop
+from tiebreak.events.stage_history import History
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.sampling.memory import MemoryBudget, MemorySnapshots
@@ -46,8 +47,9 @@ class StreamBench:
         """Run the stream process until it has caught up, then stop it."""
         clock, metrics = SystemClock(), Metrics(self.project.project)
         sampler = Sampler(self.project, MemoryBudget(self.project), MemorySnapshots(), metrics, clock)
-        handler = StreamHandler(self.project, Scoring(self.project, scorer, metrics), sampler, clock)
         name = self.project.project
+        history = History(self.log, Topic.EVENTS.of(name))
+        handler = StreamHandler(self.project, Scoring(self.project, scorer, metrics, history=history), sampler, clock)
         reader = self.log.reader([Topic.EVENTS.of(name)], f"tiebreak.{name}.{group}")
         loop = ConsumeLoop(reader, self.log.writer(), handler, stream_loop_settings(self.project), metrics, clock)
         stop = asyncio.Event()

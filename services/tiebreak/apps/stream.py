@@ -19,6 +19,7 @@ from tiebreak.contracts.sampled import Sampled
 from tiebreak.contracts.topics import Topic
 from tiebreak.deployment.files import FileModelStore
 from tiebreak.events.stage import ConsumeLoop, LoopSettings
+from tiebreak.events.stage_history import History
 from tiebreak.runtime.garbage import collect_rarely
 from tiebreak.runtime.lifecycle import Phase
 from tiebreak.runtime.onnx_encoder import load_encoder
@@ -125,8 +126,10 @@ async def assemble_stream(process: Process) -> ASGIApp | None:
         process.metrics,
         process.clock,
     )
-    handler = StreamHandler(project, Scoring(project, scorer, process.metrics, known), sampler, process.clock)
-    reader = process.log.reader([Topic.EVENTS.of(project.project)], f"tiebreak.{project.project}.scoring")
+    events = Topic.EVENTS.of(project.project)
+    scoring = Scoring(project, scorer, process.metrics, known, History(process.log, events))
+    handler = StreamHandler(project, scoring, sampler, process.clock)
+    reader = process.log.reader([events], f"tiebreak.{project.project}.scoring")
     loop = ConsumeLoop(
         reader, process.log.writer(), handler, stream_loop_settings(project), process.metrics, process.clock
     )

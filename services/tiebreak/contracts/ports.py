@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from tiebreak.contracts.log import Batch, Partition
 from tiebreak.contracts.messages import Manifest
 
 
@@ -31,6 +33,16 @@ class Snapshots(Protocol):
 
     async def load(self, key: str) -> bytes | None: ...
     async def save(self, key: str, value: bytes) -> None: ...
+
+
+class History(Protocol):
+    """What a topic held before a position."""
+
+    def before(self, ranges: Mapping[Partition, tuple[int, int]]) -> AsyncIterator[Batch]:
+        """The records from the first offset up to, but without, the second, where they are kept still.
+
+        In order within a partition; some may come twice. Raises Unreachable.
+        """
 
 
 class ModelStore(Protocol):

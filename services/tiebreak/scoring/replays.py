@@ -57,6 +57,10 @@ class Replays:
         kept[clashing] = False
         return keep_rows(replace(columns, replayed=sorted(replayed)), kept), dead
 
+    def reach(self, offset: int) -> int:
+        """The first offset that counts for a record at ``offset``: what was there must be sifted before that record is."""
+        return max(0, (offset // self._window - 1) * self._window)
+
     def forget(self, partitions: frozenset[Partition]) -> None:
         """These partitions are no longer ours."""
         for partition in partitions:

@@ -16,6 +16,7 @@ import numpy as np
 from tiebreak.contracts.errors import BadRecord, DeadReason, ModelRefused, NotFound, SlowDown
 from tiebreak.contracts.log import Batch, Partition, Record
 from tiebreak.contracts.messages import Manifest
+from tiebreak.contracts.ports import History
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.tensors import EventColumns, FloatArray, Scores
 from tiebreak.runtime.metrics import Metrics
@@ -172,21 +173,34 @@ class Scored:
 class Scoring:
     """Batches in, scored columns out: decode, set replays apart, score, set aside what the model could not answer."""
 
-    def __init__(self, project: Project, scorer: Scorer, metrics: Metrics, ready: asyncio.Event | None = None) -> None:
-        """``ready``: nothing is scored before it is set (after a restart, before it is known which model serves)."""
+    def __init__(
+        self,
+        project: Project,
+        scorer: Scorer,
+        metrics: Metrics,
+        ready: asyncio.Event | None = None,
+        history: History | None = None,
+    ) -> None:
+        """``ready``: nothing is scored before it is set (after a restart, before it is known which model serves).
+
+        ``history`` of the events: without it, ids that were used before a restart or a rebalance are not known after it.
+        """
         self._project = project
         self._scorer = scorer
         self._metrics = metrics
         self._ready = ready
+        self._history = history
         self._replays = Replays()
+        self._remembered: set[Partition] = set()
 
     async def handle(self, batch: Batch) -> Scored:
         """Score a batch. Handing out the same records again gives the same answer, so there is no state to take back.
 
-        Raises SlowDown before ``ready``.
+        Raises SlowDown before ``ready``, and Unreachable while the history of a new partition cannot be read.
         """
         if self._ready is not None and not self._ready.is_set():
             raise SlowDown("It is not known yet which model serves.", retry_after_s=_READY_RETRY_S)
+        await self._remember(batch)
         decoded, undecodable = decode_batch(batch, self._project)
         columns, clashing = self._replays.sift(decoded)
         if columns.replayed:
@@ -199,6 +213,16 @@ class Scoring:
     async def revoked(self, partitions: frozenset[Partition]) -> None:
         """Forget what was seen in partitions that are no longer ours."""
         self._replays.forget(partitions)
+        self._remembered -= partitions
+
+    async def _remember(self, batch: Batch) -> None:
+        """Learn what came before the first batch of a partition: the same record has the same outcome after a restart."""
+        fresh = {p: records[0].offset for p, records in batch.items() if records and p not in self._remembered}
+        ranges = {p: (reach, first) for p, first in fresh.items() if (reach := self._replays.reach(first)) < first}
+        if ranges and self._history is not None:
+            async for earlier in self._history.before(ranges):
+                self._replays.sift(decode_batch(earlier, self._project)[0])
+        self._remembered |= fresh.keys()
 
 
 def _check_manifest(manifest: Manifest, digest: str, project: Project) -> None:

@@ -104,6 +104,20 @@ async def test_a_whole_replay_asks_the_same_questions(bench: StreamBench, scorer
     }
 
 
+async def test_an_id_used_before_a_restart_is_known_after_it(bench: StreamBench, scorer: Scorer) -> None:
+    """After a restart another event under a used id is dead still, and the same event again is a replay: nobody is asked twice."""
+    events = _events(300)
+    await bench.send(events)
+    await bench.run(scorer)
+    asked = len(await bench.records(Topic.TASKS))
+    await bench.send([*events, (b"e7", points(1, seed=9)[0].tobytes())])
+    await bench.run(scorer)
+    letters = [decode_dead(r.value) for r in await bench.records(Topic.DEAD)]
+    assert [d.reason for d in letters] == [DeadReason.DUPLICATE_ID]
+    assert len(await bench.records(Topic.PREDICTIONS)) == 600
+    assert 0 < len(await bench.records(Topic.TASKS)) == asked
+
+
 async def test_a_users_own_classifier_is_scored_and_sampled_without_the_trainer(
     bench: StreamBench, scorer: Scorer, tmp_path: Path
 ) -> None:
