@@ -1,0 +1,176 @@
+"""Learners against river and scikit-learn, and what the gate lets through: DATA=folder of .npz streams; QUICK=1 is short."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from loadtests.models import contest, rollouts, steps
+from tiebreak.contracts.project import Gate
+
+RESULTS = Path(__file__).parent / "results" / "models.json"
+_MARGIN = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One row of the results. ``ok`` None: there is nothing to reach, it is for information."""
+
+    figure: str
+    value: float | None
+    reach: str
+    ok: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """From the environment: DATA, QUICK, EVENTS, PORTION, STREAMS, LABELS (in the ledger, for the cost of a step)."""
+
+    data: Path | None
+    quick: bool
+    events: int
+    portion: int
+    streams: tuple[str, ...]
+    labels: int
+
+    @classmethod
+    def read(cls, environment: dict[str, str]) -> Ask:
+        """With defaults."""
+        quick = environment.get("QUICK", "") not in {"", "0"}
+        return cls(
+            data=Path(environment["DATA"]).resolve() if environment.get("DATA") else None,
+            quick=quick,
+            events=int(environment.get("EVENTS", "1500" if quick else "6000")),
+            portion=int(environment.get("PORTION", "100")),
+            streams=tuple(environment.get("STREAMS", "").split()),
+            labels=int(environment.get("LABELS", "20000" if quick else "1000000")),
+        )
+
+
+def learners(ask: Ask, console: Console) -> list[Figure]:
+    """Prequential accuracy with all labels, in portions, on each stream."""
+    if ask.data is None:
+        console.print("Learners are compared on real streams: name their folder with DATA=.")
+        return []
+    found: list[Figure] = []
+    better = total = 0
+    table = Table(
+        "stream", "events", "Tiebreak", *contest.peers(), title=f"Prequential accuracy, {ask.portion} labels at a time"
+    )
+    for stream in contest.streams(ask.data, ask.events, ask.streams):
+        accuracy, seconds = contest.prequential(stream, contest.ours(stream), ask.portion)
+        cells, best = [f"{accuracy:.4f} ({seconds:.0f} s)"], 0.0
+        for make in contest.peers().values():
+            theirs, took = contest.prequential(stream, make(stream), ask.portion)
+            best = max(best, theirs)
+            cells.append(f"{theirs:.4f} ({took:.0f} s)")
+        table.add_row(stream.name, str(len(stream.x)), *cells)
+        gap = 100.0 * (accuracy - best)
+        found.append(
+            Figure(f"{stream.name}: points above the best peer", round(gap, 2), ">= -0.5", accuracy >= best - _MARGIN)
+        )
+        better, total = better + (accuracy > best), total + 1
+    console.print(table)
+    found.append(
+        Figure(f"streams on which it is better, of {total}", float(better), f"> {total / 2:g}", better > total / 2)
+    )
+    return found
+
+
+def gate(ask: Ask) -> list[Figure]:
+    """A/A rollouts and challengers of known worth."""
+    rule, runs, labels = Gate(), 200 if ask.quick else 2000, 400 if ask.quick else 2000
+    same = rollouts.peek(runs, labels, 0.0, rule.alpha)
+    found = [
+        Figure(
+            f"A/A, {runs} rollouts looked at after each of {labels} labels: false rollback",
+            same.worse,
+            "<= 0.05",
+            same.worse <= 0.05,
+        ),
+        Figure("A/A: false better", same.better, "<= 0.05", same.better <= 0.05),
+    ]
+    for worse in (0.02, 0.05, 0.10):
+        seen = rollouts.peek(runs // 10, labels if worse > 0.02 else 5 * labels, worse, rule.alpha)
+        name = f"{100 * worse:g} points worse"
+        found += [
+            Figure(f"{name}: rolled back", seen.worse, ">= 0.95", seen.worse >= 0.95),
+            Figure(f"{name}: median labels", seen.median_labels, "", None),
+            Figure(
+                f"{name}: labels of a fixed-sample test with power 0.5",
+                float(rollouts.fixed_sample(worse, rule.alpha)),
+                "",
+                None,
+            ),
+            Figure(
+                f"{name}: labels of a fixed-sample test with power 0.95",
+                float(rollouts.fixed_sample(worse, rule.alpha, 0.95)),
+                "",
+                None,
+            ),
+        ]
+    for audit in (60, 300, 1000):
+        promoted = rollouts.flattered(200, rule, audit, 0.1)
+        wanted = audit >= rule.young_labels
+        found.append(
+            Figure(
+                f"flattered by selected labels, 10 points worse on {audit} audit labels: promoted of 200",
+                float(promoted),
+                "0" if wanted else "",
+                promoted == 0 if wanted else None,
+            )
+        )
+    lost = rollouts.collapsed(200, rule, 10, rule.young_labels)
+    found.append(Figure("one class of 10 collapsed: promoted of 200", float(lost), "0", lost == 0))
+    honest, naive = rollouts.coverage(200 if ask.quick else 2000, rule.alpha)
+    found += [
+        Figure(
+            "accuracy from audit labels: its interval covers the truth",
+            honest,
+            f">= {1 - rule.alpha - 0.015:g}",
+            honest >= 1 - rule.alpha - 0.015,
+        ),
+        Figure("accuracy from selected labels: the naive interval covers it", naive, "", None),
+    ]
+    return found
+
+
+def cost(ask: Ask) -> list[Figure]:
+    """Steps and label-to-live."""
+    many = ask.labels
+    small, bounded, large = steps.step_seconds(1000), steps.step_seconds(4000), steps.step_seconds(many)
+    with tempfile.TemporaryDirectory() as folder:
+        median, p95 = asyncio.run(steps.label_to_live(Path(folder), 10 if ask.quick else 40))
+    return [
+        Figure("step after 1,000 labels (CPU s)", small, "", None),
+        Figure("step after 4,000 labels (CPU s)", bounded, "", None),
+        Figure(f"step after {many:,} labels (CPU s)", large, "", None),
+        Figure(f"step after {many:,} labels against after 1,000", large / small, "<= 1.2", large / small <= 1.2),
+        Figure(f"step after {many:,} labels against after 4,000", large / bounded, "<= 1.2", large / bounded <= 1.2),
+        Figure("label to live, in one process: median (s)", median, "", None),
+        Figure("label to live, in one process: p95 (s)", p95, "<= 2", p95 <= 2.0),
+    ]
+
+
+def main() -> None:
+    """Print the tables, write the results."""
+    ask, console = Ask.read(dict(os.environ)), Console(width=160)
+    found = [*gate(ask), *cost(ask), *learners(ask, console)]
+    table = Table("figure", "value", "reach", "")
+    for figure in found:
+        mark = {True: "ok", False: "MISSED", None: ""}[figure.ok]
+        table.add_row(figure.figure, "never" if figure.value is None else f"{figure.value:.4g}", figure.reach, mark)
+    console.print(table)
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps([asdict(figure) for figure in found], indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
