@@ -6,6 +6,7 @@ before its script answers. ``noeviction``: a full memory refuses a write instead
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import importlib.util
@@ -121,6 +122,10 @@ class RedisServer:
                 process.kill()
                 process.wait()
         if self._lock is not None:
+            if self.socket.parent != self.data_dir:
+                # The short folder under the temporary directory was made by us, for the socket alone.
+                with contextlib.suppress(OSError):
+                    self.socket.parent.rmdir()
             self._lock.close()  # closing gives the lock back
             self._lock = None
 

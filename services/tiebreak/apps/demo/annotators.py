@@ -25,7 +25,10 @@ _TRIES = 8
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """What all annotators share. ``truths`` maps an image's fingerprint to its class; ``journal`` is written by all."""
+    """What all annotators share. ``truths`` maps an image's fingerprint to its class; ``journal`` is written by all.
+
+    ``transport`` replaces the network, for an application in this process.
+    """
 
     address: str
     project: str
@@ -33,6 +36,7 @@ class Workplace:
     journal: Journal
     clock: Clock
     habits: Habits
+    transport: httpx.AsyncBaseTransport | None = None
 
 
 class Annotator:
@@ -50,7 +54,11 @@ class Annotator:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop``; a task in hand is finished first. A server that is away is tried again."""
         async with httpx.AsyncClient(
-            base_url=self._place.address, headers=self._headers, timeout=_TIMEOUT_S, trust_env=False
+            base_url=self._place.address,
+            headers=self._headers,
+            timeout=_TIMEOUT_S,
+            trust_env=False,
+            transport=self._place.transport,
         ) as client:
             while not stop.is_set():
                 task = await self._claim(client, stop)
@@ -94,9 +102,10 @@ class Annotator:
     ) -> None:
         task, key, body = said
         for _ in range(_TRIES):
-            status, _answer = await self._post(client, path, body, {"Idempotency-Key": key})
-            self._note(call, status, task, key=key, value=str(body.get("value", "")))
-            if outcome_of(status) is not Known.INFO:
+            status, answer = await self._post(client, path, body, {"Idempotency-Key": key})
+            outcome = outcome_of(status, str(answer.get("type", "")))
+            self._note(call, status, task, key=key, value=str(body.get("value", "")), outcome=outcome)
+            if outcome is not Known.INFO:
                 return
             # Nobody knows whether it was taken: the same key again is harmless.
             await self._place.clock.sleep(_AGAIN_S)

@@ -66,14 +66,19 @@ def read(lines: Iterable[str]) -> Journal:
     return Journal([Entry(**{**row, "outcome": Known(row["outcome"])}) for row in rows])
 
 
-def outcome_of(status: int) -> Known:
-    """What a status says about a call's effect; 0 stands for no answer.
+def outcome_of(status: int, problem: str = "") -> Known:
+    """What a status says about a call's effect; 0 stands for no answer, ``problem`` is the type of the problem document.
 
-    A 5xx says nothing: the answer may have been accepted before something else broke.
+    A 5xx says nothing: the answer may have been accepted before something else broke. Nor does the conflict with an earlier
+    try under the same key that is not over yet.
 
     >>> [outcome_of(status).value for status in (201, 409, 503, 0)]
     ['ok', 'fail', 'info', 'info']
+    >>> outcome_of(409, "urn:tiebreak:problem:in_progress").value
+    'info'
     """
+    if problem.endswith(":in_progress"):
+        return Known.INFO
     if 200 <= status < 300:
         return Known.OK
     return Known.FAIL if 400 <= status < 500 else Known.INFO

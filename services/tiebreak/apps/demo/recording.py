@@ -7,6 +7,7 @@ counts, as it does for whoever consumes them.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -58,7 +59,8 @@ class Settled:
 @dataclass(slots=True)
 class Recording:
     """What is known so far. Columns ``(n,)``: ``version`` indexes ``versions`` (``UNSCORED``: not predicted yet; 0: no model was
-    there), ``right``, ``uncertainty``. Times are Unix milliseconds; ``live_ms`` is a version's first prediction."""
+    there), ``right``, ``uncertainty``. Times are Unix milliseconds; ``live_ms`` is a version's first prediction,
+    ``answered`` maps an annotation to its author."""
 
     world: World
     version: NDArray[np.int32]
@@ -69,7 +71,7 @@ class Recording:
     asked: dict[str, Asked] = field(default_factory=dict)
     settled: dict[str, Settled] = field(default_factory=dict)
     submitted_ms: dict[str, int] = field(default_factory=dict)
-    people: dict[str, int] = field(default_factory=dict)
+    answered: dict[str, str] = field(default_factory=dict)
     models: list[ModelRecord] = field(default_factory=list)
     drift: list[DriftRecord] = field(default_factory=list)
     dead: int = 0
@@ -130,7 +132,7 @@ class Recording:
 
     def _answered(self, a: Annotation) -> None:
         self.submitted_ms.setdefault(a.task_id, a.submitted_ms)
-        self.people[a.annotator] = self.people.get(a.annotator, 0) + 1
+        self.answered[a.annotation_id] = a.annotator
 
     def _settled(self, label: Label) -> None:
         if label.withdrawn:
@@ -162,6 +164,10 @@ class Recording:
             return None
         found = np.flatnonzero(self.version == self.versions.index(version))
         return int(found[0]) if len(found) else None
+
+    def by_others(self, simulated: AbstractSet[str]) -> int:
+        """How many questions somebody answered who is not simulated."""
+        return sum(1 for annotator in self.answered.values() if annotator not in simulated)
 
     def promotions(self) -> list[ModelRecord]:
         """The verdicts that put a model into service."""

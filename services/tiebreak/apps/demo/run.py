@@ -47,7 +47,7 @@ from tiebreak.runtime.settings import Options
 
 _HOURS = 12.0
 _DRAIN_S = 30.0
-_ANSWER_S = 10.0
+_ANSWER_S = 15.0
 _STOP_S = 8.0
 _LOOK_S = 0.1
 

@@ -107,7 +107,7 @@ def summarise(
         label_to_live_s=label_to_live_s(recording, manifests),
         walked_off=journal.count("walk_off", Known.OK),
         recovered=len(left & recording.settled.keys()),
-        by_hand=sum(count for name, count in recording.people.items() if name not in simulated),
+        by_hand=recording.by_others(simulated),
         bursts=len(recording.bursts()),
         first_alarm=alarms[0] - world.drift if alarms else None,
         dead=recording.dead,

@@ -183,5 +183,4 @@ def _answers(scene: Scene) -> str:
 
 
 def _by_hand(scene: Scene) -> int:
-    names = {e.annotator for e in scene.journal.entries}
-    return sum(count for name, count in scene.recording.people.items() if name not in names)
+    return scene.recording.by_others({e.annotator for e in scene.journal.entries})
