@@ -22,6 +22,7 @@ from tiebreak.training.evaluation import Contender, Serving
 from tiebreak.training.export import Encoder, read_back, width_of
 from tiebreak.training.fitting import Stamp, material_of, train
 from tiebreak.training.learner import Learner
+from tiebreak.training.retraction import without
 from tiebreak.training.sklearn_learners import learner_of
 from tiebreak.training.sqlite import AsideLabel, Ledger, LedgerLabel, Step, Weights
 from tiebreak.training.stage_review import Reviewer
@@ -70,6 +71,7 @@ class Trainer:
         self._width = encoder.width if encoder is not None else width_of(project.input.tensors)
         self._learner: Learner = learner_of(project.training)
         self._dataset = Dataset()
+        self._retracted: frozenset[str] = frozenset()
         self._gathered = _Gathered()
         self._offer: Candidate | None = None
         self._serving: Serving | None = None
@@ -90,6 +92,7 @@ class Trainer:
             try:
                 self._gather(await self._reader.poll(_POLL_RECORDS, min(_POLL_S, self._project.training.step_s)))
                 self.progress_at = self._clock.monotonic()
+                await self._heed_retractions()
                 if await self._due():
                     await self._step(sink)
                 await self._bring(sink)
@@ -115,7 +118,17 @@ class Trainer:
         self._owed = self._ledger.weights() is not None
 
     def _load(self) -> Dataset:
-        return Dataset(row_of(decode_label(label.wire)) for label in self._ledger.labels())
+        self._retracted = frozenset(r.annotator for r in self._ledger.retractions())
+        return Dataset(row_of(without(decode_label(label.wire), self._retracted)) for label in self._ledger.labels())
+
+    async def _heed_retractions(self) -> None:
+        # Somebody's command line may have written one since.
+        if {r.annotator for r in self._ledger.retractions()} != self._retracted:
+            gathered = [without(decode_label(label.wire), self._retracted) for label in self._gathered.labels]
+            self._dataset = await asyncio.to_thread(self._load)
+            for label in gathered:
+                self._dataset.add(row_of(without(label, self._retracted)))
+            self._owed = self._owed or self._ledger.weights() is not None
 
     def _readmit(self) -> None:
         # The project file may have learned a class or a schema since: what was kept aside for it is offered again.
@@ -148,13 +161,21 @@ class Trainer:
         refused = refuse(label, self._project, self._width)
         if refused is not None:
             return AsideLabel(partition, position, *refused, wire)
-        row = row_of(label)
+        row = row_of(without(label, self._retracted))
         if not self._dataset.add(row):
             return None
         use = "withdrawn" if row.withdrawn else "audit" if row.audit else "train"
         self._metrics.count("tiebreak_training_labels_total", use=use)
         taken = LedgerLabel(
-            row.label_id, row.revision, row.value, row.audit, row.withdrawn, row.settled_ms, partition, position, wire
+            label.label_id,
+            label.revision,
+            label.value,
+            row.audit,
+            label.withdrawn,
+            label.settled_ms,
+            partition,
+            position,
+            wire,
         )
         self._gathered.labels.append(taken)
         return taken
@@ -181,7 +202,10 @@ class Trainer:
 
     async def _step(self, sink: CandidateSink) -> None:
         began = self._clock.monotonic()
-        offer = await self._fit(sink) if await self._may_fit() else None
+        fits = await self._may_fit()
+        offer = await self._fit(sink) if fits else None
+        # What came meanwhile may be nothing but replays, and those alone make no step due.
+        self._owed = self._owed or not fits
         taken = self._gathered
         weights = _weights(offer) if offer is not None else None
         before = self._ledger.weights()

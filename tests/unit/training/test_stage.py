@@ -6,12 +6,15 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tests.support.eventually import eventually
 from tests.support.labels import blob_labels, make_label, project_of, revised
 from tests.support.training import Running, log_for, publish_labels, publish_raw
 from tiebreak.contracts.candidate import Candidate
 from tiebreak.contracts.messages import Label
 from tiebreak.contracts.project import Classes
+from tiebreak.training import stage
 from tiebreak.training.dataset import Aside
 
 PROJECT = project_of([2], ("a", "b", "c"))
@@ -67,6 +70,19 @@ async def test_a_restart_goes_on_where_the_ledger_is_and_offers_the_last_model_a
 
 def _name(candidate: Candidate) -> tuple[str, str, str]:
     return candidate.digest, candidate.manifest.sha256, candidate.manifest.version
+
+
+async def test_labels_with_nothing_but_replays_behind_them_are_learned_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A settler that was killed publishes labels again: a step taken in while they were still to come is fitted all the same."""
+    monkeypatch.setattr(stage, "_MOST_GATHERED", 40)
+    project = PROJECT.model_copy(update={"partitions": 1})
+    log, labels = await log_for(project), blob_labels(40)
+    await publish_labels(log, project, labels * 20)
+    async with Running(project, log, tmp_path / "l") as run:
+        await run.trains(40)
+        assert run.ledger.dataset_version() == 40
 
 
 async def test_a_lost_ledger_is_rebuilt_from_the_topic_to_the_same_digest(tmp_path: Path) -> None:
