@@ -225,6 +225,14 @@ BREAKS: dict[str, tuple[Callable[[Evidence], Evidence], list[tuple[str, str]]]] 
         lambda e: replace(e, tasks=[*e.tasks, replace(task("e1"), task_id="0")]),
         [("conservation", "event e1 is not exactly its one task")],
     ),
+    "a record was never read": (
+        lambda e: replace(e, committed={0: 3}),
+        [("caught_up", "event at (0, 3) was never committed")],
+    ),
+    "a prediction is not its model's": (
+        lambda e: replace(e, unlike=["event e1: v1 says dog"]),
+        [("named_model_answered", "event e1: v1 says dog")],
+    ),
     "two people held a task at once": (
         lambda e: replace(e, journal=[*e.journal[:4], claim("bob", T2, 3, 25.0), *e.journal[5:]]),
         [("one_holder", f"task {T2} was held by ann and bob at once")],
@@ -259,3 +267,15 @@ def test_a_late_vote_with_an_old_token_is_within_the_promises() -> None:
     late = annotation(T2, "ann", "k5", 2, state=AnnotationState.LATE)
     journal = [*CLEAN.journal, submit("ann", T2, "k5", 2, 50.0, Outcome.FAIL)]
     assert audit(replace(CLEAN, journal=journal, annotations=[*CLEAN.annotations, late])) == []
+
+
+def test_a_batch_decided_twice_may_be_decided_otherwise() -> None:
+    """After a kill: the first decision's task stands without its prediction; the newest prediction's selection must be a task."""
+    killed = replace(CLEAN, disturbed=True)
+    taken_back = [*CLEAN.predictions, prediction(2, selected=True), prediction(2)]
+    assert audit(replace(killed, predictions=taken_back)) == []
+    assert audit(replace(killed, tasks=[*CLEAN.tasks, task("e2")])) == []
+    selected = replace(killed, predictions=[*CLEAN.predictions, prediction(2), prediction(2, selected=True)])
+    assert audit(selected) == [Finding("conservation", "event e2 was selected and is no task")]
+    unknown = replace(killed, tasks=[*CLEAN.tasks, task("e3")])
+    assert audit(unknown) == [Finding("conservation", "event e3 is a task and was never selected")]
