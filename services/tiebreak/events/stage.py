@@ -21,6 +21,7 @@ from tiebreak.contracts.handling import Handled, Handler
 from tiebreak.contracts.log import Batch, Message, Outputs, Partition, Positions, Reader, Record, Writer
 from tiebreak.contracts.topics import Topic
 from tiebreak.events.bad_share import BadShare
+from tiebreak.events.batching import BatchLimit, size_of
 from tiebreak.events.dead_letters import dead_key, dead_letter
 from tiebreak.events.progress import Progress
 from tiebreak.runtime.metrics import Metrics
@@ -32,7 +33,8 @@ _HEALS = (PublishFailed, Unreachable, NotAssigned)
 
 @dataclass(frozen=True, slots=True)
 class LoopSettings:
-    """How one stage consumes. ``depth`` batches at most wait for acknowledgements at a time.
+    """How one stage consumes: batches of at most ``max_records``, fewer where handling them would take longer than
+    ``target_batch_s``. ``depth`` batches at most wait for acknowledgements at a time.
 
     ``drain_s`` bounds what a rebalance waits for work in flight (keep it below the log's rebalance timeout), ``stop_s`` the whole
     stop. After a failure the loop waits ``backoff_s``, twice as long each time, up to ``max_backoff_s``.
@@ -41,6 +43,7 @@ class LoopSettings:
     stage: str
     project: str
     max_records: int = 4096
+    target_batch_s: float = 0.1
     poll_s: float = 0.5
     max_bad_share: float = 0.9
     bad_window: int = 1000
@@ -84,6 +87,7 @@ class ConsumeLoop:
         self._metrics = metrics
         self._clock = clock
         self._progress = Progress()
+        self._limit = BatchLimit(settings.max_records, settings.target_batch_s)
         self._bad = BadShare(settings.max_bad_share, settings.bad_window)
         # Held while the handler works or state changes hands: the log's rebalances come from another task.
         self._turn = asyncio.Lock()
@@ -146,7 +150,7 @@ class ConsumeLoop:
     def _keep_polling(self) -> None:
         # While paused we go on polling although a batch waits: it is what keeps the membership alive.
         if self._polling is None and (not self._ready or self._retry_at is not None):
-            self._polling = asyncio.create_task(self._reader.poll(self._settings.max_records, self._settings.poll_s))
+            self._polling = asyncio.create_task(self._reader.poll(self._limit.limit, self._settings.poll_s))
 
     def _may_handle(self) -> bool:
         due = self._retry_at is None or asyncio.get_running_loop().time() >= self._retry_at
@@ -183,7 +187,7 @@ class ConsumeLoop:
         polled = self._ready[0]
         # Fetch the next batch while this one is decided.
         if self._retry_at is None and self._polling is None:
-            self._polling = asyncio.create_task(self._reader.poll(self._settings.max_records, self._settings.poll_s))
+            self._polling = asyncio.create_task(self._reader.poll(self._limit.limit, self._settings.poll_s))
         began = self._clock.monotonic()
         self._half_done = True
         try:
@@ -192,9 +196,9 @@ class ConsumeLoop:
             self._half_done = False
             self._hold(slow)
             return
-        self._metrics.observe(
-            "tiebreak_events_handle_seconds", self._clock.monotonic() - began, stage=self._settings.stage
-        )
+        took = self._clock.monotonic() - began
+        self._limit = self._limit.observed(sum(map(len, polled.batch.values())), size_of(polled.batch), took)
+        self._metrics.observe("tiebreak_events_handle_seconds", took, stage=self._settings.stage)
         self._let_go()
         # Before anything is published: a flood of bad records must not be drained into `dead`.
         self._bad.add(sum(map(len, polled.batch.values())), len(handled.dead))
