@@ -92,7 +92,7 @@ def test_an_orphan_of_a_killed_supervisor_is_replaced(server: RedisServer, tmp_p
 
 
 def test_a_deep_data_directory_gets_a_short_private_socket(tmp_path: Path) -> None:
-    """A unix socket's path has 107 bytes at most: a longer one moves to a folder that only this account may enter, and that goes with the server."""
+    """A unix socket's path has 107 bytes at most: a longer one moves to a folder of this account alone, which goes with the server."""
     deep = tmp_path / ("d" * 60) / ("e" * 60)
     server = RedisServer(deep)
     server.start()
