@@ -6,32 +6,23 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
-import pytest
+import pytest_asyncio
 import uvicorn
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from tests.support.eventually import eventually
 from tests.support.labeling_api import Office, running
 from tests.support.redis_fixture import missing
 
 
-@dataclass(slots=True)
-class Visit:
-    """A person's page on a running office."""
-
-    office: Office
-    page: Page
-    url: str
-
-
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """Chromium without a window. Skipped (failed in CI) where there is none."""
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if executable is None:
         missing("There is no chromium on the PATH: the page's tests need one.")
+    expect.set_options(timeout=20_000)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=executable,

@@ -11,17 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from tests.support.eventually import eventually
 from tests.support.labeling import a_project, a_task
-from tests.support.labeling_api import Office, open_office
+from tests.support.labeling_api import Office, claim, open_office, submit
 from tests.web.conftest import serving
 from tiebreak.contracts.messages import Label, Payload, PayloadKind
 from tiebreak.contracts.project import Classes, Project
 from tiebreak.labeling.access import Role
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 SHOTS = os.environ.get("TIEBREAK_TEST_SCREENSHOTS", "")
 
 
@@ -37,7 +38,7 @@ class Desk:
             await self.page.keyboard.press(key)
 
     async def sees(self, text: str) -> None:
-        await expect(self.page.locator("#payload")).to_contain_text(text)
+        await expect(self.page.locator("#work:visible #payload")).to_contain_text(text)
 
     async def labels(self, count: int) -> list[Label]:
         async def enough() -> list[Label]:
@@ -54,7 +55,7 @@ class Desk:
 Open = Callable[..., Awaitable[Desk]]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def open_desk(browser: Browser) -> AsyncIterator[Open]:
     """Open a page on a project's running office with some tasks on its topic."""
     async with AsyncExitStack() as stack:
@@ -263,20 +264,38 @@ async def test_answers_given_offline_are_sent_when_the_server_is_back(open_desk:
     assert len(await desk.office.annotations()) == 1
 
 
-async def test_a_task_that_went_to_somebody_else_is_replaced_with_a_word(open_desk: Open) -> None:
-    """The answer to a task that others settled is refused: the page says so and goes on."""
+async def test_a_task_that_others_settled_is_passed_over_with_a_word(open_desk: Open) -> None:
+    """The lease was lost and somebody else answered: the page says that this answer does not count, and goes on."""
     desk = await open_desk(a_project(), text("first"), text("second"))
     await desk.sees("first")
     first = a_task(0).task_id
-    bob = await desk.office.client("bob")
-    entry = (await desk.office.queue.history("ann", 1), first)
-    assert entry[0] == []
-    await bob.aclose()
+    async with await desk.office.client("ann") as tab, await desk.office.client("bob") as bob:
+        held = {t["task_id"]: t for t in (await claim(tab, max=2))["tasks"]}
+        await tab.post(f"/v1/leases/{held[first]['lease']['id']}:release")
+        (task,) = (await claim(bob))["tasks"]
+        assert task["task_id"] == first
+        await submit(bob, task, "dog")
+        assert [x.value for x in await desk.labels(1)] == ["dog"]
+    await desk.press("1")
+    await desk.sees("second")
+    await expect(desk.page.locator("#notice")).to_contain_text("settled meanwhile")
+    await desk.shot("settled")
+    await desk.press("1")
+    assert sorted(x.value for x in await desk.labels(2)) == ["cat", "dog"]
+
+
+async def test_a_revoked_token_leads_back_to_the_door(open_desk: Open) -> None:
+    """The page forgets the token, asks for another, and then sends the answer that was refused."""
+    desk = await open_desk(a_project(), text("first"), text("second"))
+    await desk.sees("first")
     await desk.office.tokens.revoke("ann")
     await desk.press("1")
-    await expect(desk.page.locator("#sign-in")).to_be_visible()
     await expect(desk.page.locator("#token-problem")).to_contain_text("not valid")
     await desk.shot("sign-in")
+    await desk.page.fill("#token", await desk.office.person("ann"))
+    await desk.press("Enter")
+    await desk.sees("second")
+    assert [(x.value, x.votes[0].annotator) for x in await desk.labels(1)] == [("cat", "ann")]
 
 
 async def test_help_explains_the_keys_and_lets_them_be_changed(open_desk: Open) -> None:

@@ -264,8 +264,8 @@ class MemoryQueue:
 
     async def sweep(self, limit: int) -> Swept:
         s, now = self._guard(), self._now()
-        late = [i for i, deadline in s.leases.items() if deadline <= now][:limit]
-        for task_id in late:
+        late = sorted((deadline, i) for i, deadline in s.leases.items() if deadline <= now)[:limit]
+        for _, task_id in late:
             entry = s.tasks[task_id]
             entry.pending.pop(entry.holder or "", None)
             s.unlease(task_id)
@@ -306,7 +306,7 @@ class MemoryQueue:
     async def stats(self) -> Stats:
         s = self._guard()
         disputed = sum(e.state is TaskState.IN_REVIEW for e in s.tasks.values())
-        waiting = sum(len(offers) for offers in s.routes.values()) - len(s.routes[REVIEW])
+        waiting = sum(len(s.routes[lane]) + len(s.again[lane]) for lane in Lane)
         return Stats(s.open_tasks, waiting, len(s.leases), disputed)
 
     async def history(self, annotator: str, limit: int) -> Sequence[Done]:

@@ -39,6 +39,9 @@ class Offers:
     def __len__(self) -> int:
         return len(self._order)
 
+    def __contains__(self, task_id: object) -> bool:
+        return task_id in self._score
+
 
 @dataclass(slots=True)
 class Given:
@@ -140,16 +143,18 @@ class State:
     classes: list[str] = field(default_factory=list)
 
     def offer(self, task_id: str) -> None:
-        """Put a task that nobody holds where its state says; no change when it is there, held or settled."""
+        """Put a task that nobody holds where its state says and nowhere else; no change when it is there, held or settled."""
         entry = self.tasks[task_id]
         if entry.holder is not None or entry.state is TaskState.SETTLED:
             return
-        if entry.state is TaskState.OPEN and not entry.answered:
-            self.routes[entry.lane].put(task_id, entry.rank)
-        else:
-            self.order += 1
-            route = REVIEW if entry.state is TaskState.IN_REVIEW else entry.lane
-            self.again[route].put(task_id, self.order)
+        fresh = entry.state is TaskState.OPEN and not entry.answered
+        route = REVIEW if entry.state is TaskState.IN_REVIEW else entry.lane
+        offers = (self.routes if fresh else self.again)[route]
+        if task_id in offers:
+            return
+        self.unoffer(task_id)
+        self.order += not fresh
+        offers.put(task_id, entry.rank if fresh else self.order)
 
     def unoffer(self, task_id: str) -> None:
         """Take a task off every route."""

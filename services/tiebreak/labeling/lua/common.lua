@@ -68,18 +68,16 @@ local function unoffer(id)
   redis.call('ZREM', P .. 'again:review', id)
 end
 
--- Put a task that nobody holds where its state says; no change when it is there, held or settled.
+-- Put a task that nobody holds where its state says, and nowhere else: on two routes it could be given to two people. No change
+-- when it is there, held or settled.
 local function offer(id)
   local h = redis.call('HMGET', task_key(id), 'st', 'ln', 'rk', 'ns', 'by')
   if h[5] or h[1] == 'settled' then return end
-  if h[1] == 'open' and tonumber(h[4] or '0') == 0 then
-    redis.call('ZADD', P .. 'open:' .. h[2], 'NX', h[3], id)
-    return
-  end
-  local route = P .. 'again:' .. (h[1] == 'in_review' and 'review' or h[2])
-  if not redis.call('ZSCORE', route, id) then
-    redis.call('ZADD', route, redis.call('INCR', P .. 'order'), id)
-  end
+  local fresh = h[1] == 'open' and tonumber(h[4] or '0') == 0
+  local route = P .. (fresh and 'open:' .. h[2] or 'again:' .. (h[1] == 'in_review' and 'review' or h[2]))
+  if redis.call('ZSCORE', route, id) then return end
+  unoffer(id)
+  redis.call('ZADD', route, fresh and h[3] or redis.call('INCR', P .. 'order'), id)
 end
 
 local function unlease(id)

@@ -9,6 +9,7 @@ const $ = (id) => document.getElementById(id);
 const project = document.querySelector("meta[name=tiebreak-project]").content;
 
 let session = null;
+let left = null;
 let shown = [];
 let flagged = false;
 let noting = false;
@@ -42,6 +43,7 @@ const on = {
   notice: view.notice,
   signedOut() {
     session?.stop();
+    if (session?.outbox.length) left = { name: session.info.you.name, outbox: session.outbox, spent: session.spent };
     session = null;
     forgetToken();
     view.signIn("This token is not valid, or no longer. Ask for a new one.");
@@ -51,7 +53,8 @@ const on = {
 async function start() {
   if (!adoptToken()) return view.signIn();
   view.resting("loading");
-  session = new Session(project, on);
+  session = new Session(project, on, left);
+  left = null;
   for (let waitS = 1; session && !session.info; waitS = Math.min(waitS * 2, 15)) {
     try {
       await session.start();

@@ -11,7 +11,9 @@ const IDLE_S = 120;
 const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 
 export class Session {
-  constructor(project, on) {
+  /** `left`: what the same person had not sent yet when a token ended (`{name, outbox, spent}`). */
+  constructor(project, on, left = null) {
+    this.left = left;
     this.name = project;
     this.on = on;
     this.info = null;
@@ -35,6 +37,8 @@ export class Session {
     this.info = await api.project(this.name);
     this.answered = this.info.you.answered;
     this.on.ready(this.info);
+    if (this.left?.name === this.info.you.name) Object.assign(this, { outbox: this.left.outbox, spent: this.left.spent });
+    await this.flush();
     this.fill();
     this.heart = setInterval(() => this.beat(), (this.info.lease_s * 1000) / 3);
   }

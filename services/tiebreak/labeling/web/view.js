@@ -29,6 +29,7 @@ export function say(text) {
 
 export function signIn(problem = "") {
   show("sign-in");
+  undoable(false);
   $("token-problem").textContent = problem;
   $("token").value = "";
   $("token").focus();
