@@ -27,6 +27,7 @@ async def assemble_label(process: Process) -> ASGIApp | None:
     check_exposure(settings.host, tls=settings.tls is not None, behind_proxy=settings.behind_proxy)
     queue, doorbell = RedisQueue(process.redis, project), Doorbell()
     rebuilder = Rebuilder(project, queue, process.log, metrics)
+    process.life.run(Phase.SOURCES, "long polls", doorbell.close_at)
     process.life.run(Phase.SOURCES, "sweeper", Sweeper(queue, metrics, doorbell).run)
     process.life.run(Phase.SOURCES, "rebuilder", rebuilder.run)
     _consume(process, Topic.TASKS, "intake", Intake(project, queue, metrics, doorbell))

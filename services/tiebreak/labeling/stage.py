@@ -41,6 +41,11 @@ class Doorbell:
         self.closed = True
         self.ring()
 
+    async def close_at(self, stop: asyncio.Event) -> None:
+        """:meth:`close` once ``stop`` is set."""
+        await stop.wait()
+        self.close()
+
     def ring(self) -> None:
         """Something may be on offer."""
         event, self._event = self._event, asyncio.Event()
