@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from tiebreak import __version__
-from tiebreak.apps import cli_admin, cli_events, cli_models, cli_services
+from tiebreak.apps import cli_admin, cli_dataset, cli_events, cli_models, cli_services
 from tiebreak.apps.cli_demo import demo
+from tiebreak.apps.cli_simulate import simulate
 from tiebreak.contracts.errors import TiebreakError
 from tiebreak.runtime.lifecycle import exit_code_of
 
@@ -45,7 +46,7 @@ def build() -> typer.Typer:
         no_args_is_help=True, rich_markup_mode="rich", add_completion=True, pretty_exceptions_enable=False
     )
     app.callback()(_root)
-    for command in (cli_services.up, cli_services.stream, cli_services.label, cli_services.train, demo):
+    for command in (cli_services.up, cli_services.stream, cli_services.label, cli_services.train, demo, simulate):
         app.command(rich_help_panel=_RUN)(command)
     app.command("produce", rich_help_panel=_DATA)(cli_events.produce_command)
     for shown in (cli_events.predictions, cli_events.explain, cli_events.dead):
@@ -54,6 +55,8 @@ def build() -> typer.Typer:
     app.add_typer(cli_admin.topics_app, name="topics", rich_help_panel=_SETUP)
     app.add_typer(cli_admin.token_app, name="token", rich_help_panel=_SETUP)
     app.add_typer(cli_models.models_app, name="models", rich_help_panel=_MODELS)
+    app.add_typer(cli_dataset.dataset_app, name="dataset", rich_help_panel=_MODELS)
+    app.add_typer(cli_dataset.ledger_app, name="ledger", rich_help_panel=_MODELS)
     return app
 
 

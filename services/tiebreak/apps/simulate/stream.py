@@ -1,0 +1,134 @@
+"""A labelled stream as arrays: what a replay runs on. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiebreak.contracts.errors import ConfigError
+from tiebreak.contracts.tensors import FloatArray
+
+Ints = NDArray[np.int64]
+
+# What a table may say about an event besides its features: the columns of `tiebreak produce`.
+_ABOUT = frozenset({"id", "subject", "source", "time_ms", "text", "payload"})
+LEAST_EVENTS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """``x`` ``(n, d)`` float32 and ``y`` ``(n,)`` indices into ``classes``, in stream order; ``held_x``, ``held_y`` judge
+    models besides (both empty where nothing was held out)."""
+
+    name: str
+    x: FloatArray
+    y: Ints
+    classes: tuple[str, ...]
+    held_x: FloatArray
+    held_y: Ints
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def rare(self) -> tuple[int, ...]:
+        """The rarest fifth of the stream's classes, at least one."""
+        counts = np.bincount(self.y, minlength=len(self.classes))
+        present = np.flatnonzero(counts)
+        order = present[np.argsort(counts[present], kind="stable")]
+        return tuple(order[: max(1, round(0.2 * len(order)))].tolist())
+
+
+def shuffled(stream: Stream, seed: int) -> Stream:
+    """The same events in another order."""
+    order = np.random.default_rng(seed).permutation(len(stream))
+    return replace(stream, x=stream.x[order], y=stream.y[order])
+
+
+def held_back(stream: Stream, share: float, seed: int) -> Stream:
+    """A uniform ``share`` of the events taken out of the stream to judge models by; nothing changes where some are held already."""
+    if len(stream.held_y) or share <= 0.0:
+        return stream
+    held = np.random.default_rng(seed).random(len(stream)) < share
+    kept = ~held
+    return replace(stream, x=stream.x[kept], y=stream.y[kept], held_x=stream.x[held], held_y=stream.y[held])
+
+
+def stream_of_arrays(name: str, arrays: Mapping[str, NDArray[np.generic]]) -> Stream:
+    """From arrays ``X`` ``(n, ...)`` and ``y`` ``(n,)``, with ``Xt``, ``yt`` held out and ``classes`` names if there are any.
+
+    Raises ConfigError.
+    """
+    if "X" not in arrays or "y" not in arrays:
+        raise ConfigError(f"{name} holds {', '.join(sorted(arrays)) or 'nothing'}; arrays X and y are needed.")
+    x = _features(name, arrays["X"])
+    labels = arrays["y"]
+    held = ("Xt" in arrays and "yt" in arrays) or None
+    held_x = _features(name, arrays["Xt"]) if held else x[:0]
+    held_labels = arrays["yt"] if held else labels[:0]
+    if len(x) != len(labels) or len(held_x) != len(held_labels):
+        raise ConfigError(f"{name}: {len(x)} rows of X and {len(labels)} of y; they must be as many.")
+    values = np.unique(np.concatenate([labels, held_labels]))
+    names = _names(values, arrays.get("classes"))
+    y = np.searchsorted(values, labels).astype(np.int64)
+    return _checked(Stream(name, x, y, names, held_x, np.searchsorted(values, held_labels).astype(np.int64)))
+
+
+def stream_of_rows(name: str, rows: Iterable[Mapping[str, object]], label: str) -> Stream:
+    """From rows of a table: the column ``label`` is the class, all other numeric columns (and lists of numbers) are features.
+
+    Raises ConfigError, with the number of the first bad row.
+    """
+    vectors: list[list[float]] = []
+    labels: list[str] = []
+    for number, row in enumerate(rows, start=1):
+        if row.get(label) in (None, ""):
+            raise ConfigError(f"{name}: row {number} has no column {label!r}.", fix="Name the column with --label.")
+        vector = _vector(name, number, row, label)
+        if vectors and len(vector) != len(vectors[0]):
+            raise ConfigError(f"{name}: row {number} has {len(vector)} features, the first has {len(vectors[0])}.")
+        vectors.append(vector)
+        labels.append(str(row[label]))
+    if not vectors or not vectors[0]:
+        raise ConfigError(f"{name}: no features were found.", fix="Feature columns hold numbers, or lists of numbers.")
+    x = np.asarray(vectors, dtype=np.float32)
+    return stream_of_arrays(name, {"X": x, "y": np.asarray(labels)})
+
+
+def _vector(name: str, number: int, row: Mapping[str, object], label: str) -> list[float]:
+    vector: list[float] = []
+    for column, value in row.items():
+        if column == label or column in _ABOUT:
+            continue
+        cells: Sequence[object] = value if isinstance(value, list) else [value]
+        try:
+            vector += [float(cell) for cell in cells]  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            raise ConfigError(f"{name}: row {number}, column {column}: {str(value)[:40]!r} is not a number.") from None
+    return vector
+
+
+def _features(name: str, array: NDArray[np.generic]) -> FloatArray:
+    try:
+        x = np.asarray(array, dtype=np.float32).reshape(len(array), -1)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name}: X does not hold numbers.") from error
+    # A hole in a table is the most common defect of a file: the trainer would refuse the label, so the event stays out of sums.
+    return np.nan_to_num(x, posinf=0.0, neginf=0.0)
+
+
+def _names(values: NDArray[np.generic], given: NDArray[np.generic] | None) -> tuple[str, ...]:
+    if given is None or values.dtype.kind not in "iu":
+        return tuple(str(value) for value in values.tolist())
+    return tuple(str(given[value]) if 0 <= value < len(given) else str(value) for value in values.tolist())
+
+
+def _checked(stream: Stream) -> Stream:
+    if len(stream) < LEAST_EVENTS:
+        raise ConfigError(f"{stream.name}: {len(stream)} events; a replay needs at least {LEAST_EVENTS}.")
+    if len(stream.classes) < 2:
+        raise ConfigError(f"{stream.name}: one class only; there is nothing to tell apart.")
+    return stream
