@@ -45,13 +45,12 @@ async def _at_work(
     journal = Journal()
     known = {fingerprint(_image(i)): CLASSES[i % 10] for i in range(NUMBERS)}
     place = Workplace(
-        address="http://tiebreak.test",
+        client=office.bare_client(),
         project="pets",
         truths=known if truths is None else truths,
         journal=journal,
         clock=ManualClock(),
         habits=habits,
-        transport=httpx.ASGITransport(office.app),
     )
     stop = asyncio.Event()
     async with running(office):
@@ -134,9 +133,10 @@ async def test_a_lost_answer_is_sent_again_under_the_same_key_and_counts_once() 
 async def _working_through(office: Office, handler: Callable[[httpx.Request], Any]) -> AsyncIterator[Journal]:
     journal, stop = Journal(), asyncio.Event()
     truths = {fingerprint(_image(i)): CLASSES[i] for i in range(3)}
-    transport = httpx.MockTransport(handler)  # httpx's name for "a function answers": the application behind it is real
+    # httpx's name for "a function answers": the application behind it is real.
+    client = httpx.AsyncClient(base_url="http://tiebreak.test", transport=httpx.MockTransport(handler))
     habits = Habits(error_rate=0.0, walk_off_rate=0.0)
-    place = Workplace("http://tiebreak.test", "pets", truths, journal, ManualClock(), habits, transport)
+    place = Workplace(client, "pets", truths, journal, ManualClock(), habits)
     async with running(office), asyncio.TaskGroup() as group:
         payloads = [Payload(PayloadKind.IMAGE, "image/png", _image(i)) for i in range(3)]
         await office.publish_tasks(*(a_task(i, payload=payload) for i, payload in enumerate(payloads)))

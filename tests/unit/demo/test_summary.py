@@ -125,7 +125,7 @@ def test_the_table_and_the_screen_show_the_run(recording: Recording, summary: Su
     table = _printed(table_of(summary, Path("demo.png")))
     for expected in ("80.0 %", "60.0 ± 14.1 %", "about 3 (1.6 times)", "1,000 of 1,000", "2, 1 labelled by others"):
         assert expected in table
-    scene = Scene(recording, Journal(), 1000, (90.0, 100.0), 1, "http://127.0.0.1:1/#token=t", "a note")
+    scene = Scene(recording, Journal(), (90.0, 100.0), 1, "http://127.0.0.1:1/#token=t", "a note")
     screen = _printed(render(scene))
     for expected in ("http://127.0.0.1:1/#token=t", "1,000 of 1,000 events", "v2", "burst opened", "a note"):
         assert expected in screen
@@ -134,7 +134,7 @@ def test_the_table_and_the_screen_show_the_run(recording: Recording, summary: Su
 
 def test_the_screen_draws_before_anything_has_happened() -> None:
     """The first frame is drawn when nothing is known yet."""
-    scene = Scene(Recording.of(small_world()), Journal(), 0, (), 0, "http://127.0.0.1:1", "")
+    scene = Scene(Recording.of(small_world()), Journal(), (), 0, "http://127.0.0.1:1", "")
     assert "0 of 1,000 events" in _printed(render(scene))
     assert sparkline([]) == ""
 

@@ -23,20 +23,24 @@ _AGAIN_S = 0.5
 _TRIES = 8
 
 
+def client_of(address: str, people: int) -> httpx.AsyncClient:
+    """A client for that many people: each may wait for a task on a connection of their own."""
+    limits = httpx.Limits(max_connections=max(1, people), max_keepalive_connections=max(1, people))
+    return httpx.AsyncClient(base_url=address, timeout=_TIMEOUT_S, limits=limits, trust_env=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """What all annotators share. ``truths`` maps an image's fingerprint to its class; ``journal`` is written by all.
-
-    ``transport`` replaces the network, for an application in this process.
+    """What all annotators share. ``client`` knows the API's address and stays the caller's to close; ``truths`` maps an image's
+    fingerprint to its class; ``journal`` is written by all.
     """
 
-    address: str
+    client: httpx.AsyncClient
     project: str
     truths: Mapping[bytes, str]
     journal: Journal
     clock: Clock
     habits: Habits
-    transport: httpx.AsyncBaseTransport | None = None
 
 
 class Annotator:
@@ -53,21 +57,14 @@ class Annotator:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until ``stop``; a task in hand is finished first. A server that is away is tried again."""
-        async with httpx.AsyncClient(
-            base_url=self._place.address,
-            headers=self._headers,
-            timeout=_TIMEOUT_S,
-            trust_env=False,
-            transport=self._place.transport,
-        ) as client:
-            while not stop.is_set():
-                task = await self._claim(client, stop)
-                if task is not None and not await self._work_on(client, task):
-                    await _first_of(stop, self._place.habits.away_s)
+        while not stop.is_set():
+            task = await self._claim(stop)
+            if task is not None and not await self._work_on(task):
+                await _first_of(stop, self._place.habits.away_s)
 
-    async def _claim(self, client: httpx.AsyncClient, stop: asyncio.Event) -> dict[str, Any] | None:
+    async def _claim(self, stop: asyncio.Event) -> dict[str, Any] | None:
         body = {"max": 1, "wait_ms": _WAIT_MS}
-        status, answer = await self._post(client, f"/v1/projects/{self._place.project}/tasks:claim", body)
+        status, answer = await self._post(f"/v1/projects/{self._place.project}/tasks:claim", body)
         if status != 200:
             self._note("claim", status)
             await _first_of(stop, _AGAIN_S)
@@ -78,7 +75,7 @@ class Annotator:
         self._note("claim", status, tasks[0])
         return tasks[0]
 
-    async def _work_on(self, client: httpx.AsyncClient, task: dict[str, Any]) -> bool:
+    async def _work_on(self, task: dict[str, Any]) -> bool:
         """False when they walked off instead of answering."""
         habits = self._place.habits
         seconds = think_s(habits, float(self._rng.standard_normal()))
@@ -90,19 +87,17 @@ class Annotator:
         key = uuid.UUID(bytes=self._rng.bytes(16)).hex
         if truth is None:
             body: dict[str, Any] = {"lease_token": task["lease"]["token"], "reason": "unknown image"}
-            await self._answer(client, "skip", f"/v1/tasks/{task['task_id']}:skip", (task, key, body))
+            await self._answer("skip", f"/v1/tasks/{task['task_id']}:skip", (task, key, body))
             return True
         value = answer_of(truth, habits.error_rate, float(self._rng.random()))
         body = {"lease_token": task["lease"]["token"], "value": value, "lead_time_s": round(seconds, 3)}
-        await self._answer(client, "submit", f"/v1/tasks/{task['task_id']}/annotations", (task, key, body))
+        await self._answer("submit", f"/v1/tasks/{task['task_id']}/annotations", (task, key, body))
         return True
 
-    async def _answer(
-        self, client: httpx.AsyncClient, call: str, path: str, said: tuple[dict[str, Any], str, dict[str, Any]]
-    ) -> None:
+    async def _answer(self, call: str, path: str, said: tuple[dict[str, Any], str, dict[str, Any]]) -> None:
         task, key, body = said
         for _ in range(_TRIES):
-            status, answer = await self._post(client, path, body, {"Idempotency-Key": key})
+            status, answer = await self._post(path, body, {"Idempotency-Key": key})
             outcome = outcome_of(status, str(answer.get("type", "")))
             self._note(call, status, task, key=key, value=str(body.get("value", "")), outcome=outcome)
             if outcome is not Known.INFO:
@@ -111,10 +106,10 @@ class Annotator:
             await self._place.clock.sleep(_AGAIN_S)
 
     async def _post(
-        self, client: httpx.AsyncClient, path: str, body: dict[str, Any], headers: Mapping[str, str] | None = None
+        self, path: str, body: dict[str, Any], headers: Mapping[str, str] | None = None
     ) -> tuple[int, dict[str, Any]]:
         try:
-            response = await client.post(path, json=body, headers=headers)
+            response = await self._place.client.post(path, json=body, headers={**self._headers, **(headers or {})})
             return response.status_code, response.json()
         except (httpx.HTTPError, ValueError):
             return 0, {}

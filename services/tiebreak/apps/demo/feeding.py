@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 
@@ -18,10 +17,8 @@ _RETRY_S = 0.5
 _ENCORE_S = 0.05
 
 
-async def feed(
-    world: World, project: str, writer: Writer, clock: Clock, rate: float, sent: Callable[[int], None]
-) -> None:
-    """Publish every event, ``rate`` a second; ``sent`` hears how many are acknowledged. A log that is away is tried again."""
+async def feed(world: World, project: str, writer: Writer, clock: Clock, rate: float) -> None:
+    """Publish every event, ``rate`` a second. A log that is away is tried again."""
     topic, headers = Topic.EVENTS.of(project), headers_for(PROTOBUF)
     began, done = clock.monotonic(), 0
     while done < len(world):
@@ -30,7 +27,6 @@ async def feed(
         messages = tuple(Message(topic, e.event_id.encode(), encode(e), headers) for e in batch)
         await _publish(writer, messages, clock)
         done = due
-        sent(done)
         await clock.sleep(_TICK_S)
 
 

@@ -11,11 +11,12 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 
+import httpx
 from rich.console import Console
 
 from tiebreak.apps.admitting import admit
 from tiebreak.apps.cli_options import settings_of
-from tiebreak.apps.demo.annotators import Annotator, Workplace
+from tiebreak.apps.demo.annotators import Annotator, Workplace, client_of
 from tiebreak.apps.demo.arms import Trial, run_arms
 from tiebreak.apps.demo.control import ArmResult, ladder_of
 from tiebreak.apps.demo.digits import digits_world
@@ -158,16 +159,16 @@ async def _play(show: Show, done: asyncio.Event) -> ExitCode:
 async def _stream(show: Show, recording: Recording, journal: Journal, screen: Screen) -> float:
     """Feed, answer and follow until every event has its prediction and people are done; the stream's seconds."""
     at_work, watching = asyncio.Event(), asyncio.Event()
-    people = await _people(show, journal)
     writer = show.log.writer()
     await writer.start()
-    async with asyncio.TaskGroup() as tasks:
+    label = show.up.children["label"].part.address
+    async with client_of(label, show.options.annotators) as client, asyncio.TaskGroup() as tasks:
         tasks.create_task(follow(show.log, show.project.project, recording, show.clock, watching))
         tasks.create_task(screen.show(watching))
-        for person in people:
+        for person in await _people(show, journal, client):
             tasks.create_task(person.run(at_work))
         began = show.clock.monotonic()
-        await feed(show.world, show.project.project, writer, show.clock, show.options.rate, lambda n: _sent(screen, n))
+        await feed(show.world, show.project.project, writer, show.clock, show.options.rate)
         await _until(lambda: recording.predicted >= len(show.world), _DRAIN_S, show.clock)
         seconds = show.clock.monotonic() - began
         screen.note = "the stream is over; people finish what they hold"
@@ -178,14 +179,9 @@ async def _stream(show: Show, recording: Recording, journal: Journal, screen: Sc
     return seconds
 
 
-def _sent(screen: Screen, count: int) -> None:
-    screen.sent = count
-
-
-async def _people(show: Show, journal: Journal) -> list[Annotator]:
+async def _people(show: Show, journal: Journal, client: httpx.AsyncClient) -> list[Annotator]:
     truths = await asyncio.to_thread(show.world.truth_by_image)
-    address = show.up.children["label"].part.address
-    place = Workplace(address, show.project.project, truths, journal, show.clock, show.options.habits)
+    place = Workplace(client, show.project.project, truths, journal, show.clock, show.options.habits)
     people = []
     for number in range(1, show.options.annotators + 1):
         name = f"person-{number:02d}"

@@ -20,10 +20,9 @@ _LINE_S = 5.0
 
 
 class Screen:
-    """Shows what ``recording`` and ``journal`` know. ``sent`` and ``note`` are set by whoever runs the show."""
+    """Shows what ``recording`` and ``journal`` know. ``note`` is set by whoever runs the show."""
 
     def __init__(self, console: Console, clock: Clock, recording: Recording, journal: Journal, page: str) -> None:
-        self.sent = 0
         self.note = ""
         self._console, self._clock, self._page = console, clock, page
         self._recording, self._journal = recording, journal
@@ -50,7 +49,7 @@ class Screen:
         self._measure()
         r = self._recording
         waiting = max(0, len(r.asked) - len(r.settled))
-        return Scene(r, self._journal, self.sent, tuple(self._rates), waiting, self._page, self.note)
+        return Scene(r, self._journal, tuple(self._rates), waiting, self._page, self.note)
 
     def _measure(self) -> None:
         now, count = self._clock.monotonic(), self._recording.predicted

@@ -30,7 +30,6 @@ class Scene:
 
     recording: Recording
     journal: Journal
-    sent: int
     rates: Sequence[float]
     open_tasks: int
     page: str
