@@ -34,7 +34,12 @@ class Stopwatch:
         self.total = total
         self.done = 0
         self._warm: tuple[int, float, float] | None = None
+        self._began = (0, time.perf_counter(), time.process_time())
         self._end = (0.0, 0.0)
+
+    def begin(self) -> None:
+        """The first events are at hand, none is done. Counts only where there are too few steps to leave the first ones out."""
+        self._began = (0, time.perf_counter(), time.process_time())
 
     def add(self, events: int) -> None:
         """``events`` more are done."""
@@ -50,8 +55,7 @@ class Stopwatch:
         return self.done >= self.total
 
     def measured(self, **notes: float) -> Measured:
-        """The rate. At least two steps must have been seen."""
-        if self._warm is None:
-            raise ValueError("nothing was measured")
-        done, wall, cpu = self._warm
+        """The rate. At least one step must have been seen."""
+        warm = self._warm if self._warm is not None and self._warm[0] < self.done else self._began
+        done, wall, cpu = warm
         return Measured(self.done - done, self._end[0] - wall, self._end[1] - cpu, notes)

@@ -29,7 +29,7 @@ async def drain(kafka: str, topic: str, partitions: int, events: int, decode: bo
         watch = Stopwatch(events)
         while not watch.finished:
             async with asyncio.timeout(60.0):
-                fetched = await consumer.getmany(timeout_ms=1000)
+                fetched = await consumer.getmany(timeout_ms=1000, max_records=4096)
             if decode:
                 for records in fetched.values():
                     for record in records:

@@ -45,6 +45,11 @@ def cores() -> tuple[int, int]:
     return usable[0], usable[-1]
 
 
+def free_cores() -> list[int]:
+    """The cores that the servers do not have."""
+    return sorted(os.sched_getaffinity(0))[1:]
+
+
 def pin(core: int) -> None:
     """Keep this process, and the children it starts from now on, on one core."""
     os.sched_setaffinity(0, {core})

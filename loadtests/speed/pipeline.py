@@ -35,6 +35,8 @@ class Watched:
 
     async def handle(self, batch: Batch) -> Handled:
         """Pass on; remember where each partition begins."""
+        if not self._positions:
+            self._watch.begin()
         for partition, records in batch.items():
             self._positions.setdefault(partition, records[0].offset)
         handled = await self._inner.handle(batch)

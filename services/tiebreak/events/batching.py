@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from tiebreak.contracts.log import Batch, Record
 
 LEAST = 16
+FIRST = 512  # until one batch has shown what a record costs: with a slow model, thousands would take seconds
 MEMORY = 0.25  # weight of the newest batch in what a record costs
 LOOKED_AT = 16  # records per partition whose bytes stand for all
 
@@ -22,7 +23,7 @@ class BatchLimit:
     """The limit for the next batch: at most ``most`` records, about ``target_s`` of handling and ``max_bytes`` of keys and values.
 
     >>> BatchLimit(4096).limit
-    4096
+    512
     >>> slow = BatchLimit(4096, target_s=0.1).observed(100, 10_000, 0.1)
     >>> slow.limit
     100
@@ -37,7 +38,7 @@ class BatchLimit:
     @property
     def limit(self) -> int:
         """Records to poll for; from ``LEAST`` (or ``most``, where that is lower) to ``most``."""
-        by_time = self.target_s / self.record_s if self.record_s > 0.0 else float(self.most)
+        by_time = self.target_s / self.record_s if self.record_s > 0.0 else float(FIRST)
         by_bytes = self.max_bytes / self.record_bytes if self.record_bytes > 0.0 else float(self.most)
         least = min(LEAST if by_bytes >= LEAST else max(1.0, by_bytes), self.most)
         return int(max(least, min(float(self.most), by_time, by_bytes)))
