@@ -1,7 +1,7 @@
 # `make` alone explains every target. Python 3.11+ is all that `make demo` needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-venv venv test test-fast lint format generate kafka kafka-jars lock wheel clean
+.PHONY: help demo demo-venv venv test test-fast chaos lint format generate kafka kafka-jars lock wheel clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -54,6 +54,9 @@ test: $(VENV)/.dev kafka-jars ## Run all tests, real Kafka and Redis included; w
 
 test-fast: $(VENV)/.dev ## Run the tests that need no server and no browser
 	$(PY) -m pytest -q tests/unit tests/properties tests/architecture -m "not redis and not kafka and not browser" $(PYTEST_ARGS)
+
+chaos: $(VENV)/.dev kafka-jars ## Kill one process again and again, on both logs (minutes; KILLS=50 SEED=2 for more)
+	$(PY) -m pytest -q -s tests/chaos $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## Check style, types, the import rule and the generated files
 	$(VENV)/bin/ruff check .

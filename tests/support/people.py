@@ -18,6 +18,7 @@ import numpy as np
 
 from tests.support.journal import Call, Journal, Outcome, Verb
 from tiebreak.apps.demo.people import answer_of, recognise
+from tiebreak.runtime.clock import SystemClock
 
 _WAIT_MS = 1000
 _TIMEOUT_S = 10.0
@@ -48,9 +49,13 @@ class Office:
 
 
 class Person:
-    """One annotator with a token. Chance comes from ``seed``; ``run`` ends with the task in hand answered."""
+    """One annotator with a token. Chance comes from ``seed``; ``run`` ends with the task in hand answered.
+
+    ``busy`` from a claim that gave something to the last word about it.
+    """
 
     def __init__(self, office: Office, name: str, token: str, seed: int) -> None:
+        self.busy = False
         self._office, self._name = office, name
         self._rng = np.random.default_rng(seed)
         self._client = httpx.AsyncClient(
@@ -65,7 +70,9 @@ class Person:
         async with self._client:
             while not stop.is_set():
                 for task in await self._claim(stop):
+                    self.busy = True
                     await self._work_on(task, stop)
+                self.busy = False
 
     async def _claim(self, stop: asyncio.Event) -> list[dict[str, Any]]:
         journal = self._office.journal
@@ -128,7 +135,7 @@ class Person:
             self._office.journal.end(number, outcome)
             if outcome is not Outcome.INFO:
                 return status, answer
-            await asyncio.sleep(_AGAIN_S)
+            await SystemClock().sleep(_AGAIN_S)
 
     async def _post(
         self, path: str, body: dict[str, Any], headers: Mapping[str, str] | None = None

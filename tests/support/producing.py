@@ -13,6 +13,7 @@ from tiebreak.contracts.codec import JSON, OCTETS, PROTOBUF, encode, headers_for
 from tiebreak.contracts.errors import PublishFailed
 from tiebreak.contracts.log import Log, Message, Outputs
 from tiebreak.contracts.topics import Topic
+from tiebreak.runtime.clock import SystemClock
 
 TICK_S = 0.05
 _RETRY_S = 0.2
@@ -55,9 +56,9 @@ class Producer:
                         await writer.publish(Outputs(messages))
                         break
                     except PublishFailed:
-                        await asyncio.sleep(_RETRY_S)
+                        await SystemClock().sleep(_RETRY_S)
                 self.sent += len(messages)
-                await asyncio.sleep(TICK_S)
+                await SystemClock().sleep(TICK_S)
         finally:
             await writer.close(5.0)
 

@@ -49,6 +49,7 @@ budget: {labels_per_hour: 36000, max_open_tasks: 100}
 labeling: {payload: image, lease_s: 3}
 training: {step_labels: 40, step_s: 2, committee: 3, hidden: 64}
 """
+QUIET_POLLS = 5
 # Each process with the topic that it writes or, for Redis, that nobody writes without it. The order lets the ten seconds that
 # a group waits for a dead member pass while another is killed.
 VICTIMS = {"stream": Topic.PREDICTIONS, "train": Topic.LABELS, "label": Topic.ANNOTATIONS, "redis": Topic.TASKS}
@@ -96,6 +97,7 @@ class Load:
     site: Site
     witness: Witness
     producer: Producer
+    people: Sequence[Person]
     tasks: Sequence[asyncio.Task[None]]
     feeding: asyncio.Event
 
@@ -117,6 +119,9 @@ class Load:
             self.check()
             assert self.witness.counts[Topic.EVENTS] >= self.producer.sent
             assert self.witness.owed() == ""
+            # Nobody is about to change their mind, and what they said last has been read.
+            assert not any(person.busy for person in self.people)
+            assert self.witness.quiet >= QUIET_POLLS
             assert labels_in(self.site.ledger) == len(self.witness.revisions)
             return True
 
@@ -156,7 +161,7 @@ async def load_on(site: Site, address: str, world: World, seed: int) -> AsyncIte
             *(asyncio.create_task(person.run(working), name="person") for person in people),
         ]
         try:
-            yield Load(site, witness, producer, work, feeding)
+            yield Load(site, witness, producer, people, work, feeding)
             working.set()
             await asyncio.wait(work[2:], timeout=60)
         finally:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from tiebreak.contracts import codec
 from tiebreak.contracts.errors import Unreachable
 from tiebreak.contracts.log import Log, Record
+from tiebreak.contracts.messages import AnnotationState, Label
 from tiebreak.contracts.topics import Topic
+from tiebreak.runtime.clock import SystemClock
 
 _POLL_S = 0.2
 _RETRY_S = 0.3
@@ -18,7 +20,10 @@ _RETRY_S = 0.3
 
 @dataclass(slots=True)
 class Witness:
-    """``counts``: records per topic, replays included. Places are (partition, offset) on ``events``."""
+    """``counts``: records per topic, replays included. ``quiet``: polls in a row that found nothing new.
+
+    Places are (partition, offset) on ``events``. ``standing``: each task's newest label.
+    """
 
     log: Log
     project: str
@@ -26,7 +31,9 @@ class Witness:
     unanswered: set[tuple[int, int]] = field(default_factory=set)
     answered: set[tuple[int, int]] = field(default_factory=set)
     tasks: set[str] = field(default_factory=set)
-    standing: dict[str, tuple[int, bool]] = field(default_factory=dict)
+    standing: dict[str, Label] = field(default_factory=dict)
+    taken_back: dict[str, int] = field(default_factory=dict)
+    quiet: int = 0
     revisions: set[tuple[str, int]] = field(default_factory=set)
 
     async def watch(self, stop: asyncio.Event) -> None:
@@ -39,8 +46,9 @@ class Witness:
                 try:
                     batch = await reader.poll(2000, _POLL_S)
                 except Unreachable:
-                    await asyncio.sleep(_RETRY_S)
+                    await SystemClock().sleep(_RETRY_S)
                     continue
+                self.quiet = 0 if batch else self.quiet + 1
                 for records in batch.values():
                     for record in records:
                         self._take(topics[record.topic], record)
@@ -49,10 +57,17 @@ class Witness:
 
     def owed(self) -> str:
         """What has no outcome yet, in words; empty when all is settled: events, then questions."""
-        asked = {task for task in self.tasks if self.standing.get(task, (0, True))[1]}
-        events = f"{len(self.unanswered)} events without an outcome" if self.unanswered else ""
-        questions = f"{len(asked)} tasks without a label" if asked else ""
-        return ", ".join(filter(None, (events, questions)))
+        asked = sum(task not in self.standing or self.standing[task].withdrawn for task in self.tasks)
+        stale = sum(self._stale(label) for label in self.standing.values())
+        counts = {
+            "events without an outcome": len(self.unanswered),
+            "tasks without a label": asked,
+            "labels with a vote that was taken back": stale,
+        }
+        return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+
+    def _stale(self, label: Label) -> bool:
+        return any(self.taken_back.get(vote.annotation_id, 0) > vote.revision for vote in label.votes)
 
     def _take(self, topic: Topic, record: Record) -> None:
         self.counts[topic] += 1
@@ -61,6 +76,7 @@ class Witness:
             Topic.PREDICTIONS: self._prediction,
             Topic.DEAD: self._dead,
             Topic.TASKS: lambda r: self.tasks.add(codec.decode_task(r.value).task_id),
+            Topic.ANNOTATIONS: self._annotation,
             Topic.LABELS: self._label,
         }
         if topic in takes:
@@ -87,5 +103,12 @@ class Witness:
     def _label(self, record: Record) -> None:
         label = codec.decode_label(record.value)
         self.revisions.add((label.label_id, label.revision))
-        if label.revision >= self.standing.get(label.task_id, (0, True))[0]:
-            self.standing[label.task_id] = (label.revision, label.withdrawn)
+        known = self.standing.get(label.task_id)
+        if known is None or label.revision >= known.revision:
+            self.standing[label.task_id] = label
+
+    def _annotation(self, record: Record) -> None:
+        answer = codec.decode_annotation(record.value)
+        if answer.state is AnnotationState.WITHDRAWN:
+            before = self.taken_back.get(answer.annotation_id, 0)
+            self.taken_back[answer.annotation_id] = max(before, answer.revision)
