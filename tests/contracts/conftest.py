@@ -1,4 +1,4 @@
-"""The three logs behind one fixture: what holds for one must hold for all."""
+"""The three logs behind one fixture, and the two queues behind another: what holds for one must hold for all."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from scripts.kafka import Broker
+from tests.support.labeling import Bench, a_project
 from tiebreak.contracts.log import Log
 from tiebreak.events.kafka import KafkaLog
 from tiebreak.events.kafka_client import KafkaOptions
@@ -68,3 +69,14 @@ async def log(server: Server) -> AsyncIterator[Log]:
     opened = server.open()
     yield opened
     await opened.close()
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def bench(request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    """An empty queue."""
+    client = None if request.param == "memory" else redis.asyncio.Redis.from_url(request.getfixturevalue("redis_url"))
+    bench = Bench(a_project(), client=client)
+    await bench.start()
+    yield bench
+    if client is not None:
+        await client.aclose()

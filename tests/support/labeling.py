@@ -19,13 +19,16 @@ from tiebreak.contracts.messages import (
     Task,
 )
 from tiebreak.contracts.project import Classes, Input, Labeling, Project, TensorSpec
+from tiebreak.labeling.consensus import majority
 from tiebreak.labeling.memory import MemoryQueue
-from tiebreak.labeling.port import Act, Answer, Lease, QueueSettings, Receipt
+from tiebreak.labeling.port import Act, Answer, Lease, QueueSettings, Receipt, Settlement
 from tiebreak.labeling.redis import RedisQueue
+from tiebreak.labeling.settling import TaskRecord, next_step, rule_of
 from tiebreak.runtime.clock import ManualClock
 
 Queues = MemoryQueue | RedisQueue
 CALM = QueueSettings(lease_ms=60_000, undo_ms=60_000, task_ttl_ms=86_400_000)
+HASTY = QueueSettings(lease_ms=5, undo_ms=5, task_ttl_ms=86_400_000)
 _BEGAN_MS = round(time.time() * 1000) - 100_000
 _keys = count()
 
@@ -157,3 +160,11 @@ async def answer(queue: Queues, lease: Lease, annotator: str, value: str = "cat"
     made = annotation(lease.task, annotator, receipt, value, reviewer=receipt.review)
     await queue.confirm(made, counted=receipt.counted)
     return made
+
+
+def decided(record: TaskRecord | None) -> Settlement:
+    """What the settler would store for ``record``, of whose answers one is enough."""
+    assert record is not None
+    step = next_step(record, majority(), rule_of(a_project(), record.task))
+    assert step.publish is not None
+    return Settlement(record.sequence, step.publish)

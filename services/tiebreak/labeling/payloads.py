@@ -6,8 +6,8 @@ from base64 import b64encode
 from dataclasses import dataclass
 from typing import Literal
 
-import orjson
-
+from tiebreak.contracts.codec import dump_json, parse_json
+from tiebreak.contracts.errors import BadRecord
 from tiebreak.contracts.messages import Payload, PayloadKind
 
 # SVG is left out: it is a document that can hold scripts and links.
@@ -49,8 +49,8 @@ def shown(payload: Payload | None) -> Shown:
 
 def _table(payload: Payload) -> Shown:
     try:
-        row = orjson.loads(payload.data)
-    except orjson.JSONDecodeError:
+        row = parse_json(payload.data, max_bytes=len(payload.data))
+    except BadRecord:
         row = None
     if not isinstance(row, dict):
         return Shown("text", "text/plain", text=payload.data.decode("utf-8", "replace"))
@@ -60,4 +60,4 @@ def _table(payload: Payload) -> Shown:
 def _cell(value: object) -> Cell:
     if value is None or isinstance(value, str | float | int | bool):
         return value
-    return orjson.dumps(value).decode()
+    return dump_json(value).decode()
