@@ -123,7 +123,7 @@ class Sklearn:
         return np.asarray(self._model.predict(x))
 
     def learn(self, x: Matrix, y: Matrix) -> None:
-        self._model.partial_fit(x, y, self._classes)
+        self._model.partial_fit(x, y, classes=self._classes)
 
 
 def ours(stream: Stream) -> Contestant:

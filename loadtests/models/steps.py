@@ -39,7 +39,10 @@ def project_of(width: int, **training: object) -> Project:
 
 
 def step_seconds(labels: int, width: int = 16, repeats: int = 3) -> float:
-    """CPU seconds, which a busy machine does not change: the best of some steps that take in 25 labels more after ``labels`` of them; a fifth of all are audit labels."""
+    """CPU seconds, which a busy machine does not change, of a step that takes in 25 labels after ``labels`` of them.
+
+    The best of some; a fifth of all are audit labels.
+    """
     project = project_of(width)
     learner, rng = learner_of(project.training), np.random.default_rng(2)
     x = rng.normal(size=(labels + 25 * repeats, width)).astype(np.float32)

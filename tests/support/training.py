@@ -101,6 +101,15 @@ class Running:
         """Wait for :meth:`trained`."""
         await eventually(lambda: self.trained(labels))
 
+    async def offers(self, candidates: int) -> None:
+        """Wait until so many were offered."""
+
+        def enough() -> bool:
+            self.check()
+            return len(self.candidates) >= candidates
+
+        await eventually(enough)
+
     async def counts(self, name: str, **labels: str) -> None:
         """Wait until this counter is above 0."""
         told = {"project": self._project.project, **labels}

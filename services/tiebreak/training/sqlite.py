@@ -46,6 +46,23 @@ CREATE TABLE weights (only INTEGER PRIMARY KEY CHECK (only = 1), digest TEXT NOT
 """
 
 
+# Came after the first format and changes none of its tables: it is made where it is missing.
+_RETRACTIONS = """
+CREATE TABLE IF NOT EXISTS retractions (
+  sequence INTEGER PRIMARY KEY, annotator TEXT NOT NULL UNIQUE, by TEXT NOT NULL, reason TEXT NOT NULL, time_ms INTEGER NOT NULL
+)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Retraction:
+    """An annotator whose votes no longer count, and who said so, why and when."""
+
+    annotator: str
+    by: str
+    reason: str
+    time_ms: int
+
+
 @dataclass(frozen=True, slots=True)
 class LedgerLabel:
     """One revision of a label, where it was read, and its bytes as they were on the topic."""
@@ -174,9 +191,30 @@ class Ledger:
         audited = self._db.execute("SELECT audited FROM steps ORDER BY step DESC LIMIT 1").fetchone()
         return Weights(row[0], row[1], tuple(json.loads(row[2])), int(audited[0]))
 
+    def steps(self) -> tuple[tuple[int, str, int, int], ...]:
+        """(dataset version, digest, labels that trained, audit labels) of every fitting step, oldest first."""
+        return tuple(self._db.execute("SELECT dataset_version, digest, trained, audited FROM steps ORDER BY step"))
+
     def digests(self) -> tuple[tuple[int, str], ...]:
         """(dataset version, digest of the weights) of every fitting step, oldest first."""
         return tuple(self._db.execute("SELECT dataset_version, digest FROM steps ORDER BY step"))
+
+    def retractions(self) -> tuple[Retraction, ...]:
+        """Whose votes do not count, oldest first."""
+        rows = self._db.execute("SELECT annotator, by, reason, time_ms FROM retractions ORDER BY sequence")
+        return tuple(Retraction(*row) for row in rows)
+
+    def retract(self, retraction: Retraction) -> bool:
+        """From now on this annotator's votes do not count; False, and no change, where that was so before.
+
+        The trainer that has the ledger open takes it up at its next turn.
+        """
+        with self._writing():
+            done = self._db.execute(
+                "INSERT OR IGNORE INTO retractions (annotator, by, reason, time_ms) VALUES (?, ?, ?, ?)",
+                (retraction.annotator, retraction.by, retraction.reason, retraction.time_ms),
+            )
+        return done.rowcount > 0
 
     def commit(self, step: Step) -> int:
         """Make a step durable and return the dataset version. All of it or, when it raises, nothing.
@@ -261,6 +299,7 @@ class Ledger:
         self._db.execute("PRAGMA synchronous = FULL")
         if not tables:
             self._create()
+        self._db.execute(_RETRACTIONS)
 
     def _create(self) -> None:
         self.path.chmod(0o600)

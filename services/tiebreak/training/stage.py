@@ -124,10 +124,9 @@ class Trainer:
     async def _heed_retractions(self) -> None:
         # Somebody's command line may have written one since.
         if {r.annotator for r in self._ledger.retractions()} != self._retracted:
-            gathered = [without(decode_label(label.wire), self._retracted) for label in self._gathered.labels]
             self._dataset = await asyncio.to_thread(self._load)
-            for label in gathered:
-                self._dataset.add(row_of(without(label, self._retracted)))
+            for label in self._gathered.labels:
+                self._dataset.add(row_of(without(decode_label(label.wire), self._retracted)))
             self._owed = self._owed or self._ledger.weights() is not None
 
     def _readmit(self) -> None:
@@ -211,7 +210,8 @@ class Trainer:
         before = self._ledger.weights()
         if weights and before and not taken.labels and weights.digest != before.digest:
             _log.warning(
-                "the ledger's weights are not reproduced: libraries or settings have changed", was=before.digest
+                "the ledger's weights are not reproduced: libraries, settings or retractions have changed",
+                was=before.digest,
             )
         step = Step(taken.labels, taken.aside, taken.positions, weights, taken.readmitted)
         try:

@@ -1,0 +1,192 @@
+"""Commands about labels: `tiebreak dataset list | show | diff | export` and `tiebreak ledger retract`."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tiebreak.apps import cli_options as o
+from tiebreak.apps.deploying import store_of
+from tiebreak.apps.exporting import export_labels
+from tiebreak.apps.train import LEDGERS_FOLDER
+from tiebreak.contracts.codec import decode_label
+from tiebreak.contracts.errors import NotFound
+from tiebreak.contracts.messages import Label
+from tiebreak.runtime.clock import SystemClock
+from tiebreak.runtime.project_file import load_project
+from tiebreak.runtime.settings import Options, Settings
+from tiebreak.training.datasheet import Datasheet, changes, datasheet, standing
+from tiebreak.training.sqlite import Ledger, Retraction
+
+dataset_app = typer.Typer(no_args_is_help=True, help="The labels that models are made from, version by version.")
+ledger_app = typer.Typer(no_args_is_help=True, help="Take labels back.")
+
+_SHOWN = 20
+VersionOption = Annotated[int | None, typer.Option("--version", min=0, help="A version. [default: the newest]")]
+
+
+@dataset_app.command("list")
+def list_versions(project: o.ProjectFile, data: o.Data = None) -> None:
+    """Every version a model was fitted on: how many labels trained it, how many audited it, the digest of its weights.
+
+    [bold]Example[/bold]
+
+        tiebreak dataset list project.yaml
+    """
+    with _ledger(project, data) as (ledger, _):
+        table = Table("version", "trained", "audited", "weights")
+        for version, digest, trained, audited in ledger.steps():
+            table.add_row(str(version), str(trained), str(audited), digest[:12])
+        Console().print(table)
+        typer.echo(f"The newest version is {ledger.dataset_version()}; {len(ledger.aside())} labels are kept aside.")
+
+
+@dataset_app.command("show")
+def show(project: o.ProjectFile, version: VersionOption = None, data: o.Data = None) -> None:
+    """The datasheet of a version: classes, why its events were chosen, who answered, how far people agreed.
+
+    [bold]Example[/bold]
+
+        tiebreak dataset show project.yaml --version 120
+    """
+    with _ledger(project, data) as (ledger, _):
+        at = ledger.dataset_version() if version is None else version
+        sheet = datasheet(_labels(ledger, at))
+        gone = ", ".join(r.annotator for r in ledger.retractions())
+    table = Table(title=f"Data set version {at}", show_header=False)
+    for name, value in _facts(sheet).items():
+        table.add_row(name, value)
+    if gone:
+        table.add_row("retracted annotators", gone)
+    Console().print(table)
+
+
+@dataset_app.command("diff")
+def diff(
+    project: o.ProjectFile,
+    before: Annotated[int, typer.Argument(help="The earlier version.", min=0)],
+    after: Annotated[int, typer.Argument(help="The later version.", min=0)],
+    data: o.Data = None,
+) -> None:
+    """What came, what was answered anew, what was taken back between two versions.
+
+    [bold]Example[/bold]
+
+        tiebreak dataset diff project.yaml 100 145
+    """
+    with _ledger(project, data) as (ledger, _):
+        old, new = list(_labels(ledger, before)), list(_labels(ledger, after))
+    found, known, newest = changes(old, new), standing(old), standing(new)
+    for word, ids in (("added", found.added), ("revised", found.revised), ("removed", found.removed)):
+        typer.echo(f"{word}: {len(ids)}")
+        for label in ids[:_SHOWN]:
+            was = known[label].value if label in known else ""
+            now = newest[label].value if word != "removed" else ""
+            typer.echo(f"  {newest[label].event_id}  {' -> '.join(part for part in (was, now) if part)}")
+        if len(ids) > _SHOWN:
+            typer.echo(f"  and {len(ids) - _SHOWN} more")
+
+
+@dataset_app.command("export")
+def export(
+    project: o.ProjectFile,
+    out: Annotated[Path, typer.Argument(help="A .parquet or .jsonl file.", show_default=False)],
+    version: VersionOption = None,
+    data: o.Data = None,
+) -> None:
+    """Write the standing labels of a version, with features, votes and how each event was chosen.
+
+    [bold]Example[/bold]
+
+        tiebreak dataset export project.yaml labels.parquet --version 120
+    """
+    with _ledger(project, data) as (ledger, _):
+        kept = [label for label in standing(_labels(ledger, version)).values() if not label.withdrawn]
+    export_labels(kept, out)
+    typer.echo(f"{len(kept)} labels written to {out}.")
+
+
+@ledger_app.command("retract")
+def retract(
+    project: o.ProjectFile,
+    annotator: Annotated[str, typer.Option(help="Whose votes no longer count.")],
+    reason: Annotated[str, typer.Option(help="Why: it is kept.")] = "by hand",
+    by: Annotated[str, typer.Option(help="Who decides. [default: your user name]")] = "",
+    data: o.Data = None,
+) -> None:
+    """Take an annotator's votes out of every label, list the models they touched, and let the trainer fit without them.
+
+    What other people said stands; a label with no other vote is withdrawn. A trainer that runs takes it up at once, a
+    stopped one when it starts. What serves stays until a model without these votes passes the gate, or you promote one.
+
+    [bold]Example[/bold]
+
+        tiebreak ledger retract project.yaml --annotator bob --reason "answered without looking"
+    """
+    with _ledger(project, data) as (ledger, settings):
+        touched = {
+            label.label_id
+            for label in standing(_labels(ledger, None)).values()
+            if any(vote.annotator == annotator for vote in label.votes)
+        }
+        if not touched:
+            raise NotFound(f"No label has a vote of {annotator!r}.")
+        now_ms = int(SystemClock().wall() * 1000)
+        new = ledger.retract(Retraction(annotator, by or getpass.getuser(), reason, now_ms))
+    typer.echo(f"{annotator}: {len(touched)} labels, {'retracted' if new else 'retracted before'}.")
+    for model in o.run(_models_of(load_project(project).project, settings, touched)):
+        typer.echo(f"  {model} learned from them")
+
+
+async def _models_of(project: str, settings: Settings, labels: set[str]) -> list[str]:
+    store = store_of(settings)
+    versions = await store.versions(project)
+    return [v for v in versions if labels & set((await store.manifest(project, v)).label_ids)]
+
+
+@contextmanager
+def _ledger(project: Path, data: str | None) -> Iterator[tuple[Ledger, Settings]]:
+    loaded, settings = load_project(project), o.settings_of(Options(data=data))
+    path = settings.data_dir / LEDGERS_FOLDER / f"{loaded.project}.sqlite"
+    if not path.is_file():
+        raise NotFound(
+            f"There is no ledger {path}.", fix="The trainer makes it: is --data the one of `tiebreak train`?"
+        )
+    ledger = Ledger(path)
+    try:
+        yield ledger, settings
+    finally:
+        ledger.close()
+
+
+def _labels(ledger: Ledger, version: int | None) -> Iterator[Label]:
+    return (decode_label(label.wire) for label in ledger.labels(version))
+
+
+def _facts(sheet: Datasheet) -> dict[str, str]:
+    when = [
+        datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds") for ms in (sheet.first_ms, sheet.last_ms)
+    ]
+    return {
+        "labels that train": str(sheet.train),
+        "labels that audit": str(sheet.audit),
+        "withdrawn": str(sheet.withdrawn),
+        "settled": " to ".join(when) if sheet.last_ms else "",
+        "agreement": f"{sheet.agreement:.3f}",
+        "classes": _counts(sheet.classes),
+        "chosen because": _counts(sheet.reasons),
+        "settled by": _counts(sheet.methods),
+        "annotators": _counts(sheet.annotators),
+    }
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {n}" for name, n in counts.items())

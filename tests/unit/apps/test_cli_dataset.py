@@ -1,0 +1,147 @@
+"""`tiebreak dataset` and `tiebreak ledger`: what models are made from can be read, compared, exported and taken back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+
+from tests.support.command_line import CommandLine, Ended
+from tests.support.labels import blob_labels, make_label
+from tests.support.training import Running, log_for, publish_labels
+from tiebreak.contracts.messages import Label, Vote
+from tiebreak.deployment.files import FileModelStore
+from tiebreak.events.memory import MemoryLog
+from tiebreak.runtime.project_file import load_project
+from tiebreak.training.retraction import without
+
+TEXT = """\
+project: tests
+input: {tensors: [{name: x, shape: [2]}]}
+classes: {names: [a, b, c]}
+training: {min_labels: 10, committee: 3, step_s: 0.05, step_labels: 10}
+"""
+
+
+def voted(labels: Sequence[Label], *votes: tuple[str, str, float]) -> list[Label]:
+    """The labels with these votes (annotator, value or empty for the label's own, weight)."""
+    return [
+        replace(x, votes=tuple(Vote(f"{x.label_id}-{who}", who, value or x.value, 1, w) for who, value, w in votes))
+        for x in labels
+    ]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    path = tmp_path / "project.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+def ledger_of(data: Path) -> Path:
+    return data / "ledger" / "tests.sqlite"
+
+
+async def trained(project: Path, data: Path) -> tuple[list[Label], MemoryLog]:
+    """60 labels: ann voted on all, bob alone on the last 20. The last model is in the store."""
+    loaded = load_project(project)
+    labels = voted(blob_labels(40), ("ann", "", 1.0)) + voted(blob_labels(20, seed=1), ("bob", "", 1.0))
+    log = await log_for(loaded)
+    async with Running(loaded, log, ledger_of(data)) as run:
+        await publish_labels(log, loaded, labels[:40])
+        await run.trains(40)
+        await publish_labels(log, loaded, labels[40:])
+        await run.trains(60)
+    last = run.candidates[-1]
+    await FileModelStore(data / "models").put(last.manifest, last.model)
+    return labels, log
+
+
+async def retract(tiebreak: CommandLine, project: Path, data: Path, who: str, *more: str) -> Ended:
+    """The command in a thread: it has an event loop of its own."""
+    return await asyncio.to_thread(tiebreak, "ledger", "retract", project, "--annotator", who, *more, "--data", data)
+
+
+async def test_versions_are_listed_shown_and_compared(project: Path, tmp_path: Path, tiebreak: CommandLine) -> None:
+    """Classes, reasons, people and agreement of any version, and what the next one added."""
+    await trained(project, tmp_path)
+    listed = tiebreak("dataset", "list", project, "--data", tmp_path).out
+    assert "The newest version is 60; 0 labels are kept aside." in listed
+    shown = tiebreak("dataset", "show", project, "--data", tmp_path).out
+    assert "a 21, b 20, c 19" in shown
+    assert "ann 40, bob 20" in shown
+    assert "uncertain 48, audit 12" in shown
+    assert "a 14, b 13, c 13" in tiebreak("dataset", "show", project, "--version", 40, "--data", tmp_path).out
+    compared = tiebreak("dataset", "diff", project, 40, 60, "--data", tmp_path).out.splitlines()
+    assert (compared[0], compared[-2:]) == ("added: 20", ["revised: 0", "removed: 0"])
+
+
+async def test_a_version_is_exported_whole(project: Path, tmp_path: Path, tiebreak: CommandLine) -> None:
+    """Parquet and JSON Lines hold the same rows: values, features, votes and how each event was chosen."""
+    labels, _ = await trained(project, tmp_path)
+    for name in ("labels.parquet", "labels.jsonl"):
+        assert "60 labels written" in tiebreak("dataset", "export", project, tmp_path / name, "--data", tmp_path).out
+    table = pyarrow.parquet.read_table(tmp_path / "labels.parquet").to_pylist()
+    lines = [json.loads(line) for line in (tmp_path / "labels.jsonl").read_text().splitlines()]
+    assert table == lines
+    by_id = {x.label_id: x for x in labels}
+    first = by_id[table[0]["label_id"]]
+    assert tuple(table[0]["features"]) == pytest.approx(first.features)
+    assert table[0]["votes"][0]["annotator"] == "ann"
+    wrong = tiebreak("dataset", "export", project, tmp_path / "labels.xls", "--data", tmp_path)
+    assert "Call it .parquet or .jsonl." in wrong.err
+
+
+async def test_a_retracted_annotator_trains_nothing_any_more(
+    project: Path, tmp_path: Path, tiebreak: CommandLine
+) -> None:
+    """The models that learned from them are named, and the next fit is what it would be had they never voted, to the bit."""
+    labels, log = await trained(project, tmp_path)
+    said = (await retract(tiebreak, project, tmp_path, "bob", "--by", "ann")).out
+    assert said.splitlines()[0] == "bob: 20 labels, retracted."
+    assert "v000060" in said
+    loaded = load_project(project)
+    clean = await log_for(loaded)
+    async with Running(loaded, log, ledger_of(tmp_path)) as run:
+        await run.trains(60)
+    await publish_labels(clean, loaded, labels[:40])
+    async with Running(loaded, clean, tmp_path / "clean.sqlite") as other:
+        await other.trains(40)
+    assert run.candidates[-1].digest == other.candidates[-1].digest
+    again = (await retract(tiebreak, project, tmp_path, "bob")).out
+    assert "retracted before" in again
+    assert "No label has a vote of 'eve'" in (await retract(tiebreak, project, tmp_path, "eve")).err
+
+
+async def test_a_running_trainer_takes_a_retraction_up(project: Path, tmp_path: Path, tiebreak: CommandLine) -> None:
+    """While it runs, somebody retracts: it fits again by itself, without those votes."""
+    _, log = await trained(project, tmp_path)
+    loaded = load_project(project)
+    async with Running(loaded, log, ledger_of(tmp_path)) as run:
+        await run.trains(60)
+        before = run.candidates[-1].digest
+        count = len(run.candidates)
+        await retract(tiebreak, project, tmp_path, "bob")
+        await run.offers(count + 1)
+        assert run.candidates[-1].digest != before
+
+
+def test_votes_of_others_settle_what_is_left() -> None:
+    """Two against one, and one of the two is retracted: the weights decide; with nobody left the label is withdrawn."""
+    label = voted([make_label("e", "a", [0.0])], ("ann", "a", 1.0), ("bob", "a", 1.0), ("eve", "b", 1.5))[0]
+    assert without(label, {"zoe"}) == label
+    left = without(label, {"bob"})
+    assert (left.value, left.distribution, left.confidence) == ("b", {"a": 0.4, "b": 0.6}, 0.6)
+    assert without(label, {"ann", "bob", "eve"}).withdrawn
+
+
+def test_no_ledger_is_one_clear_line(project: Path, tmp_path: Path, tiebreak: CommandLine) -> None:
+    """The wrong folder is not filled with an empty ledger."""
+    done = tiebreak("dataset", "list", project, "--data", tmp_path)
+    assert done.err.startswith("error: There is no ledger")
+    assert not ledger_of(tmp_path).exists()
