@@ -28,7 +28,7 @@ EVENTS = (
         "tiebreak_events_consumed_total",
         "counter",
         "Records handed out by the log.",
-        "Flat with lag: see the runbook.",
+        "Flat with lag: the stage is stuck or its model is slow; see docs/failures.md.",
         ("stage",),
     ),
     Metric(
