@@ -6,12 +6,14 @@ import asyncio
 
 from starlette.types import ASGIApp
 
+from tiebreak.apps.recording_runs import RUNS_FOLDER, RecordingSink
 from tiebreak.apps.stream import MODELS_FOLDER
 from tiebreak.apps.wiring import Process
 from tiebreak.contracts.errors import ConfigError
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
 from tiebreak.deployment.files import FileModelStore
+from tiebreak.deployment.files_runs import RunFiles
 from tiebreak.deployment.sandbox import SandboxProbe
 from tiebreak.deployment.stage import Deployer, Tools
 from tiebreak.runtime.lifecycle import Phase
@@ -55,8 +57,10 @@ async def assemble_train(process: Process) -> ASGIApp | None:
     process.life.on_stop(Phase.SINKS, "labels reader", reader.close)
     trainer = Trainer(project, ledger, reader, process.metrics, process.clock, await encoder_of(project))
 
+    sink = RecordingSink(project, RunFiles(data / RUNS_FOLDER), deployer)
+
     async def work(stop: asyncio.Event) -> None:
-        await trainer.run(stop, deployer, deployer)
+        await trainer.run(stop, sink, deployer)
 
     process.life.run(Phase.SOURCES, "training", work)
     return None

@@ -1,0 +1,85 @@
+"""`tiebreak runs`: each candidate leaves parameters, figures and a model card that can be read, compared and drawn."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import CommandLine
+from tests.support.labels import blob_labels, dataset_of
+from tests.support.training import ServeAll
+from tiebreak.apps.recording_runs import RecordingSink
+from tiebreak.contracts.candidate import Candidate
+from tiebreak.contracts.project import Project
+from tiebreak.deployment.files_runs import RunFiles
+from tiebreak.runtime.project_file import load_project
+from tiebreak.training.fitting import Stamp, material_of, train
+from tiebreak.training.sklearn_learners import learner_of
+
+TEXT = """\
+project: tests
+input: {tensors: [{name: x, shape: [2]}]}
+classes: {names: [a, b, c]}
+training: {min_labels: 10, committee: 3}
+"""
+
+
+def candidate(project: Project, n: int) -> Candidate:
+    material = material_of(dataset_of(blob_labels(n)), project)
+    return train(learner_of(project.training), project, material, None, Stamp(n, 1_700_000_000_000))
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    path = tmp_path / "project.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+@pytest.fixture
+def two(project: Path, tmp_path: Path) -> tuple[str, str]:
+    """Two recorded runs, the second with a larger committee; the first one brought twice."""
+    first = load_project(project)
+    second = first.model_copy(update={"training": first.training.model_copy(update={"committee": 5})})
+    one, other, passed_on = candidate(first, 40), candidate(second, 60), ServeAll()
+
+    async def work() -> None:
+        for run in ((first, one), (first, one), (second, other)):
+            await RecordingSink(run[0], RunFiles(tmp_path / "runs"), passed_on).consider(run[1])
+
+    asyncio.run(work())
+    assert passed_on.candidates == [one, one, other]
+    return one.manifest.version, other.manifest.version
+
+
+def test_runs_are_listed_shown_compared_and_drawn(
+    project: Path, tmp_path: Path, two: tuple[str, str], tiebreak: CommandLine
+) -> None:
+    """Figures of each, the card of one, the parameters in which two differ, and the curves as a picture."""
+    listed = tiebreak("runs", "list", project, "--data", tmp_path).out
+    assert [listed.count(version) for version in two] == [1, 1]
+    card = tiebreak("runs", "show", project, two[0], "--data", tmp_path).out
+    assert "Made from 32 labels of data set version 40; 3 classes." in card
+    assert "committee: 3" in card
+    picture = tmp_path / "curves.png"
+    compared = tiebreak("runs", "compare", project, "--plot", picture, "--data", tmp_path).out
+    assert "committee" in compared
+    assert "step_labels" not in compared
+    assert picture.read_bytes()[1:4] == b"PNG"
+
+
+def test_mistakes_are_one_clear_line(project: Path, tmp_path: Path, tiebreak: CommandLine) -> None:
+    """Nothing recorded, an unknown run, a path in disguise: said, and nothing is made."""
+    assert "There are no runs yet." in tiebreak("runs", "compare", project, "--data", tmp_path).err
+    assert "There is no run 'v9'" in tiebreak("runs", "show", project, "v9", "--data", tmp_path).err
+    assert "is not a name" in tiebreak("runs", "show", project, "../v9", "--data", tmp_path).err
+
+
+def test_a_full_disk_costs_the_record_and_not_the_model(project: Path, tmp_path: Path) -> None:
+    """The folder cannot be made: the candidate reaches the gate all the same."""
+    (tmp_path / "runs").write_text("in the way")
+    loaded, passed_on = load_project(project), ServeAll()
+    asyncio.run(RecordingSink(loaded, RunFiles(tmp_path / "runs"), passed_on).consider(candidate(loaded, 40)))
+    assert len(passed_on.candidates) == 1
