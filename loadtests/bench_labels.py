@@ -1,0 +1,111 @@
+"""Labels saved against random and the library peers, on real streams: DATA=folder of .npz, or what packages carry; QUICK=1 is short."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+from rich.console import Console
+from rich.progress import Progress, TimeRemainingColumn
+
+from loadtests.labels import panel, peers
+from loadtests.labels.cells import Cell, Store
+from loadtests.labels.savings import Book
+from loadtests.labels.tables import figures, print_figures, print_panel, print_variants
+
+BUDGETS = (0.02, 0.05, 0.1, 0.2)
+CURVE = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5)
+LARGE = 1.0  # a last point of random's curve where a model of all labels is quick to fit
+VARIANTS = ((200, 0.0), (0, 0.05))
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a run was asked for, by environment: DATA, QUICK, SEEDS, STREAMS, ARMS, WORKERS, CACHE; CACHED=1: only what is there."""
+
+    data: Path | None
+    quick: bool
+    seeds: int
+    streams: tuple[str, ...]
+    arms: tuple[str, ...]
+    workers: int
+    cache: Path
+    cached_only: bool
+
+    @classmethod
+    def read(cls, environment: dict[str, str]) -> Ask:
+        """From the environment, with defaults."""
+        data = Path(environment["DATA"]).resolve() if environment.get("DATA") else None
+        quick = environment.get("QUICK", "") not in {"", "0"}
+        names = tuple(panel.entries(data))
+        streams = tuple(environment.get("STREAMS", "").split()) or (names[:2] if quick else names)
+        own = ("tiebreak", "periodic", "river", "pool")
+        library = peers.SKACTIVEML_SHORT if quick else peers.SKACTIVEML
+        theirs = tuple(f"ska-{name}" for name in library) if peers.have_skactiveml() else ()
+        return cls(
+            data=data,
+            quick=quick,
+            seeds=int(environment.get("SEEDS", "1" if quick else "5")),
+            streams=streams,
+            arms=tuple(environment.get("ARMS", "").split()) or (*own, *theirs),
+            workers=int(environment.get("WORKERS", str(os.cpu_count() or 1))),
+            cache=Path(environment.get("CACHE", ".cache/bench_labels")),
+            cached_only=environment.get("CACHED", "") not in {"", "0"},
+        )
+
+
+def cells(ask: Ask) -> Iterator[Cell]:
+    """The grid, cheapest and most telling first: one seed of everything before the next seed of anything."""
+    entries = panel.entries(ask.data)
+    budgets = BUDGETS[1:3] if ask.quick else BUDGETS
+    for seed in range(ask.seeds):
+        for stream in ask.streams:
+            held_out = entries[stream].held_out
+            yield from (Cell(stream, "random", budget, seed) for budget in CURVE)
+            if held_out:
+                yield Cell(stream, "random", LARGE, seed)
+            for arm in ask.arms:
+                if arm == "pool" and not held_out:
+                    continue
+                yield from (Cell(stream, arm, budget, seed) for budget in budgets)
+    for seed in range(0 if ask.quick else min(2, ask.seeds)):
+        for stream in ask.streams:
+            for delay, error in VARIANTS:
+                yield from (Cell(stream, "random", budget, seed, delay, error) for budget in CURVE)
+                yield from (Cell(stream, "tiebreak", budget, seed, delay, error) for budget in (0.05, 0.1))
+
+
+def main() -> int:
+    """Compute what is missing, print the tables, write the figures. 1 when a figure misses its reach."""
+    ask = Ask.read(dict(os.environ))
+    console = Console(width=150)
+    if not peers.have_skactiveml():
+        console.print("scikit-activeml is not installed: its rows are left out (pip install scikit-activeml==1.0.1).")
+    wanted = list(dict.fromkeys(cells(ask)))
+    columns = (*Progress.get_default_columns()[:-1], TimeRemainingColumn(elapsed_when_finished=True))
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("cells", total=len(wanted))
+        store = Store(ask.cache)
+        wanted = [cell for cell in wanted if store.get(cell)] if ask.cached_only else wanted
+        found = store.all(wanted, ask.data, ask.workers, lambda _: progress.advance(bar))
+    book = Book(found)
+    print_panel(console, book, ask.streams, ask.arms, BUDGETS)
+    print_variants(console, book, ask.streams, VARIANTS)
+    rows = figures(book, ask.streams, ask.arms, BUDGETS)
+    print_figures(console, rows)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "labels.json").write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2, default=float))
+    missed = [row for row in rows if row["ok"] is False]
+    console.print(f"{len(rows) - len(missed)} of {len(rows)} figures within reach; seeds: {ask.seeds}.")
+    return 1 if missed and not ask.quick else 0
+
+
+if __name__ == "__main__":
+    np.seterr(all="ignore")
+    sys.exit(main())

@@ -1,0 +1,214 @@
+"""One cell of the label benchmark: a stream, a strategy, a budget and a seed, computed once and kept on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from threadpoolctl import threadpool_limits
+
+import tiebreak
+from loadtests.labels import panel, peers
+from tiebreak.apps.simulate import arms
+from tiebreak.apps.simulate.arms import Arm
+from tiebreak.apps.simulate.replay import Outcome, Pace, People, Replay
+from tiebreak.apps.simulate.selecting import PeriodicSelector, Selector, UniformSelector
+from tiebreak.apps.simulate.stream import Stream, stream_of_arrays
+from tiebreak.contracts.project import Classes, Input, Project, Sampling, TensorSpec, Training
+from tiebreak.training.sklearn_learners import learner_of
+
+COMMITTEE = 3
+STEP = 8
+FORGETS = 4000  # labels that train on streams of tables, whose concepts move; text keeps all
+KEEPS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """``arm`` is a strategy, with changed sampling keys after a colon (``tiebreak:temper=0.5``)."""
+
+    stream: str
+    arm: str
+    budget: float
+    seed: int
+    delay: int = 0
+    error: float = 0.0
+
+    @property
+    def file(self) -> str:
+        """Its name in the cache: what decides the result, the code included."""
+        text = f"{self!r}|{code(self.arm)}"
+        return f"{blake2b(text.encode(), digest_size=12).hexdigest()}.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """``score`` is the stream's main figure; ``labels`` what was really spent."""
+
+    cell: Cell
+    events: int
+    labels: int
+    score: float
+    second_half: float
+    rare: float
+    outside: float
+    decide_us: float
+    curve: tuple[tuple[int, int, float], ...]
+
+
+@lru_cache(maxsize=64)
+def code(arm: str) -> str:
+    """Names what a result depends on: what replay and learner do, the policy's files for our arm, the peers' file for theirs."""
+    root = Path(tiebreak.__file__).parent
+    files = sorted((root / "sampling").glob("*.py")) if arm.startswith("tiebreak") else [Path(peers.__file__)]
+    own = files if arm not in {"random", "periodic"} else []
+    h = blake2b(_learned().encode(), digest_size=8)
+    for file in own:
+        h.update(file.read_bytes())
+    return h.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _learned() -> str:
+    """What replay and learner do on two small streams: a change that moves no answer keeps the cache."""
+    h = blake2b(digest_size=8)
+    for width in (6, 300):
+        rng = np.random.default_rng(width)
+        y = rng.integers(0, 4, 300)
+        x = rng.normal(size=(4, width))[y] + rng.normal(size=(300, width))
+        stream = stream_of_arrays("probe", {"X": x, "y": y})
+        training = Training(step_labels=STEP, committee=COMMITTEE)
+        people = People(delay=5, error_rate=0.1)
+        with threadpool_limits(1):
+            told = Replay(stream, PeriodicSelector(0.2), learner_of(training), training, people, Pace(), 1).run()
+        h.update(told.asked.tobytes() + told.predicted.tobytes())
+    return h.hexdigest()
+
+
+def compute(cell: Cell, data: Path | None) -> Result:
+    """Run one cell on one thread."""
+    entry = panel.entries(data)[cell.stream]
+    stream = entry.load(cell.seed)
+    with threadpool_limits(1):
+        if cell.arm == "pool":
+            outcome_labels, score, rare = peers.pool(stream, learner_of(_training(entry)), cell.budget, cell.seed)
+            return Result(cell, len(stream), outcome_labels, score, float("nan"), rare, float("nan"), 0.0, ())
+        training = _training(entry)
+        if cell.arm == "random" and entry.held_out:
+            # Chance needs no model: one fit at the end gives the held-out figure.
+            training = training.model_copy(update={"min_labels": 10**6})
+        pace = Pace(growth=0.1 if cell.budget > 0.25 else 0.05, held_out_curve=False)
+        replay = Replay(
+            stream,
+            selector_of(cell, stream, training),
+            learner_of(training),
+            training,
+            People(cell.delay, cell.error),
+            pace,
+            cell.seed,
+        )
+        return _result(cell, entry, stream, replay.run())
+
+
+def selector_of(cell: Cell, stream: Stream, training: Training) -> Selector:
+    """The strategy of a cell. Raises ValueError for an unknown one."""
+    name, _, changes = cell.arm.partition(":")
+    if name == "tiebreak":
+        arm = Arm(f"default:{changes}", cell.budget, cell.seed)
+        return arms.selector_of(project_of(stream, cell.seed, training), arm)
+    if name == "random":
+        return UniformSelector(cell.budget, cell.seed)
+    if name == "periodic":
+        return PeriodicSelector(cell.budget)
+    return peers.selector_of(cell.arm, stream, cell.budget, cell.seed)
+
+
+def project_of(stream: Stream, seed: int, training: Training) -> Project:
+    """The default project without an audit slice: no strategy here has one, and what it costs is the same for all."""
+    return Project(
+        project="bench",
+        input=Input(tensors=(TensorSpec(name="input", shape=(stream.x.shape[1],)),)),
+        classes=Classes(open=True),
+        sampling=Sampling(audit_share=0.0, seed=seed),
+        training=training,
+    )
+
+
+def _training(entry: panel.Entry) -> Training:
+    # A small step: the trainer fits every two seconds, whatever few labels have come.
+    return Training(
+        step_labels=STEP, committee=COMMITTEE, refit_below=KEEPS if entry.held_out else FORGETS, window=KEEPS
+    )
+
+
+def _result(cell: Cell, entry: panel.Entry, stream: Stream, outcome: Outcome) -> Result:
+    asked = stream.y[outcome.asked]
+    outside = [i for i, name in enumerate(stream.classes) if name in {"oos", "out_of_scope"}]
+    return Result(
+        cell=cell,
+        events=len(stream),
+        labels=len(asked),
+        score=outcome.held_out if entry.held_out else outcome.second_half,
+        second_half=outcome.second_half,
+        rare=outcome.rare_f1,
+        outside=float((asked == outside[0]).mean()) if outside and len(asked) else float("nan"),
+        decide_us=outcome.decide_us,
+        curve=tuple((point.events, point.labels, point.recent) for point in outcome.curve),
+    )
+
+
+class Store:
+    """Results on disk, one small file per cell: a second run, or another process, takes up where this one stopped."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+
+    def get(self, cell: Cell) -> Result | None:
+        """The result of a cell, if it is there."""
+        try:
+            raw = orjson.loads((self._folder / cell.file).read_bytes())
+        except FileNotFoundError:
+            return None
+        raw["curve"] = tuple(tuple(point) for point in raw["curve"])
+        numbers: dict[str, Any] = {
+            name: float("nan") if value is None else value for name, value in raw.items() if name != "cell"
+        }
+        return Result(cell, **numbers)
+
+    def put(self, result: Result) -> None:
+        """Keep a result; whole or not at all."""
+        path = self._folder / result.cell.file
+        part = path.with_suffix(f".{os.getpid()}.part")
+        part.write_bytes(orjson.dumps(asdict(result)))
+        part.replace(path)
+
+    def all(
+        self, cells: list[Cell], data: Path | None, workers: int, done: Callable[[Result], None]
+    ) -> dict[Cell, Result]:
+        """Every cell's result, those missing computed by ``workers`` processes; ``done`` hears of each."""
+        found = {cell: result for cell in cells if (result := self.get(cell)) is not None}
+        missing = [cell for cell in dict.fromkeys(cells) if cell not in found]
+        for result in found.values():
+            done(result)
+        with ProcessPoolExecutor(max(1, workers), get_context("spawn")) as pool:
+            for result in pool.map(_work, missing, [data] * len(missing), [self._folder] * len(missing)):
+                found[result.cell] = result
+                done(result)
+        return found
+
+
+def _work(cell: Cell, data: Path | None, folder: Path) -> Result:
+    store = Store(folder)
+    result = store.get(cell) or compute(cell, data)  # another process may have been faster
+    store.put(result)
+    return result

@@ -1,0 +1,159 @@
+"""The tables of the label benchmark, and its figures beside the reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isnan
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from loadtests.labels.panel import SATURATED, TUNED_ON
+from loadtests.labels.savings import Book
+
+Figure = dict[str, object]
+
+OURS = "tiebreak"
+# Stream, budget in per cent, reach: from the project's goals.
+REACHES = (
+    ("clinc150_lt", 10, 0.55),
+    ("clinc150_lt", 20, 0.65),
+    ("hwu64", 10, 0.42),
+    ("hwu64", 20, 0.52),
+    ("nslkdd", 10, 0.60),
+    ("nslkdd", 20, 0.70),
+    ("outdoor", 5, 0.20),
+    ("outdoor", 10, 0.45),
+    ("outdoor", 20, 0.70),
+)
+
+
+def print_panel(
+    console: Console, book: Book, streams: Sequence[str], arms: Sequence[str], budgets: Sequence[float]
+) -> None:
+    """Savings of every strategy, a row per stream and budget."""
+    table = Table(
+        title="Labels saved against random at the same figure, in per cent (mean over seeds, ± half of the 95 % interval)"
+    )
+    table.add_column("stream")
+    table.add_column("budget", justify="right")
+    for arm in arms:
+        table.add_column(arm.removeprefix("ska-"), justify="right", overflow="fold")
+    for stream in streams:
+        for budget in budgets:
+            cells = [_percent(book, stream, arm, budget) for arm in arms]
+            if any(cells):
+                mark = " *" if stream in TUNED_ON else ""
+                table.add_row(f"{stream}{mark}", f"{100 * budget:g} %", *cells)
+    for name, pick in (("mean", np.mean), ("worst", np.min)):
+        row = [savings(book, streams, arm, budgets) for arm in arms]
+        table.add_row(name, "", *(f"{100 * pick(values):+.0f}" if values else "" for values in row))
+    console.print(table)
+    console.print(
+        "* defaults were picked on these. Means leave out saturated streams: " + ", ".join(sorted(SATURATED)) + "."
+    )
+
+
+def savings(book: Book, streams: Sequence[str], arm: str, budgets: Sequence[float]) -> list[float]:
+    """Of the cells that are there and tell something."""
+    values = [book.saving(s, arm, b).mean for s in streams if s not in SATURATED for b in budgets]
+    return [value for value in values if not isnan(value)]
+
+
+def print_variants(console: Console, book: Book, streams: Sequence[str], variants: Sequence[tuple[int, float]]) -> None:
+    """Late answers and wrong answers, each against random under the same conditions."""
+    table = Table(title="Tiebreak's savings with late and with wrong answers, in per cent")
+    for name in ("stream", "delay", "wrong", "5 %", "10 %"):
+        table.add_column(name, justify="right")
+    for stream in streams:
+        for delay, error in variants:
+            if not book.of(stream, OURS, 0.1, delay, error):
+                continue
+            cells = [f"{100 * book.saving(stream, OURS, b, variant=(delay, error)).mean:+.0f}" for b in (0.05, 0.1)]
+            table.add_row(stream, f"{delay} events", f"{100 * error:g} %", *cells)
+    if table.row_count:
+        console.print(table)
+
+
+def figures(book: Book, streams: Sequence[str], arms: Sequence[str], budgets: Sequence[float]) -> list[Figure]:
+    """Every figure with a reach that this run can speak of."""
+    rows: list[Figure] = []
+    for stream, per_cent, reach in REACHES:
+        found = book.saving(stream, OURS, per_cent / 100) if book.of(stream, OURS, per_cent / 100) else None
+        if found is not None:
+            rows.append(_figure(f"saving, {stream} at {per_cent} %", found.mean, reach, found.half))
+    for per_cent, reach in ((10, 0.60), (20, 0.70)):
+        mine = book.of("clinc150_lt", OURS, per_cent / 100)
+        if mine:
+            rare = book.saving("clinc150_lt", OURS, per_cent / 100, "rare")
+            rows.append(
+                _figure(
+                    f"saving at equal F1 of the rarest fifth, clinc150_lt at {per_cent} %", rare.mean, reach, rare.half
+                )
+            )
+            rows.append(
+                _figure(f"F1 of the rarest fifth, clinc150_lt at {per_cent} %", float(np.mean([r.rare for r in mine])))
+            )
+    ours = savings(book, streams, OURS, budgets)
+    if ours:
+        rows.append(_figure("saving, mean over the panel", float(np.mean(ours)), 0.55))
+        rows.append(_figure("saving, worst cell", float(np.min(ours)), -0.05))
+    theirs = {arm: savings(book, streams, arm, budgets) for arm in arms if arm.startswith("ska-")}
+    full = {arm: values for arm, values in theirs.items() if len(values) == len(ours)}
+    if full:
+        best = max(full, key=lambda arm: float(np.mean(full[arm])))
+        ahead = float(np.mean(ours)) - float(np.mean(full[best]))
+        rows.append(_figure(f"points ahead of the best of scikit-activeml ({best.removeprefix('ska-')})", ahead, 0.20))
+    swap = [book.saving("rbf_abrupt", OURS, b).mean for b in budgets if book.of("rbf_abrupt", OURS, b)]
+    if swap:
+        rows.append(_figure("saving after an abrupt swap, worst budget (rbf_abrupt)", float(np.min(swap)), 0.0))
+    return rows + _spending(book)
+
+
+def _spending(book: Book) -> list[Figure]:
+    ours = {cell: result for cell, result in book.results.items() if cell.arm == OURS}
+    rows: list[Figure] = []
+    if ours:
+        # Labels are whole: on a short stream one of them is more than a per cent.
+        off = max(max(0.0, abs(r.labels - c.budget * r.events) - 1.0) / (c.budget * r.events) for c, r in ours.items())
+        rows.append(
+            _figure("budget spent against granted, largest relative gap beyond one label", off, 0.01, smaller=True)
+        )
+    outside = [r.outside for r in book.of("clinc150_lt", OURS, 0.1) if not isnan(r.outside)]
+    if outside:
+        rows.append(
+            _figure(
+                "labels spent on out-of-scope traffic, clinc150_lt at 10 %", float(np.mean(outside)), 0.08, smaller=True
+            )
+        )
+    return rows
+
+
+def print_figures(console: Console, rows: Sequence[Figure]) -> None:
+    """The figures, their reach, and whether they are there."""
+    table = Table(title="Figures and reaches")
+    for name in ("figure", "value", "±", "reach", ""):
+        table.add_column(name, justify="left" if name == "figure" else "right")
+    for row in rows:
+        shown = [
+            f"{100 * float(str(row[name])):.1f} %" if row[name] is not None else ""
+            for name in ("value", "half", "reach")
+        ]
+        table.add_row(str(row["figure"]), *shown, {True: "yes", False: "no", None: ""}[row["ok"]])  # type: ignore[index]
+    console.print(table)
+
+
+def _figure(
+    name: str, value: float, reach: float | None = None, half: float | None = None, *, smaller: bool = False
+) -> Figure:
+    ok = None if reach is None else (value <= reach if smaller else value >= reach)
+    kept = None if half is None or isnan(half) else half
+    return {"figure": name, "value": value, "half": kept, "reach": reach, "ok": None if ok is None else bool(ok)}
+
+
+def _percent(book: Book, stream: str, arm: str, budget: float) -> str:
+    if not book.of(stream, arm, budget):
+        return ""
+    found = book.saving(stream, arm, budget)
+    return f"{100 * found.mean:+.0f}" + ("" if isnan(found.half) else f" ±{100 * found.half:.0f}")
