@@ -19,7 +19,15 @@ ROOT = Path(__file__).parents[3]
 DIGITS = ROOT / "examples" / "digits" / "project.yaml"
 SMALL = "project: small\npartitions: 2\ninput: {tensors: [{name: x, shape: [2]}]}\nclasses: {names: [a, b]}\n"
 COMMANDS = {"up", "stream", "label", "train", "demo", "produce", "predictions", "explain", "dead"}
-GROUPS = {"project": "check", "topics": "create", "token": "create", "models": "list"}
+GROUPS = {
+    "project": "check",
+    "topics": "create",
+    "token": "create",
+    "models": "list",
+    "dataset": "list",
+    "ledger": "retract",
+    "runs": "list",
+}
 
 _MISSING_MODEL = "error: project.yaml: model.file: there is no file {}. The path is relative to the project file.\n"
 _EXPOSED = (
