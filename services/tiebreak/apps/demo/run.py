@@ -27,7 +27,7 @@ from tiebreak.apps.demo.options import DemoOptions, project_text
 from tiebreak.apps.demo.picture import save
 from tiebreak.apps.demo.recording import Recording
 from tiebreak.apps.demo.screen import Screen
-from tiebreak.apps.demo.summary import Summary, caught_up, picture_of, summarise
+from tiebreak.apps.demo.summary import Summary, caught_up, picture_of, questions_of, summarise
 from tiebreak.apps.demo.table import table_of
 from tiebreak.apps.demo.world import World, WorldSettings
 from tiebreak.apps.stream import MODELS_FOLDER
@@ -211,6 +211,7 @@ async def _reckon(show: Show, recording: Recording, journal: Journal, seconds: f
     _, png = await asyncio.to_thread(save, picture_of(recording, arms, summary), out)
     journal.write(out / "journal.jsonl")
     (out / "summary.json").write_text(json.dumps(asdict(summary), indent=2) + "\n", encoding="utf-8")
+    (out / "questions.jsonl").write_text("".join(json.dumps(q) + "\n" for q in questions_of(recording)), "utf-8")
     console.print()
     console.print(table_of(summary, png))
     return summary

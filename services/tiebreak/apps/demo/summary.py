@@ -13,6 +13,7 @@ from tiebreak.apps.demo.control import ArmResult, Needed, needed
 from tiebreak.apps.demo.journal import Journal, Known
 from tiebreak.apps.demo.picture import More, Picture
 from tiebreak.apps.demo.recording import Recording, discovery, moving_accuracy
+from tiebreak.apps.demo.world import CLASSES
 from tiebreak.contracts.messages import Manifest, ModelEvent
 
 Mask = NDArray[np.bool_]
@@ -178,6 +179,18 @@ def picture_of(recording: Recording, arms: Sequence[ArmResult], summary: Summary
         alarms=recording.alarms(),
         promotions=sorted(first for first in firsts if first is not None),
     )
+
+
+def questions_of(recording: Recording) -> list[dict[str, object]]:
+    """Each question in stream order: where it came from and why, what it shows, what people said, and when (for a closer look)."""
+    rows = []
+    for asked in sorted(recording.asked.values(), key=lambda a: a.index):
+        label = recording.settled.get(asked.task_id)
+        row: dict[str, object] = {"event": asked.index, "task_id": asked.task_id, "reason": asked.reason.value}
+        row |= {"truth": CLASSES[recording.world.truths[asked.index]], "label": label.value if label else None}
+        row |= {"model": recording.versions[max(0, int(recording.version[asked.index]))], "asked_ms": asked.created_ms}
+        rows.append(row | {"settled_ms": label.settled_ms if label else None})
+    return rows
 
 
 def headline(summary: Summary) -> str:
