@@ -102,7 +102,8 @@ def main() -> int:
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "labels.json").write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2, default=float))
     missed = [row for row in rows if row["ok"] is False]
-    console.print(f"{len(rows) - len(missed)} of {len(rows)} figures within reach; seeds: {ask.seeds}.")
+    judged = [row for row in rows if row["ok"] is not None]
+    console.print(f"{len(judged) - len(missed)} of {len(judged)} figures within reach; seeds: {ask.seeds}.")
     return 1 if missed and not ask.quick else 0
 
 

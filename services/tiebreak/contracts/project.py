@@ -110,7 +110,9 @@ class NearDuplicates(Section):
 class Sampling(Section):
     """Whom to ask about. ``window`` is how many past scores the adaptive threshold looks at."""
 
-    strategy: Literal["margin", "least_confidence", "entropy", "vote_entropy", "bald", "random"] = "margin"
+    strategy: Literal[
+        "margin", "least_confidence", "entropy", "expected_gradient_length", "vote_entropy", "kl", "bald", "random"
+    ] = "margin"
     audit_share: Share = 0.1
     temper: Annotated[float, Field(ge=0.0, le=10.0)] = 0.25
     window: Annotated[int, Field(ge=16, le=65_536)] = 256

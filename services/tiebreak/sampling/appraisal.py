@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
@@ -92,6 +92,19 @@ class Moment:
     errors: tuple[bool, ...] = ()
 
 
+_BY_COMMITTEE: Mapping[str, Callable[[FloatArray], Floats]] = {
+    "vote_entropy": acquisition.vote_entropy,
+    "bald": acquisition.bald,
+    "kl": acquisition.kl_to_consensus,
+}
+_BY_PROBABILITIES: Mapping[str, Callable[[FloatArray], Floats]] = {
+    "least_confidence": acquisition.least_confidence,
+    "entropy": acquisition.entropy,
+    # Without the length of the features: divided by the largest, it would depend on what else is in the batch.
+    "expected_gradient_length": acquisition.expected_gradient_length,
+}
+
+
 def initial(policy: Policy) -> SamplerState:
     """The state before the first event."""
     return SamplerState(drift.fresh(policy.drift))
@@ -126,14 +139,14 @@ def utilities(strategy: str, batch: Scored) -> tuple[str, Floats]:
     """
     if batch.probabilities.shape[1] == 0:
         return strategy, np.ones(len(batch))
-    if batch.members is not None and strategy in {"vote_entropy", "bald"}:
-        by_committee = acquisition.vote_entropy if strategy == "vote_entropy" else acquisition.bald
-        return strategy, by_committee(batch.members)
-    if strategy == "least_confidence":
-        return strategy, acquisition.least_confidence(batch.probabilities)
-    if strategy == "entropy":
-        return strategy, acquisition.entropy(batch.probabilities)
-    return "margin", acquisition.margin(batch.probabilities)
+    if batch.members is not None and strategy in _BY_COMMITTEE:
+        return strategy, _BY_COMMITTEE[strategy](batch.members)
+    by_rows = _BY_PROBABILITIES.get(strategy)
+    return (
+        ("margin", acquisition.margin(batch.probabilities))
+        if by_rows is None
+        else (strategy, by_rows(batch.probabilities))
+    )
 
 
 def by_chance(policy: Policy, batch: Scored) -> bool:
@@ -209,4 +222,21 @@ def record(
         partition=batch.partition,
         offset=batch.offset,
         time_ms=int(now_s * 1000),
+    )
+
+
+def closed(policy: Policy, batch: Scored, burst_id: str, now_s: float) -> DriftRecord:
+    """What the topic ``drift`` is told when a burst has had its labels, or its time."""
+    return DriftRecord(
+        project=policy.project,
+        event=DriftEvent.BURST_CLOSED,
+        detector="",
+        signal="",
+        statistic=0.0,
+        slice="",
+        burst_id=burst_id,
+        burst_size=policy.drift.burst.labels,
+        partition=batch.partition,
+        offset=batch.offset,
+        time_ms=int(max(0.0, now_s) * 1000),
     )

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tiebreak.contracts.messages import DriftEvent, DriftRecord, Reason, Selection
+from tiebreak.contracts.messages import DriftRecord, Reason, Selection
 from tiebreak.contracts.ports import Grant
 from tiebreak.contracts.tensors import FloatArray
 from tiebreak.sampling import diversity, schedule, threshold
-from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, by_chance
+from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, by_chance, closed
 from tiebreak.sampling.chance import clears, gumbel, gumbel_level
 from tiebreak.sampling.diversity import Memory
 from tiebreak.sampling.state import SamplerState, digest
@@ -122,7 +122,7 @@ class Chooser:
         was_burst = schedule.in_force(self._plan, self.seen)
         self._plan = schedule.next_block(self._plan, self._appraisal.share, BLOCK, self.seen, self._policy.drift.burst)
         if was_burst and not self._plan.burst.burst_id:
-            self._records.append(self._closed(burst.burst_id))
+            self._records.append(closed(self._policy, self._batch, burst.burst_id, self._plan.last_s))
         self._enter(self._next_regime())
         for unit in self._waiting.units:
             self._coverage = diversity.cover(self._coverage, unit, COVERAGE, self._near.similarity)
@@ -387,18 +387,3 @@ class Chooser:
         )
         self._balance -= 1.0
         self._plan = schedule.spent(self._plan, 1, self.seen)
-
-    def _closed(self, burst_id: str) -> DriftRecord:
-        return DriftRecord(
-            project=self._policy.project,
-            event=DriftEvent.BURST_CLOSED,
-            detector="",
-            signal="",
-            statistic=0.0,
-            slice="",
-            burst_id=burst_id,
-            burst_size=self._policy.drift.burst.labels,
-            partition=self._batch.partition,
-            offset=self._batch.offset,
-            time_ms=int(max(0.0, self._plan.last_s) * 1000),
-        )
