@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
@@ -36,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     size = QUICK if os.environ.get("QUICK") else FULL
     wanted = [name for name in options.only.split(",") if name] or list(CASES)
     figures: list[Figure] = []
+    # A run that is told to end takes its servers with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with ground() as where:
         for name in wanted:
             figures += CASES[name](where, size)
