@@ -1,0 +1,180 @@
+"""The measured processes (`tiebreak label`, and an application with one empty route), and a client that is lighter than they are."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import orjson
+from fastapi import FastAPI
+
+from loadtests.speed.ground import cores, pin
+from tiebreak.runtime.ops_http import HttpServer, bind
+
+_START_S = 90.0
+_PATIENCE_S = 30.0
+
+
+class Connection:
+    """One kept-alive HTTP/1.1 connection of one person."""
+
+    def __init__(self, address: str, token: str = "") -> None:
+        where = urlsplit(address)
+        self._host, self._port = where.hostname, where.port
+        self._head = f"Host: {where.netloc}\r\nContent-Type: application/json\r\n"
+        if token:
+            self._head += f"Authorization: Bearer {token}\r\n"
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def request(self, method: str, path: str, body: bytes = b"", more: str = "") -> tuple[int, bytes]:
+        """Status and body. Raises OSError or TimeoutError; the connection is not to be used after that."""
+        if self._streams is None:
+            self._streams = await asyncio.open_connection(self._host, self._port)
+        reader, writer = self._streams
+        head = f"{method} {path} HTTP/1.1\r\n{self._head}{more}Content-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+        async with asyncio.timeout(_PATIENCE_S):
+            answer = (await reader.readuntil(b"\r\n\r\n")).lower()
+            _, _, rest = answer.partition(b"\r\ncontent-length: ")
+            length = int(rest.split(b"\r\n", 1)[0]) if rest else 0
+            return int(answer[9:12]), await reader.readexactly(length)
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._streams is not None:
+            self._streams[1].close()
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a run of some seconds came to. Seconds per request; ``odd`` are statuses that nobody wanted."""
+
+    seconds: float = 0.0
+    done: int = 0
+    claims: list[float] = field(default_factory=list)
+    submits: list[float] = field(default_factory=list)
+    odd: list[int] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """Requests, or claim and submit pairs, per second."""
+        return self.done / self.seconds if self.seconds else 0.0
+
+
+async def knock(address: str, people: int, seconds: float) -> Tally:
+    """``people`` connections post to the empty route for ``seconds``."""
+    tally, began = Tally(), time.perf_counter()
+
+    async def one() -> None:
+        line = Connection(address)
+        while time.perf_counter() - began < seconds:
+            status, _ = await line.request("POST", "/empty", b"{}")
+            tally.odd += [status] if status != 200 else []
+            tally.done += 1
+        line.close()
+
+    await asyncio.gather(*(one() for _ in range(people)))
+    tally.seconds = time.perf_counter() - began
+    return tally
+
+
+async def annotate(address: str, project: str, tokens: Sequence[str], seconds: float) -> Tally:
+    """Each holder of a token claims a task, answers it, and claims the next, for ``seconds``."""
+    tally, keys, began = Tally(), count(), time.perf_counter()
+    run = f"{time.time_ns():x}"
+
+    async def one(token: str) -> None:
+        line = Connection(address, token)
+        while (start := time.perf_counter()) - began < seconds:
+            status, body = await line.request("POST", f"/v1/projects/{project}/tasks:claim", b'{"max":1}')
+            claimed = time.perf_counter()
+            tasks = orjson.loads(body)["tasks"] if status == 200 else []
+            if not tasks:
+                tally.odd.append(status)
+                break
+            vote = orjson.dumps({"lease_token": tasks[0]["lease"]["token"], "value": "cat", "lead_time_s": 0.0})
+            key = f"Idempotency-Key: {run}-{next(keys)}\r\n"
+            status, _ = await line.request("POST", f"/v1/tasks/{tasks[0]['task_id']}/annotations", vote, key)
+            tally.odd += [status] if status != 201 else []
+            tally.claims.append(claimed - start)
+            tally.submits.append(time.perf_counter() - claimed)
+            tally.done += 1
+        line.close()
+
+    await asyncio.gather(*(one(token) for token in tokens))
+    tally.seconds = time.perf_counter() - began
+    return tally
+
+
+@contextmanager
+def process(arguments: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A child on the core of what is measured; ended at the end. What it says goes to ``log``, which is shown if it failed."""
+    servers, own = cores()
+    pin(own)
+    with log.open("wb") as said:
+        child = subprocess.Popen([sys.executable, *arguments], stdout=said, stderr=said)
+    pin(servers)
+    try:
+        yield child
+    except RuntimeError:
+        print(log.read_text(errors="replace")[-2000:], file=sys.stderr)
+        raise
+    finally:
+        child.terminate()
+        try:
+            child.wait(30.0)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+async def ready(address: str, path: str, child: subprocess.Popen[bytes]) -> None:
+    """Return once ``path`` answers 200. Raises RuntimeError when the child ends, or does not get there in time."""
+    end = time.monotonic() + _START_S
+    while time.monotonic() < end:
+        if child.poll() is not None:
+            raise RuntimeError(f"The process ended with {child.returncode} while it was starting.")
+        line = Connection(address)
+        try:
+            if (await line.request("GET", path))[0] == 200:
+                return
+        except (OSError, EOFError, TimeoutError):
+            pass
+        finally:
+            line.close()
+        await asyncio.sleep(0.2)
+    raise RuntimeError("The process did not become ready in time.")
+
+
+def empty_app() -> FastAPI:
+    """One route that reads nothing and says nothing: what a request costs before any work of ours."""
+    app = FastAPI(openapi_url=None)
+
+    @app.post("/empty")
+    async def empty() -> dict[str, str]:
+        return {}
+
+    @app.get("/ready")
+    async def is_ready() -> dict[str, str]:
+        return {}
+
+    return app
+
+
+async def serve_empty(port: int) -> None:
+    """Serve :func:`empty_app` as we serve our own, until the process is ended."""
+    server = HttpServer(empty_app(), bind("127.0.0.1", port))
+    await server.start()
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve_empty(int(sys.argv[1])))
