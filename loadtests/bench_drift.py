@@ -1,0 +1,170 @@
+"""Drift: detection delay and false alarms per 100,000 events, beside always-fire and never-fire, on streams with and without drift."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from tiebreak.contracts.project import Drift
+from tiebreak.sampling import drift
+
+Floats = NDArray[np.float64]
+
+CLASSES = 8
+BATCH = 256
+AT = 4000  # events before the change
+SEARCH = 6000  # events after a change in which an alarm is a detection
+REACH = 1.0  # false bursts per 100,000 events
+ALWAYS_EVERY = Drift().burst.cooldown_events
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What detectors see of ``n`` events: uncertainty ``(n,)``, predicted classes ``(n,)``, input statistics ``(n, 4)``."""
+
+    uncertainty: Floats
+    predicted: NDArray[np.int64]
+    inputs: Floats
+
+
+Maker = Callable[[np.random.Generator, int], Traffic]
+
+
+def steady(rng: np.random.Generator, n: int) -> Traffic:
+    """Nothing changes."""
+    return Traffic(rng.beta(1.2, 4.0, n), rng.choice(CLASSES, n, p=_shares()), rng.normal(size=(n, 4)))
+
+
+def daily(rng: np.random.Generator, n: int) -> Traffic:
+    """Ten days: the mix of classes and the uncertainty follow the hour."""
+    hour = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(n) / (n / 10.0))
+    base = steady(rng, n)
+    busy = rng.random(n) < 0.3 * hour
+    predicted = np.where(busy, rng.integers(0, 2, n), base.predicted)
+    return Traffic(np.clip(base.uncertainty + 0.03 * hour, 0.0, 1.0), predicted, base.inputs)
+
+
+def surge(rng: np.random.Generator, n: int) -> Traffic:
+    """Ten times the traffic, of the same kind: by the count of events nothing moves, and bursts of one class come in runs."""
+    base = steady(rng, n)
+    predicted = base.predicted.copy()
+    for start in rng.integers(0, n, n // 2000):
+        predicted[start : start + 40] = predicted[start]
+    return Traffic(base.uncertainty, predicted, base.inputs)
+
+
+def swap(rng: np.random.Generator, n: int) -> Traffic:
+    """At ``AT`` the inputs move by half of their spread and the model is less sure: a concept was replaced."""
+    base, after = steady(rng, n), np.arange(n) >= AT
+    uncertainty = np.where(after, rng.beta(2.0, 3.0, n), base.uncertainty)
+    return Traffic(uncertainty, base.predicted, base.inputs + 0.5 * after[:, None])
+
+
+def new_class(rng: np.random.Generator, n: int) -> Traffic:
+    """At ``AT`` a tenth of the events is of a class nobody knows: uncertain, and predicted as one of the old ones."""
+    base = steady(rng, n)
+    novel = (np.arange(n) >= AT) & (rng.random(n) < 0.1)
+    uncertainty = np.where(novel, rng.beta(4.0, 2.0, n), base.uncertainty)
+    return Traffic(uncertainty, np.where(novel, 0, base.predicted), base.inputs + 1.5 * novel[:, None])
+
+
+def shares(rng: np.random.Generator, n: int) -> Traffic:
+    """At ``AT`` the mix of classes turns round, and nothing else."""
+    base, after = steady(rng, n), np.arange(n) >= AT
+    return Traffic(base.uncertainty, np.where(after, CLASSES - 1 - base.predicted, base.predicted), base.inputs)
+
+
+def gradual(rng: np.random.Generator, n: int) -> Traffic:
+    """From ``AT`` on, over 3,000 events, inputs and uncertainty wander off."""
+    base, part = steady(rng, n), np.clip((np.arange(n) - AT) / 3000.0, 0.0, 1.0)
+    return Traffic(np.clip(base.uncertainty + 0.12 * part, 0.0, 1.0), base.predicted, base.inputs + 0.6 * part[:, None])
+
+
+CHANGING: dict[str, Maker] = {"swap": swap, "new class": new_class, "class shares": shares, "gradual": gradual}
+CALM: dict[str, Maker] = {"steady": steady, "daily cycle": daily, "traffic surge": surge}
+
+
+def alarms(traffic: Traffic, settings: Drift) -> list[int]:
+    """Event numbers of the alarms that the default detectors raise."""
+    state, found = drift.fresh(settings), list[int]()
+    for start in range(0, len(traffic.predicted), BATCH):
+        part = slice(start, start + BATCH)
+        seen = drift.Observed(
+            events=len(traffic.predicted[part]),
+            classes=CLASSES,
+            uncertainty=traffic.uncertainty[part],
+            predicted=traffic.predicted[part],
+            inputs=traffic.inputs[part],
+        )
+        state, fired = drift.observe(state, seen, settings, start)
+        found += [one.at for one in fired if one.alarm]
+    return found
+
+
+def main() -> int:
+    """Print the tables and write the figures; 1 when there are more false alarms than the reach allows."""
+    quick = os.environ.get("QUICK", "") not in {"", "0"}
+    seeds, calm = (5, 50_000) if quick else (30, 200_000)
+    settings, console = Drift(), Console(width=110)
+    table = Table(title=f"A change after {AT:,} events ({seeds} seeds each): is it found, and how many events later?")
+    for name in ("change", "found", "median delay", "90 %", "always-fire", "never-fire"):
+        table.add_column(name, justify="left" if name == "change" else "right")
+    rows: list[dict[str, object]] = []
+    for name, maker in CHANGING.items():
+        delays = [
+            _delay(alarms(maker(np.random.default_rng((seed, 1)), AT + SEARCH), settings)) for seed in range(seeds)
+        ]
+        found = sorted(delay for delay in delays if delay is not None)
+        middle, late = (float(np.median(found)), float(np.quantile(found, 0.9))) if found else (np.nan, np.nan)
+        table.add_row(
+            name, f"{len(found)} of {seeds}", f"{middle:,.0f}", f"{late:,.0f}", f"{ALWAYS_EVERY // 2:,}", "never"
+        )
+        rows.append(_figure(f"{name}: share found within {SEARCH:,} events", len(found) / seeds))
+        rows.append(_figure(f"{name}: median delay in events", middle))
+    console.print(table)
+    rows += _print_calm(console, calm, 2 if quick else 3, settings)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "drift.json").write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2))
+    return 1 if any(row["ok"] is False for row in rows) else 0
+
+
+def _print_calm(console: Console, events: int, seeds: int, settings: Drift) -> list[dict[str, object]]:
+    table = Table(title=f"Nothing to find ({seeds} times {events:,} events): false alarms per 100,000 events")
+    for name in ("traffic", "Tiebreak", "always-fire", "never-fire"):
+        table.add_column(name, justify="left" if name == "traffic" else "right")
+    rows = []
+    for name, maker in CALM.items():
+        counts = [len(alarms(maker(np.random.default_rng((seed, 2)), events), settings)) for seed in range(seeds)]
+        rate = 1e5 * sum(counts) / (events * seeds)
+        table.add_row(name, f"{rate:.2f}", f"{1e5 / ALWAYS_EVERY:.0f}", "0")
+        rows.append(_figure(f"{name}: false alarms per 100,000 events", rate, REACH))
+    console.print(table)
+    return rows
+
+
+def _delay(at: Sequence[int]) -> int | None:
+    """From the change to the first alarm after it."""
+    return next((alarm - AT for alarm in at if alarm >= AT), None)
+
+
+def _figure(name: str, value: float, reach: float | None = None) -> dict[str, object]:
+    return {"figure": name, "value": value, "reach": reach, "ok": None if reach is None else value <= reach}
+
+
+def _shares() -> Floats:
+    weights = np.exp(-0.5 * np.arange(CLASSES))
+    return np.asarray(weights / weights.sum())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
