@@ -207,7 +207,8 @@ class Settler:
         except (SlowDown, Unreachable) as error:
             _log.warning("labels_not_marked_published", count=len(safe), error=str(error))
             return  # they are published again after a restart, with the same bytes
-        self._uncommitted = [item for item in self._uncommitted if item not in safe]
+        gone = set(safe)  # a list would be searched once per answer in flight
+        self._uncommitted = [item for item in self._uncommitted if item not in gone]
 
     async def rewind(self) -> None:
         """Forget what was handed out since the last commit: it is decided already, and will be handed out again."""
