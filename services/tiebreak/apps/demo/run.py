@@ -44,7 +44,7 @@ from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.lifecycle import ExitCode
 from tiebreak.runtime.logs import configure_logs
 from tiebreak.runtime.project_file import load_project
-from tiebreak.runtime.settings import Options
+from tiebreak.runtime.settings import Options, Settings
 
 _HOURS = 12.0
 _DRAIN_S = 30.0
@@ -120,22 +120,26 @@ async def _run(options: DemoOptions, console: Console, done: asyncio.Event) -> E
 async def _started(options: DemoOptions, world: World, console: Console) -> AsyncIterator[Show]:
     logs = options.out / "logs"
     logs.mkdir(parents=True, exist_ok=True)
-    shared = bool(options.kafka or options.redis)
-    file = options.out / "project.yaml"
-    # On servers of others the name must be free; on our own it is always the same, and so are all ids.
-    file.write_text(project_text(options, f"digits-demo-{secrets.token_hex(3)}" if shared else "digits-demo"), "utf-8")
-    project, clock = load_project(file), SystemClock()
+    file, clock = options.out / "project.yaml", SystemClock()
     with tempfile.TemporaryDirectory(prefix="tiebreak-demo-") as data, (logs / "demo.log").open("w") as log_file:
         configure_logs("demo", stream=log_file)
         settings = settings_of(
             Options(options.kafka or None, options.redis or None, data, port=options.port, stop_timeout_s=_STOP_S)
         )
+        file.write_text(project_text(options, _name(settings)), encoding="utf-8")
+        project = load_project(file)
         async with running(project, file.resolve(), settings, logs) as up, open_log(settings) as log:
             if not await until_ready(up):
                 raise up.life.error or Unreachable("The processes did not become ready.", fix=_logs(options))
             token, _ = await admit(project, settings, "you", Role.ANNOTATOR, _HOURS, clock)
             page = f"{up.children['label'].part.address}/#token={token}"
             yield Show(options, world, project, up, log, page, console, clock)
+
+
+def _name(settings: Settings) -> str:
+    # On servers of others the name must be free; on our own it is always the same, and so are all ids.
+    ours = settings.embedded and not settings.kafka
+    return "digits-demo" if ours else f"digits-demo-{secrets.token_hex(3)}"
 
 
 def _logs(options: DemoOptions) -> str:
