@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.support.auditor import audit
-from tests.support.evidence import gather
+from tests.support.evidence import Traces, gather
 from tests.support.labels import blob_labels, project_of
 from tests.support.training import Running, log_for, publish_labels, publish_raw
 from tiebreak.contracts.codec import encode
@@ -43,7 +43,7 @@ async def test_a_finished_run_is_read_back_whole(tmp_path: Path) -> None:
         )
     )
 
-    evidence = await gather(log, PROJECT, tmp_path / "ledger.sqlite", [], tmp_path / "scratch", group="scoring")
+    evidence = await gather(log, PROJECT, Traces(tmp_path / "ledger.sqlite", [], tmp_path / "scratch", group="scoring"))
 
     assert evidence.places == {(0, 0), (1, 0)}
     assert (evidence.predictions, evidence.dead, evidence.tasks) == ([said], [letters[0]], [])
@@ -67,7 +67,7 @@ async def test_weights_that_one_clean_pass_does_not_give_are_found(tmp_path: Pat
     # The clean pass waits for as many labels as the ledger has: the same again, under another id.
     await publish_raw(log, PROJECT, [(b"", encode(label)) for label in blob_labels(10, seed=2)])
 
-    evidence = await gather(log, PROJECT, tmp_path / "ledger.sqlite", [], tmp_path / "scratch")
+    evidence = await gather(log, PROJECT, Traces(tmp_path / "ledger.sqlite", [], tmp_path / "scratch"))
 
     found = {finding.invariant for finding in audit(evidence)}
     assert found == {"no_loss", "no_double_count", "no_invention"}
