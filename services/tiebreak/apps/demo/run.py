@@ -34,7 +34,7 @@ from tiebreak.apps.stream import MODELS_FOLDER
 from tiebreak.apps.up import Running, running, until_ready
 from tiebreak.apps.wiring import open_log
 from tiebreak.contracts.clock import Clock
-from tiebreak.contracts.errors import Unreachable
+from tiebreak.contracts.errors import TiebreakError, Unreachable
 from tiebreak.contracts.log import Log
 from tiebreak.contracts.messages import Manifest
 from tiebreak.contracts.project import Project
@@ -45,6 +45,7 @@ from tiebreak.runtime.lifecycle import ExitCode
 from tiebreak.runtime.logs import configure_logs
 from tiebreak.runtime.project_file import load_project
 from tiebreak.runtime.settings import Options, Settings
+from tiebreak.runtime.tasks import end
 
 _HOURS = 12.0
 _DRAIN_S = 30.0
@@ -67,57 +68,61 @@ class Show:
     clock: Clock
 
 
+class Interrupted(TiebreakError):
+    """Somebody asked the demo to stop before it was done."""
+
+
 async def run_demo(options: DemoOptions, console: Console) -> ExitCode:
     """The whole demo. Raises ConfigError or Unreachable when it cannot start."""
     done = asyncio.Event()
-    with _signals():
-        try:
-            return await _run(options, console, done)
-        except asyncio.CancelledError:
-            # Everything has been stopped in order on the way here. After the summary that is how a run ends.
-            return ExitCode.OK if done.is_set() else ExitCode.ABORTED
+    try:
+        with _signals() as asked:
+            return await _run(options, console, asked, done)
+    except Interrupted:
+        # Everything has been stopped in order on the way here. After the summary that is how a run ends.
+        return ExitCode.OK if done.is_set() else ExitCode.ABORTED
 
 
 @contextmanager
-def _signals() -> Iterator[None]:
-    """The first signal cancels this task; the next ones find it stopping already, and must not keep it from stopping Redis."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    asked: list[int] = []
+def _signals() -> Iterator[asyncio.Event]:
+    """An event that the first Ctrl-C, SIGTERM or SIGHUP sets.
 
-    def stop(number: int) -> None:
-        asked.append(number)
-        if len(asked) == 1 and task is not None:
-            task.cancel()
-
+    Nothing is cancelled by a signal, so that none of them, nor a second one, cuts the stopping of Redis short.
+    """
+    loop, asked = asyncio.get_running_loop(), asyncio.Event()
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for number in numbers:
-        loop.add_signal_handler(number, stop, number)
+        loop.add_signal_handler(number, asked.set)
     try:
-        yield
+        yield asked
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
 
 
-async def _run(options: DemoOptions, console: Console, done: asyncio.Event) -> ExitCode:
+async def _run(options: DemoOptions, console: Console, asked: asyncio.Event, done: asyncio.Event) -> ExitCode:
     world = await asyncio.to_thread(digits_world, WorldSettings(events=options.events, seed=options.seed))
     console.print("Starting Redis, scoring, labeling and training ...", style="dim")
-    async with _started(options, world, console) as show:
+    async with _started(options, world, console, asked) as show:
         playing = asyncio.create_task(_play(show, done), name="demo")
         ending = asyncio.create_task(show.up.life.stopping.wait(), name="supervisor")
         try:
             await asyncio.wait({playing, ending}, return_when=asyncio.FIRST_COMPLETED)
             if not playing.done():
-                raise show.up.life.error or Unreachable("The processes stopped.", fix=_logs(options))
+                raise _why(show.up, asked, options)
             return playing.result()
         finally:
-            for task in (playing, ending):
-                task.cancel()
-            await asyncio.wait({playing, ending})
+            await end(playing, ending)
+
+
+def _why(up: Running, asked: asyncio.Event, options: DemoOptions) -> BaseException:
+    if asked.is_set():
+        return Interrupted("The demo was interrupted.")
+    return up.life.error or Unreachable("The processes did not stay up.", fix=_logs(options))
 
 
 @asynccontextmanager
-async def _started(options: DemoOptions, world: World, console: Console) -> AsyncIterator[Show]:
+async def _started(options: DemoOptions, world: World, console: Console, asked: asyncio.Event) -> AsyncIterator[Show]:
     logs = options.out / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     file, clock = options.out / "project.yaml", SystemClock()
@@ -128,12 +133,29 @@ async def _started(options: DemoOptions, world: World, console: Console) -> Asyn
         )
         file.write_text(project_text(options, _name(settings)), encoding="utf-8")
         project = load_project(file)
-        async with running(project, file.resolve(), settings, logs) as up, open_log(settings) as log:
+        async with (
+            running(project, file.resolve(), settings, logs) as up,
+            _stopping_when(asked, up),
+            open_log(settings) as log,
+        ):
             if not await until_ready(up):
-                raise up.life.error or Unreachable("The processes did not become ready.", fix=_logs(options))
+                raise _why(up, asked, options)
             token, _ = await admit(project, settings, "you", Role.ANNOTATOR, _HOURS, clock)
             page = f"{up.children['label'].part.address}/#token={token}"
             yield Show(options, world, project, up, log, page, console, clock)
+
+
+@asynccontextmanager
+async def _stopping_when(asked: asyncio.Event, up: Running) -> AsyncIterator[None]:
+    async def watch() -> None:
+        await asked.wait()
+        up.life.request_stop("asked to")
+
+    watching = asyncio.create_task(watch(), name="signals")
+    try:
+        yield
+    finally:
+        await end(watching)
 
 
 def _name(settings: Settings) -> str:
@@ -166,7 +188,11 @@ async def _stream(show: Show, recording: Recording, journal: Journal, screen: Sc
     writer = show.log.writer()
     await writer.start()
     label = show.up.children["label"].part.address
-    async with client_of(label, show.options.annotators) as client, asyncio.TaskGroup() as tasks:
+    async with (
+        client_of(label, show.options.annotators) as client,
+        asyncio.TaskGroup() as tasks,
+        _set(at_work, watching),
+    ):
         tasks.create_task(follow(show.log, show.project.project, recording, show.clock, watching))
         tasks.create_task(screen.show(watching))
         for person in await _people(show, journal, client):
@@ -177,10 +203,18 @@ async def _stream(show: Show, recording: Recording, journal: Journal, screen: Sc
         seconds = show.clock.monotonic() - began
         screen.note = "the stream is over; people finish what they hold"
         await _until(lambda: len(recording.settled) >= len(recording.asked), _ANSWER_S, show.clock)
-        at_work.set()
-        watching.set()
     await writer.close(_STOP_S)
     return seconds
+
+
+@asynccontextmanager
+async def _set(*events: asyncio.Event) -> AsyncIterator[None]:
+    """Set on leaving, also when cancelled: a task may lose its cancellation to a client library, and looks at its event next."""
+    try:
+        yield
+    finally:
+        for event in events:
+            event.set()
 
 
 async def _people(show: Show, journal: Journal, client: httpx.AsyncClient) -> list[Annotator]:
