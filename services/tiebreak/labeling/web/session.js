@@ -93,9 +93,15 @@ export class Session {
       do {
         try {
           const began = performance.now();
-          await this.claim(waitMs);
+          const handed = await this.claim(waitMs);
           if (waitMs && performance.now() - began < 1000) await pause(1); // a server that stops does not let us wait
           waitMs = WAIT_MS;
+          if (handed && !this.held.length) {
+            // All it handed out is answered already, the answer still on its way: once it is there, ask at once how things are.
+            await this.flush();
+            await pause(0.1);
+            waitMs = 0;
+          }
           backoffS = 1;
           this.on.online(true, this.outbox.length);
         } catch (problem) {
@@ -112,8 +118,8 @@ export class Session {
     }
   }
 
+  /** One claim; how many tasks the server says are ours. */
   async claim(waitMs) {
-    const empty = !this.held.length;
     this.waiting = new AbortController();
     const want = Math.min(10, PREFETCH + this.outbox.length);
     const said = await api.claim(this.name, want, waitMs, this.waiting.signal);
@@ -131,6 +137,7 @@ export class Session {
     else if (before) this.on.notice("That task went to somebody else. Here is the next one.");
     if (!this.current) this.on.resting(said.reason ?? "loading");
     else if (this.current !== before) this.on.task(this.current);
+    return said.tasks.length;
   }
 
   /** Answer (or, with `value` null, skip) what is on the screen, and show the next. */
