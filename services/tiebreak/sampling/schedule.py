@@ -2,7 +2,7 @@
 
 The budget is in labels per hour and a threshold needs a share, so the arrival rate of events is estimated here:
 ``share = min(target_share, labels_per_hour * fleet / events_per_hour)``, where ``fleet`` is this replica's part of the partitions.
-What is asked beyond that share, at the start and in bursts, is a debt, paid back at half of the share.
+What is asked beyond that share, at the start and in bursts, is a debt, paid back at a fifth of the share.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MEMORY_S = 30.0  # time constant of the arrival rate
 LONGEST_GAP_S = 60.0  # a longer gap between two batches is a stop or a jump of the clock, and says nothing of the rate
 EARLY_LABELS = 30  # asked ahead of plan while the model is young: a label is worth most then
 EARLY_MULTIPLIER = 4.0
-REPAYMENT = 0.5  # of the share: the thirty early labels are paid back within the next sixty
+REPAYMENT = 0.2  # of the share
 SQUEEZED, EASED, LEAST_SQUEEZE = 0.9, 1.02, 0.1
 
 

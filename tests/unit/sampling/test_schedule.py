@@ -62,7 +62,7 @@ def test_early_labels_come_ahead_of_plan_and_are_paid_back() -> None:
     for block in range(4000):
         plan = s.next_block(plan, 0.02, 32, block * 32, Burst())
         shares.append(plan.share)
-    assert [shares[0], min(shares), shares[-1]] == pytest.approx([0.08, 0.01, 0.02])
+    assert [shares[0], min(shares), shares[-1]] == pytest.approx([0.08, 0.016, 0.02])
     assert (plan.early, plan.debt) == (0.0, 0.0)
     assert sum(shares) * 32 == pytest.approx(0.02 * 4000 * 32, abs=2.0)
 
@@ -74,7 +74,7 @@ def test_a_burst_ends_with_its_labels() -> None:
     before = s.next_block(plan, 0.02, 32, 32, burst)
     inside = s.next_block(before, 0.02, 32, 64, burst)
     after = s.next_block(s.spent(inside, 10, 64), 0.02, 32, 96, burst)
-    assert [before.share, inside.share, after.share] == pytest.approx([0.02, 0.08, 0.01])
+    assert [before.share, inside.share, after.share] == pytest.approx([0.02, 0.08, 0.016])
     assert after.burst == s.OpenBurst()
     assert after.debt > 0.0
 
