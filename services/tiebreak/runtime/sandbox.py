@@ -150,7 +150,8 @@ def _request(model: bytes, wanted: Wanted, limits: Limits, temperature: float, g
             "wanted": asdict(wanted),
             "max_nodes": limits.max_nodes,
             "memory_bytes": limits.memory_bytes or _BASE_MEMORY + _MEMORY_PER_BYTE * len(model),
-            "cpu_s": math.ceil(limits.timeout_s),
+            # The parent keeps the clock and says what ran out. This limit is for a parent that cannot: it must not come first.
+            "cpu_s": 2 * math.ceil(limits.timeout_s),
             "temperature": temperature,
             "tolerance": golden.tolerance if golden is not None else 0.0,
         }
