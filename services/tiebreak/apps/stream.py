@@ -7,7 +7,7 @@ from pathlib import Path
 
 from starlette.types import ASGIApp
 
-from tiebreak.apps.wiring import Process
+from tiebreak.apps.wiring import Process, open_sandbox
 from tiebreak.contracts import codec
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.errors import BadRecord, ConfigError
@@ -107,7 +107,8 @@ async def assemble_stream(process: Process) -> ASGIApp | None:
     if project.privacy.mask:
         # Before the first event: a stage that stops at its first selection would have let the stream pile up.
         raise ConfigError("privacy.mask: is on, and this installation has no masker.", fix="Set it to false.")
-    scorer = Scorer(project, process.metrics)
+    trained = project.model.source == "trainer"  # a file of the user's is checked once: no child need wait for the next
+    scorer = Scorer(project, process.metrics, open_sandbox(process.life) if trained else None)
     known: asyncio.Event | None = None
     if project.model.source == "file":
         await serve_file(scorer, project, process.clock)

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp
 
 from tiebreak.apps.recording_runs import RUNS_FOLDER, RecordingSink
 from tiebreak.apps.stream import MODELS_FOLDER
-from tiebreak.apps.wiring import Process
+from tiebreak.apps.wiring import Process, open_sandbox
 from tiebreak.contracts.errors import ConfigError
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
@@ -43,7 +43,8 @@ async def assemble_train(process: Process) -> ASGIApp | None:
             fix="Set model.source: trainer, or leave `tiebreak train` out.",
         )
     store = FileModelStore(data / MODELS_FOLDER)
-    tools = Tools(store, process.log, SandboxProbe(project), process.metrics, process.clock)
+    sandbox = open_sandbox(process.life)
+    tools = Tools(store, process.log, SandboxProbe(project, sandbox), process.metrics, process.clock)
     deployer = Deployer(project, tools)
     await deployer.start()
     process.life.on_stop(Phase.SINKS, "deployer", deployer.close)

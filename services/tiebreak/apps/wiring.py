@@ -28,6 +28,7 @@ from tiebreak.runtime.health import Health
 from tiebreak.runtime.lifecycle import PARENT_PIPE, ExitCode, Lifecycle, Phase, stop_with_parent
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.runtime.ops_http import HttpServer, bind, ops_app
+from tiebreak.runtime.sandbox import Sandbox
 from tiebreak.runtime.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -72,6 +73,18 @@ class Process:
             return f"no progress for {age:.0f} s"
 
         self.health.live_while(name, progress)
+
+
+def open_sandbox(life: Lifecycle) -> Sandbox:
+    """Where models are checked, its next child ready; it ends with the process."""
+    sandbox = Sandbox(spare=True)
+    sandbox.prepare()
+
+    async def close(_timeout_s: float) -> None:
+        await sandbox.close()
+
+    life.on_stop(Phase.SINKS, "model sandbox", close)
+    return sandbox
 
 
 Assemble = Callable[[Process], Awaitable[ASGIApp | None]]

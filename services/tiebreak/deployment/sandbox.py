@@ -7,7 +7,7 @@ from tiebreak.contracts.errors import ModelRefused
 from tiebreak.contracts.messages import Manifest
 from tiebreak.contracts.project import Project
 from tiebreak.deployment.port import Served
-from tiebreak.runtime.sandbox import Checked, Limits, check_model, wanted_by
+from tiebreak.runtime.sandbox import Checked, Limits, Sandbox, wanted_by
 
 # Below this a difference is noise and no event feels it: a young model grows from 20 kernels to 256 within microseconds.
 _NOTICEABLE_S = 20e-6
@@ -16,8 +16,9 @@ _NOTICEABLE_S = 20e-6
 class SandboxProbe:
     """A Probe over ``runtime/sandbox.py``."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, sandbox: Sandbox | None = None) -> None:
         self._project = project
+        self._sandbox = sandbox or Sandbox()
         self._limits = Limits.of(project.gate)
         # Seconds per event of the champion and of the last challenger, which is the next champion once promoted: nothing is
         # measured twice, since each start of a child delays the model that people wait for.
@@ -60,7 +61,7 @@ class SandboxProbe:
 
     async def _run(self, manifest: Manifest, model: bytes, golden: Golden | None = None) -> Checked:
         wanted = wanted_by(self._project, manifest)
-        return await check_model(model, wanted, self._limits, temperature=manifest.temperature, golden=golden)
+        return await self._sandbox.check(model, wanted, self._limits, temperature=manifest.temperature, golden=golden)
 
 
 def _event_s(checked: Checked) -> float:

@@ -15,6 +15,7 @@ import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from tiebreak.contracts.project import Gate, Project
 from tiebreak.runtime.model_graph import Port
 from tiebreak.runtime.model_plan import ModelPlan, ScoreKind, Wanted
 
+READY = b"."  # what a child says once its imports are done
 _MAX_ANSWER = 2**20
 _BASE_MEMORY = 2**30  # beyond what Python, numpy and onnxruntime map by themselves
 _MEMORY_PER_BYTE = 8  # parsing, optimising and packing weights hold several copies at once
@@ -70,33 +72,90 @@ def wanted_by(project: Project, manifest: Manifest | None = None) -> Wanted:
     )
 
 
+class Sandbox:
+    """Checks models, each in a child of its own: a model that breaks its child breaks nothing else.
+
+    ``spare``: the next child is started ahead, its imports done, so that a check costs what the model costs. A spare that died
+    meanwhile (out of memory, say) is no model's fault: a fresh child takes its place.
+    """
+
+    def __init__(self, *, spare: bool = False) -> None:
+        self._ahead = spare
+        self._spare: asyncio.Task[Process] | None = None
+
+    def prepare(self) -> None:
+        """Start the spare child now, where one is wanted. Needs a running event loop."""
+        if self._ahead and self._spare is None:
+            self._spare = asyncio.create_task(_start())
+
+    async def check(
+        self, model: bytes, wanted: Wanted, limits: Limits, *, temperature: float = 1.0, golden: Golden | None = None
+    ) -> Checked:
+        """Load and probe ``model`` in a child. Raises ModelRefused with the reason; the child's death is one.
+
+        Checked: size and node caps, external data anywhere, allowed operator domains, names, datatypes and shapes, class list,
+        finite outputs, rows of probabilities that sum to 1, the same answer twice, an answer per row that its neighbours do not
+        change, and the golden batch.
+        """
+        if not model:
+            raise ModelRefused("The model file is empty.")
+        if len(model) > limits.max_bytes:
+            raise ModelRefused(
+                f"The model has {len(model)} bytes, more than {limits.max_bytes}.", fix="Raise gate.max_model_bytes."
+            )
+        request = _request(model, wanted, limits, temperature, golden)
+        child: Process | None = None
+        try:
+            async with asyncio.timeout(limits.timeout_s):
+                child = await self._take()
+                answer = await _converse(child, request)
+                await child.wait()
+        except TimeoutError as error:
+            raise ModelRefused(
+                f"The check did not end within {limits.timeout_s:g} s.", fix="Raise gate.probe_timeout_s."
+            ) from error
+        finally:
+            if child is not None:
+                await _end(child)
+            self.prepare()
+        return _read(answer, child.returncode)
+
+    async def close(self) -> None:
+        """End the spare child."""
+        self._ahead = False
+        if self._spare is not None:
+            with suppress(OSError):
+                await _end(await self._spare)
+            self._spare = None
+
+    async def _take(self) -> Process:
+        spare, self._spare = self._spare, None
+        if spare is None:
+            return await _start()
+        child = await spare
+        if child.returncode is None and child.stdout is not None and not child.stdout.at_eof():
+            return child
+        await _end(child)
+        return await _start()
+
+
 async def check_model(
     model: bytes, wanted: Wanted, limits: Limits, *, temperature: float = 1.0, golden: Golden | None = None
 ) -> Checked:
-    """Load and probe ``model`` in a child. Raises ModelRefused with the reason; the child's death is one.
+    """:meth:`Sandbox.check` once, in a child started for it."""
+    return await Sandbox().check(model, wanted, limits, temperature=temperature, golden=golden)
 
-    Checked: size and node caps, external data anywhere, allowed operator domains, names, datatypes and shapes, class list,
-    finite outputs, rows of probabilities that sum to 1, the same answer twice, an answer per row that its neighbours do not
-    change, and the golden batch.
-    """
-    if not model:
-        raise ModelRefused("The model file is empty.")
-    if len(model) > limits.max_bytes:
-        raise ModelRefused(
-            f"The model has {len(model)} bytes, more than {limits.max_bytes}.", fix="Raise gate.max_model_bytes."
-        )
+
+async def _start() -> Process:
+    """A child that waits for its request, or one that died on the way there."""
     child = await _spawn()
     try:
-        async with asyncio.timeout(limits.timeout_s):
-            answer = await _converse(child, _request(model, wanted, limits, temperature, golden))
-            await child.wait()
-    except TimeoutError as error:
-        raise ModelRefused(
-            f"The check did not end within {limits.timeout_s:g} s.", fix="Raise gate.probe_timeout_s."
-        ) from error
-    finally:
+        if child.stdout is not None:
+            await child.stdout.read(len(READY))
+    except BaseException:
         await _end(child)
-    return _read(answer, child.returncode)
+        raise
+    return child
 
 
 async def _spawn() -> Process:

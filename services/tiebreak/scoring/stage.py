@@ -22,7 +22,7 @@ from tiebreak.contracts.tensors import EventColumns, FloatArray, Scores
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.runtime.onnx_encoder import LoadedEncoder
 from tiebreak.runtime.onnx_session import ModelSession, RunOptions
-from tiebreak.runtime.sandbox import Limits, check_model, wanted_by
+from tiebreak.runtime.sandbox import Limits, Sandbox, wanted_by
 from tiebreak.scoring.columns import keep_rows, keep_scores, unanswered_rows
 from tiebreak.scoring.decode import decode_batch
 from tiebreak.scoring.replays import Replays
@@ -48,9 +48,11 @@ class Scorer:
     The model before the present one stays in memory, so that a rollback takes effect at the next batch.
     """
 
-    def __init__(self, project: Project, metrics: Metrics) -> None:
+    def __init__(self, project: Project, metrics: Metrics, sandbox: Sandbox | None = None) -> None:
+        """``sandbox``: where new models are checked; whoever gives one closes it."""
         self._project = project
         self._metrics = metrics
+        self._sandbox = sandbox or Sandbox()
         self._now: _Serving | None = None
         self._before: _Serving | None = None
         self._encoder: ModelSession | None = None
@@ -142,7 +144,7 @@ class Scorer:
     async def _load(self, manifest: Manifest, model: bytes) -> _Serving:
         digest = await self._in(self._loading, lambda: sha256(model).hexdigest())
         _check_manifest(manifest, digest, self._project)
-        checked = await check_model(
+        checked = await self._sandbox.check(
             model,
             wanted_by(self._project, manifest),
             Limits.of(self._project.gate),

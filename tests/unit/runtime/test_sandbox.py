@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import signal
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +20,7 @@ from tiebreak.contracts.candidate import Golden
 from tiebreak.contracts.errors import ModelRefused
 from tiebreak.runtime.model_graph import parse, refuse_unsafe
 from tiebreak.runtime.model_plan import ScoreKind, Wanted
-from tiebreak.runtime.sandbox import Checked, Limits, check_model, wanted_by
+from tiebreak.runtime.sandbox import Checked, Limits, Sandbox, check_model, wanted_by
 
 W3 = points(4, 3, seed=1)
 GOOD = dense(W3, squash="Softmax")
@@ -194,7 +195,7 @@ def random_answer() -> bytes:
     return model_of(graph)
 
 
-def bomb() -> bytes:
+def bomb(side: int = 10**6) -> bytes:
     """One small input asks for 4 TB."""
     graph = helper.make_graph(
         [
@@ -206,7 +207,7 @@ def bomb() -> bytes:
         "bomb",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 3])],
-        [numpy_helper.from_array(np.array([10**6, 10**6]), "s"), numpy_helper.from_array(W3, "w")],
+        [numpy_helper.from_array(np.array([side, side]), "s"), numpy_helper.from_array(W3, "w")],
     )
     return model_of(graph)
 
@@ -283,7 +284,7 @@ async def test_a_golden_batch_that_is_off_is_refused() -> None:
 
 async def test_too_little_memory_is_a_refusal() -> None:
     """What the model asks for beyond its share is refused to it, and with it the model."""
-    assert "bad_alloc" in await refusal(GOOD, limits=Limits(memory_bytes=1))
+    assert re.search("bad_alloc|Failed to allocate memory", await refusal(bomb(4000), limits=Limits(memory_bytes=1)))
 
 
 async def test_a_crash_while_checking_is_a_refusal() -> None:
@@ -302,6 +303,31 @@ async def test_a_check_that_is_cancelled_leaves_no_process() -> None:
     with pytest.raises(asyncio.CancelledError):
         await checking
     assert not child.is_running()
+
+
+async def test_a_child_that_waits_ahead_serves_one_check_only() -> None:
+    """A hostile model before it changes nothing for the good one after it: each has a child of its own, and closing leaves none."""
+    sandbox = Sandbox(spare=True)
+    sandbox.prepare()
+    first = (await eventually(_children))[0].pid
+    with pytest.raises(ModelRefused, match="NaN or infinity"):
+        await sandbox.check(not_finite(), WANTED, Limits())
+    checked = await sandbox.check(GOOD, WANTED, Limits(), golden=Golden({"x": X}, softmax(X @ W3)))
+    spare = (await eventually(_children))[0]
+    assert (checked.plan.classes, spare.pid == first) == (("a", "b", "c"), False)
+    await sandbox.close()
+    assert _children() == []
+
+
+async def test_a_waiting_child_that_was_killed_is_no_models_fault() -> None:
+    """The machine took the spare's memory back: the model is checked in a fresh child, and passes."""
+    sandbox = Sandbox(spare=True)
+    await sandbox.check(GOOD, WANTED, Limits())
+    spare = (await eventually(_children))[0]
+    spare.kill()
+    await eventually(lambda: not spare.is_running())
+    assert (await sandbox.check(GOOD, WANTED, Limits())).nodes == 2
+    await sandbox.close()
 
 
 def _children() -> list[psutil.Process]:
