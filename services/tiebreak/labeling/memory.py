@@ -107,8 +107,8 @@ class MemoryQueue:
 
     def _lease(self, task_id: str, annotator: str, now: int) -> Lease:
         s, entry = self._state, self._state.tasks[task_id]
-        # A counter lost with everything else starts again at the microsecond, which no earlier counter can have reached.
-        s.fence = (s.fence or now * 1000) + 1
+        # Never below the microsecond: a counter that was lost grows past every token given before.
+        s.fence = max(s.fence + 1, now * 1000)
         entry.holder, entry.token, entry.claimed_ms = annotator, s.fence, now
         entry.grants[annotator] = (s.fence, now)
         s.leases[task_id] = now + self._settings.lease_ms
@@ -352,10 +352,24 @@ class MemoryQueue:
 
 
 class MemoryTokens:
-    """Implements ``port.Tokens``."""
+    """Implements ``stage_tokens.TokenIndex``."""
 
     def __init__(self) -> None:
         self._records: dict[str, TokenRecord] = {}
+        self._built = False
+
+    def lose(self) -> None:
+        """Forget everything, as a flushed store does."""
+        self._records, self._built = {}, False
+
+    async def is_built(self) -> bool:
+        return self._built
+
+    async def built(self) -> None:
+        self._built = True
+
+    async def drop(self, digest: str) -> None:
+        self._records.pop(digest, None)
 
     async def put(self, record: TokenRecord) -> None:
         self._records[record.digest] = record

@@ -54,6 +54,8 @@ _SCRIPTS = (
 _Item = TypeVar("_Item")
 _SCAN_LIMIT = 256
 _BUILDER_MS = 30_000
+# Tasks that expire within the same thousandth of their time to live share a list.
+_EXPIRY_STEPS = 1000
 # One script call blocks Redis for everybody: a larger batch goes in several calls.
 _CHUNK = 64
 
@@ -79,20 +81,20 @@ class RedisQueue:
     async def add(self, tasks: Sequence[Task]) -> int:
         new = 0
         for chunk in _chunks(tasks):
-            arguments: list[wire.Argument] = [self._settings.task_ttl_ms]
+            ttl_ms = self._settings.task_ttl_ms
+            arguments: list[wire.Argument] = [ttl_ms, max(1, ttl_ms // _EXPIRY_STEPS)]
             for task in chunk:
                 lane, place = lane_of(task.lane), rank(task.created_ms, task.priority)
-                arguments += (task.task_id, lane, repr(place), task.created_ms, wire.body_of(task, lane, place))
+                arguments += (task.task_id, lane, repr(place), task.created_ms, wire.encode(task))
             new += (await self._run("add", arguments))[0]
         return new
 
     async def claim(self, annotator: str, want: int, *, review: bool = False) -> Claimed:
         routes = (REVIEW, *Lane) if review else tuple(Lane)
-        now, open_tasks, leased, soonest, *found = await self._run(
-            "claim", (annotator, want, self._settings.lease_ms, _SCAN_LIMIT, *routes)
-        )
-        if found:
+        now, *found = await self._run("claim", (annotator, want, self._settings.lease_ms, _SCAN_LIMIT, *routes))
+        if isinstance(found[0], list):
             return Claimed(tuple(wire.lease_of(item) for item in found), now)
+        open_tasks, leased, soonest = found
         reason = Empty.NO_TASKS if not open_tasks else Empty.ALL_LEASED if leased else Empty.NONE_FOR_YOU
         wait_ms = (soonest - now) if leased else self._settings.lease_ms
         return Claimed((), now, reason, max(1.0, wait_ms / 1000))

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from tiebreak.contracts.codec import decode_label, decode_task, encode
-from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
+from tiebreak.contracts.messages import Annotation, AnnotationState, Label
 from tiebreak.labeling.consensus import Ballot
 from tiebreak.labeling.port import Applied, Done, Lease, Outcome, Receipt
 from tiebreak.labeling.settling import TaskRecord
@@ -17,7 +17,6 @@ __all__ = [
     "Argument",
     "applied_of",
     "ballot_text",
-    "body_of",
     "done_of",
     "encode",
     "label_of",
@@ -39,20 +38,10 @@ def prefix_of(project: str) -> str:
     return f"tb:{{{project}}}:"
 
 
-def body_of(task: Task, lane: str, place: float) -> bytes:
-    """A waiting task in one string: a second key per task would cost more than most payloads."""
-    return f"{lane}|{place!r}|".encode() + encode(task)
-
-
-def task_of(body: bytes) -> Task:
-    """The inverse of :func:`body_of`."""
-    return decode_task(body.split(b"|", 2)[2])
-
-
 def lease_of(item: Sequence[Any]) -> Lease:
     """``{id, token, claimed, deadline, body}``."""
     _, token, claimed, deadline, body = item
-    return Lease(task_of(body), int(token), int(claimed), int(deadline))
+    return Lease(decode_task(body), int(token), int(claimed), int(deadline))
 
 
 def receipt_of(text: bytes) -> Receipt:
@@ -86,7 +75,7 @@ def applied_of(item: Sequence[Any]) -> Applied:
         return Applied(outcome)
     _, sequence, revision, settled_at, label, body, fields = item
     ballots = tuple(sorted((_ballot_of(field) for field in fields), key=lambda b: b.sequence))
-    return Applied(outcome, TaskRecord(task_of(body), sequence, ballots, revision, settled_at, label_of(label)))
+    return Applied(outcome, TaskRecord(decode_task(body), sequence, ballots, revision, settled_at, label_of(label)))
 
 
 def _ballot_of(field: bytes) -> Ballot:

@@ -11,7 +11,7 @@ for i = 3, #ARGV, 8 do
   local key = task_key(id)
   if not open_hash(id) then
     out[#out + 1] = {redis.call('HEXISTS', done_key(id), id) == 1 and 'done' or 'unknown'}
-  elseif redis.call('EXISTS', body_key(id)) == 0 then
+  elseif not has_body(id) then
     out[#out + 1] = {'done'}
   else
     take_answer(id, annotator, rev, state, ARGV[i + 4], ARGV[i + 5], now, ARGV[i + 7], tonumber(ARGV[2]))
@@ -31,7 +31,7 @@ for i = 3, #ARGV, 8 do
       if string.sub(all[j], 1, 2) == 'v:' then ballots[#ballots + 1] = all[j + 1] end
     end
     out[#out + 1] = {new and 'new' or 'duplicate', tonumber(h[1] or '0'), tonumber(h[2] or '0'),
-                     tonumber(h[3] or '0'), h[4] or '', redis.call('GET', body_key(id)), ballots}
+                     tonumber(h[3] or '0'), h[4] or '', body_of(id), ballots}
   end
 end
 return out

@@ -1,6 +1,7 @@
 -- Make a person hold `want` leases; those already held are renewed and come first.
 -- ARGV  nonce, annotator, want, lease_ms, scan limit, then the routes in the order to serve them
--- Returns {'OK', now, open tasks, leases, soonest deadline, {id, token, claimed, deadline, body}...} or {'BUILDING'}.
+-- Returns {'OK', now, {id, token, claimed, deadline, body}...}, where there is nothing {'OK', now, open tasks, leases, soonest
+-- deadline}, or {'BUILDING'}.
 -- Invariant: a task has at most one holder, and is on no route while it has one. Cost O(log n): a place on an `again` route that
 -- a person cannot take (it has an answer of theirs) is looked at once, then their cursor is past it.
 if not ready() then return {'BUILDING'} end
@@ -16,7 +17,7 @@ for _, id in ipairs(redis.call('ZRANGE', P .. 'held:' .. annotator, 0, -1)) do
     unlease(id)
   elseif #out < want then
     redis.call('ZADD', P .. 'leases', now + lease_ms, id)
-    out[#out + 1] = {id, tonumber(h[2]), tonumber(h[3]), now + lease_ms, redis.call('GET', body_key(id))}
+    out[#out + 1] = {id, h[2], tonumber(h[3]), now + lease_ms, body_of(id)}
   end
 end
 
@@ -44,7 +45,12 @@ local function from_open(route)
   while true do
     local found = redis.call('ZPOPMIN', P .. 'open:' .. route)
     if #found == 0 then return nil end
-    if open_hash(found[1]) then return found[1] end
+    local id, rank = found[1], found[2]
+    if redis.call('EXISTS', task_key(id)) == 1 then return id end
+    if has_body(id) then
+      redis.call('HSET', task_key(id), 'st', 'open', 'ln', route, 'rk', rank)
+      return id
+    end
   end
 end
 
@@ -56,8 +62,9 @@ for i = 6, #ARGV do
   end
 end
 
-local soonest = redis.call('ZRANGE', P .. 'leases', 0, 0, 'WITHSCORES')
-local answer = {'OK', now, tonumber(redis.call('GET', P .. 'open_tasks') or '0'),
-                redis.call('ZCARD', P .. 'leases'), tonumber(soonest[2] or '0')}
+local answer = {'OK', now}
 for _, item in ipairs(out) do answer[#answer + 1] = item end
-return answer
+if #out > 0 then return answer end
+local soonest = redis.call('ZRANGE', P .. 'leases', 0, 0, 'WITHSCORES')
+return {'OK', now, tonumber(redis.call('GET', P .. 'open_tasks') or '0'),
+        redis.call('ZCARD', P .. 'leases'), tonumber(soonest[2] or '0')}

@@ -6,10 +6,11 @@
 -- epoch            string  present: the index is built            builder        string  the nonce of who builds it (30 s)
 -- fence            integer the fencing counter                    order          integer places on the `again` routes
 -- open_tasks       integer tasks not yet settled or expired        in_review      integer those of them in dispute
--- body:<task>      string  '<lane>|<rank>|' and the encoded task   task:<task>    hash    see below; made at the first claim
+-- bodies           hash    task -> the encoded task             task:<task>    hash    see below; made at the first claim
 -- open:<lane>      zset    untouched tasks by rank                again:<route>  zset    begun or disputed tasks by place
 -- cursor:<route>   hash    annotator -> last place looked at      leases         zset    task -> deadline
--- held:<annotator> zset    task -> token                          expiry, purge, forget  zset  task -> time
+-- held:<annotator> zset    task -> token                          purge, forget  zset    task -> time
+-- expiry           zset    time -> time                           expiry:<time>  list    tasks that may expire then
 -- done:<3 digits>  hash    task -> 'settled:<revision>' | 'expired:0'
 -- mine:<annotator> list    own answers, newest first              answered       hash    annotator -> answers that stand
 -- classes          zset    added class -> time                    idem:<annotator>:<key>  string  a receipt
@@ -18,7 +19,11 @@
 --   ns answers that stand, lr label revision, ls sequence the standing label was settled at, lb label not yet published,
 --   g:<annotator> '<token>|<claimed>', p:<annotator> time an answer is in flight since, r:<annotator> last revision,
 --   c:<annotator> '<revision>|<state>|<token>|<claimed>|<at>', v:<annotator> '<sequence>|<replaces>|<revision>|<state>|<ballot>'
+--
+-- A waiting task is a field of `bodies`, a place in `open:<lane>` and an entry of one `expiry:<time>` list: a key of its own and a
+-- place in a second sorted set would cost more than most payloads. An entry whose task has left is dropped when its time comes.
 local P = KEYS[1]
+local LANES = {'triage', 'normal', 'backfill'}
 
 local function now_ms()
   local t = redis.call('TIME')
@@ -35,15 +40,27 @@ end
 
 local function done_key(id) return P .. 'done:' .. string.sub(id, 1, 3) end
 local function task_key(id) return P .. 'task:' .. id end
-local function body_key(id) return P .. 'body:' .. id end
+local function body_of(id) return redis.call('HGET', P .. 'bodies', id) end
+local function has_body(id) return redis.call('HEXISTS', P .. 'bodies', id) == 1 end
 
 -- The hash of a task that may be waiting untouched; false when the task is not here.
 local function open_hash(id)
   if redis.call('EXISTS', task_key(id)) == 1 then return true end
-  local lane, rank = string.match(redis.call('GETRANGE', body_key(id), 0, 79), '^(%l+)|([^|]+)|')
-  if not lane then return false end
-  redis.call('HSET', task_key(id), 'st', 'open', 'ln', lane, 'rk', rank)
-  return true
+  for _, lane in ipairs(LANES) do
+    local rank = redis.call('ZSCORE', P .. 'open:' .. lane, id)
+    if rank then
+      redis.call('HSET', task_key(id), 'st', 'open', 'ln', lane, 'rk', rank)
+      return true
+    end
+  end
+  return false
+end
+
+-- The task may expire at `at`, or up to `step` ms later: tasks of one step share a list.
+local function may_expire(id, at, step)
+  local due = string.format('%.0f', math.ceil(at / step) * step)
+  redis.call('RPUSH', P .. 'expiry:' .. due, id)
+  redis.call('ZADD', P .. 'expiry', due, due)
 end
 
 local function given(id, annotator)
@@ -90,14 +107,14 @@ local function unlease(id)
 end
 
 local function lease(id, annotator, now, lease_ms)
-  -- A counter lost with everything else starts again at the microsecond, which no earlier counter can have reached.
-  redis.call('SET', P .. 'fence', string.format('%.0f', now * 1000), 'NX')
-  local token = redis.call('INCR', P .. 'fence')
+  -- Never below the microsecond: a counter that was lost, or is some writes behind, grows past every token given before.
+  local token = string.format('%.0f', math.max(tonumber(redis.call('GET', P .. 'fence') or '0') + 1, now * 1000))
+  redis.call('SET', P .. 'fence', token)
   redis.call('HSET', task_key(id), 'by', annotator, 'tok', token, 'at', now,
-             'g:' .. annotator, string.format('%.0f|%.0f', token, now))
+             'g:' .. annotator, string.format('%s|%.0f', token, now))
   redis.call('ZADD', P .. 'leases', now + lease_ms, id)
   redis.call('ZADD', P .. 'held:' .. annotator, token, id)
-  return {id, token, now, now + lease_ms, redis.call('GET', body_key(id))}
+  return {id, token, now, now + lease_ms, body_of(id)}
 end
 
 -- Remember a confirmed answer: end the person's lease, take a late answer's task off offer. False: known already.

@@ -7,7 +7,7 @@ local annotator, id, state = ARGV[2], ARGV[3], ARGV[5]
 local key, now = task_key(id), now_ms()
 if redis.call('EXISTS', key) == 0 then return {'OK'} end
 redis.call('HDEL', key, 'p:' .. annotator)
-local whole = redis.call('EXISTS', body_key(id)) == 1
+local whole = has_body(id)
 local new = ARGV[8] == '1'
   and take_answer(id, annotator, tonumber(ARGV[4]), state, ARGV[6], ARGV[7], now, ARGV[11], tonumber(ARGV[10]))
 if state ~= 'withdrawn' or not whole then return {'OK'} end
@@ -19,6 +19,6 @@ end
 if by == annotator then
   local h = redis.call('HMGET', key, 'tok', 'at')
   local deadline = redis.call('ZSCORE', P .. 'leases', id)
-  return {'OK', {id, tonumber(h[1]), tonumber(h[2]), tonumber(deadline), redis.call('GET', body_key(id))}}
+  return {'OK', {id, h[1], tonumber(h[2]), tonumber(deadline), body_of(id)}}
 end
 return {'OK'}

@@ -23,7 +23,7 @@ local c = given(id, annotator)
 local state, claimed, counted
 if act == 'undo' then
   if c == nil or not c.stands then return {'NOT_FOUND'} end
-  if now - c.at > tonumber(ARGV[8]) or redis.call('EXISTS', body_key(id)) == 0 then return {'TOO_LATE_TO_UNDO'} end
+  if now - c.at > tonumber(ARGV[8]) or not has_body(id) then return {'TOO_LATE_TO_UNDO'} end
   state, claimed, counted, token = 'withdrawn', c.claimed, 1, c.token
 else
   if c and c.stands then return {'ALREADY_ANSWERED'} end

@@ -9,7 +9,7 @@ for i = 4, #ARGV, 5 do
   local id, sequence, rev, withdrawn, label = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3] == '1', ARGV[i + 4]
   local key = task_key(id)
   local h = redis.call('HMGET', key, 'sq', 'lr', 'lb', 'st')
-  if redis.call('EXISTS', key, body_key(id)) < 2 then
+  if not h[4] or not has_body(id) then
     out[#out + 1] = ''
   elseif tonumber(h[2] or '0') >= rev then
     out[#out + 1] = h[3] or ''
@@ -22,7 +22,6 @@ for i = 4, #ARGV, 5 do
     if change ~= 0 then redis.call('INCRBY', P .. 'open_tasks', change) end
     if h[4] == 'in_review' then redis.call('DECR', P .. 'in_review') end
     unoffer(id)
-    redis.call('ZREM', P .. 'expiry', id)
     if withdrawn then
       redis.call('ZREM', P .. 'purge', id)
       offer(id)

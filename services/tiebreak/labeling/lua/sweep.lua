@@ -14,31 +14,36 @@ for _, id in ipairs(late) do
   local by = redis.call('HGET', task_key(id), 'by')
   if by then redis.call('HDEL', task_key(id), 'p:' .. by) end
   unlease(id)
-  if redis.call('EXISTS', body_key(id)) == 1 then offer(id) end
+  if has_body(id) then offer(id) end
 end
 
-local expired = 0
-for _, id in ipairs(due('expiry')) do
+-- What becomes of a task whose time has come: 1 when it expires.
+local function expire(id)
+  if not has_body(id) then return 0 end
   local h = redis.call('HMGET', task_key(id), 'by', 'sq')
-  local answers = false
+  if h[1] then
+    may_expire(id, now + 1000, 1000)
+    return 0
+  end
+  local answers = h[2]
   for _, field in ipairs(redis.call('HKEYS', task_key(id))) do
     answers = answers or string.sub(field, 1, 2) == 'c:'
   end
-  if h[1] then
-    redis.call('ZADD', P .. 'expiry', now + 1000, id)
-  elseif answers or h[2] then
-    redis.call('ZREM', P .. 'expiry', id) -- somebody's work is in it: it stays until it is settled
-  else
-    local lane = string.match(redis.call('GETRANGE', body_key(id), 0, 79), '^(%l+)|')
-    if lane then
-      redis.call('ZREM', P .. 'open:' .. lane, id)
-      redis.call('DECR', P .. 'open_tasks')
-      redis.call('HSET', done_key(id), id, 'expired:0')
-      expired = expired + 1
-    end
-    redis.call('DEL', body_key(id), task_key(id))
-    redis.call('ZREM', P .. 'expiry', id)
-  end
+  if answers then return 0 end -- somebody's work is in it: it stays until it is settled
+  for _, lane in ipairs(LANES) do redis.call('ZREM', P .. 'open:' .. lane, id) end
+  redis.call('HDEL', P .. 'bodies', id)
+  redis.call('DEL', task_key(id))
+  redis.call('DECR', P .. 'open_tasks')
+  redis.call('HSET', done_key(id), id, 'expired:0')
+  return 1
+end
+
+local expired, left = 0, tonumber(limit)
+for _, at in ipairs(due('expiry')) do
+  local ids = left > 0 and redis.call('LPOP', P .. 'expiry:' .. at, left) or {}
+  for _, id in ipairs(ids or {}) do expired = expired + expire(id) end
+  left = left - #(ids or {})
+  if redis.call('EXISTS', P .. 'expiry:' .. at) == 0 then redis.call('ZREM', P .. 'expiry', at) end
 end
 
 local purged = 0
@@ -47,7 +52,7 @@ for _, id in ipairs(due('purge')) do
     redis.call('ZADD', P .. 'purge', now + 1000, id)
   else
     unlease(id)
-    redis.call('DEL', body_key(id))
+    redis.call('HDEL', P .. 'bodies', id)
     redis.call('ZREM', P .. 'purge', id)
     redis.call('ZADD', P .. 'forget', now + ARGV[3], id)
     redis.call('HSET', done_key(id), id, 'settled:' .. (redis.call('HGET', task_key(id), 'lr') or '0'))
