@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tiebreak import __version__
-from tiebreak.apps import cli_admin, cli_dataset, cli_events, cli_models, cli_runs, cli_services
+from tiebreak.apps import cli_admin, cli_audit, cli_dataset, cli_events, cli_models, cli_runs, cli_services
 from tiebreak.apps.cli_demo import demo
 from tiebreak.apps.cli_simulate import simulate
 from tiebreak.contracts.errors import TiebreakError
@@ -54,6 +54,7 @@ def build() -> typer.Typer:
     app.add_typer(cli_admin.project_app, name="project", rich_help_panel=_SETUP)
     app.add_typer(cli_admin.topics_app, name="topics", rich_help_panel=_SETUP)
     app.add_typer(cli_admin.token_app, name="token", rich_help_panel=_SETUP)
+    app.add_typer(cli_audit.audit_app, name="audit", rich_help_panel=_SETUP)
     app.add_typer(cli_models.models_app, name="models", rich_help_panel=_MODELS)
     app.add_typer(cli_dataset.dataset_app, name="dataset", rich_help_panel=_MODELS)
     app.add_typer(cli_dataset.ledger_app, name="ledger", rich_help_panel=_MODELS)

@@ -1,4 +1,4 @@
-"""Commands that set up and look: `project check`, `topics create`, `token create`."""
+"""Commands that set up and look: `project check`, `topics create`, `token create | revoke | list`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from tiebreak.apps import cli_options as o
-from tiebreak.apps.admitting import admit
+from tiebreak.apps.admitting import admit, open_door, open_trail, whoever_runs_this
 from tiebreak.apps.up import ensure_topics
 from tiebreak.contracts.topics import specs_for
 from tiebreak.labeling.access import Role
+from tiebreak.labeling.tokens import TokenRecord, standing_tokens
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.project_file import load_project
 from tiebreak.runtime.settings import Options
@@ -55,6 +56,7 @@ def create_token(
     name: Annotated[str, typer.Option(help="Whose token: the name on their answers.")],
     role: Annotated[Role, typer.Option(help="What it may do.")] = Role.ANNOTATOR,
     hours: Annotated[float, typer.Option(min=0.01, max=24 * 366, help="Valid for this long.")] = 24.0 * 30,
+    kafka: o.Kafka = None,
     redis: o.Redis = None,
     data: o.Data = None,
 ) -> None:
@@ -65,8 +67,55 @@ def create_token(
         tiebreak token create project.yaml --name ann --role reviewer --hours 12
     """
     loaded = load_project(project)
-    settings = o.settings_of(Options(redis=redis, data=data))
+    settings = o.settings_of(Options(kafka, redis, data))
     text, record = o.run(admit(loaded, settings, name, role, hours, SystemClock()))
     typer.echo(text)
-    until = datetime.fromtimestamp(record.expires_ms / 1000, UTC).isoformat(timespec="minutes")
+    until = _minute(record.expires_ms)
     typer.echo(f"{name} is {role.value} of project {loaded.project} until {until}. Shown once: keep it.", err=True)
+
+
+@token_app.command("revoke")
+def revoke_tokens(
+    project: o.ProjectFile,
+    name: Annotated[str, typer.Option(help="Whose tokens end, all of them.")],
+    kafka: o.Kafka = None,
+    redis: o.Redis = None,
+    data: o.Data = None,
+) -> None:
+    """End all tokens of a person, at once and for good.
+
+    [bold]Example[/bold]
+
+        tiebreak token revoke project.yaml --name ann
+    """
+    loaded, settings = load_project(project), o.settings_of(Options(kafka, redis, data))
+
+    async def work() -> int:
+        async with open_door(loaded, settings, SystemClock()) as door:
+            return await door.revoke(name, whoever_runs_this())
+
+    typer.echo(f"{o.run(work())} token(s) of {name} ended.")
+
+
+@token_app.command("list")
+def list_tokens(project: o.ProjectFile, kafka: o.Kafka = None, redis: o.Redis = None, data: o.Data = None) -> None:
+    """Whose tokens are good, as the audit trail has it: name, role, from and until when. No token is shown.
+
+    [bold]Example[/bold]
+
+        tiebreak token list project.yaml
+    """
+    loaded, settings, clock = load_project(project), o.settings_of(Options(kafka, redis, data)), SystemClock()
+
+    async def work() -> list[TokenRecord]:
+        async with open_trail(loaded, settings, clock) as trail:
+            records, _ = await trail.read()
+            return standing_tokens(records, int(clock.wall() * 1000))
+
+    for record in o.run(work()):
+        span = " to ".join(_minute(ms) for ms in (record.created_ms, record.expires_ms))
+        typer.echo(f"{record.name}  {record.role.value}  {span}")
+
+
+def _minute(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="minutes")

@@ -13,7 +13,10 @@ from tiebreak.labeling.http import LabelingContext, create_app
 from tiebreak.labeling.redis import RedisQueue
 from tiebreak.labeling.redis_tokens import RedisTokens
 from tiebreak.labeling.stage import Doorbell, Intake, Settler, Sweeper
+from tiebreak.labeling.stage_crowd import Panel
 from tiebreak.labeling.stage_rebuild import Rebuilder
+from tiebreak.labeling.stage_tokens import TokenRebuilder
+from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.lifecycle import Phase
 
 # People wait for these loops: small batches, and no waiting for more.
@@ -30,8 +33,11 @@ async def assemble_label(process: Process) -> ASGIApp | None:
     process.life.run(Phase.SOURCES, "long polls", doorbell.close_at)
     process.life.run(Phase.SOURCES, "sweeper", Sweeper(queue, metrics, doorbell).run)
     process.life.run(Phase.SOURCES, "rebuilder", rebuilder.run)
+    tokens, trail = RedisTokens(process.redis, project.project), AuditTrail(process.log, project.project, process.clock)
+    process.life.run(Phase.SOURCES, "tokens", TokenRebuilder(tokens, trail, process.clock).run)
     _consume(process, Topic.TASKS, "intake", Intake(project, queue, metrics, doorbell))
-    _consume(process, Topic.ANNOTATIONS, "settling", Settler(project, queue, metrics, doorbell))
+    settler = Settler(project, queue, metrics, doorbell, Panel(project, process.log))
+    _consume(process, Topic.ANNOTATIONS, "settling", settler)
     writer = process.log.writer()
     await writer.start()
     process.life.on_stop(Phase.SINKS, "answers", writer.close)
@@ -39,12 +45,13 @@ async def assemble_label(process: Process) -> ASGIApp | None:
         LabelingContext(
             project=project,
             queue=queue,
-            tokens=RedisTokens(process.redis, project.project),
+            tokens=tokens,
             writer=writer,
             metrics=metrics,
             clock=process.clock,
             doorbell=doorbell,
             health=process.health,
+            audit=trail,
         )
     )
 

@@ -10,6 +10,7 @@ from tiebreak.contracts.log import Writer
 from tiebreak.contracts.project import Project
 from tiebreak.labeling.port import Queue, Tokens
 from tiebreak.labeling.stage import Doorbell
+from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.health import Health
 from tiebreak.runtime.metrics import Metrics
 
@@ -26,6 +27,7 @@ class LabelingContext:
     clock: Clock
     doorbell: Doorbell = field(default_factory=Doorbell)
     health: Health | None = None
+    audit: AuditTrail | None = None
 
     def check_project(self, name: str) -> None:
         """Raise NotFound for every project but this one: a token is good for one project."""

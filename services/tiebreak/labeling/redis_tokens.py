@@ -14,11 +14,12 @@ from tiebreak.labeling.tokens import TokenRecord
 
 
 class RedisTokens:
-    """Implements ``port.Tokens``."""
+    """Implements ``stage_tokens.TokenIndex``."""
 
     def __init__(self, client: redis.asyncio.Redis, project: str) -> None:
         self._client = client
         self._prefix = f"{prefix_of(project)}token:"
+        self._marker = f"{prefix_of(project)}tokens_built"
 
     async def put(self, record: TokenRecord) -> None:
         fields: dict[Any, Any] = {
@@ -55,3 +56,15 @@ class RedisTokens:
             keys: list[bytes] = [key async for key in self._client.scan_iter(match=f"{self._prefix}*", count=500)]
         found = [await self.get(key.decode().rpartition(":")[2]) for key in keys]
         return tuple(record for record in found if record is not None)
+
+    async def is_built(self) -> bool:
+        async with reachable():
+            return bool(await self._client.exists(self._marker))
+
+    async def built(self) -> None:
+        async with reachable():
+            await self._client.set(self._marker, "1")
+
+    async def drop(self, digest: str) -> None:
+        async with reachable():
+            await self._client.delete(self._prefix + digest)

@@ -6,12 +6,16 @@ expiry and role live beside the hash, so that a token can be ended at once.
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import urlsafe_b64encode
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
+from tiebreak.contracts.audit import Action
 from tiebreak.contracts.errors import Invalid
+from tiebreak.contracts.messages import AuditRecord
 from tiebreak.labeling.access import Principal, Role
 
 PREFIX = "tb_"
@@ -75,3 +79,35 @@ def bearer_of(header: str | None) -> str | None:
     scheme, _, value = header.partition(" ")
     value = value.strip()
     return value if scheme.lower() == "bearer" and value else None
+
+
+def detail_of(record: TokenRecord) -> str:
+    """What the audit trail keeps of a token, beside its name: enough to let its owner in again, not to be its owner."""
+    detail = {
+        "digest": record.digest,
+        "role": record.role.value,
+        "created_ms": record.created_ms,
+        "expires_ms": record.expires_ms,
+    }
+    return json.dumps(detail)
+
+
+def standing_tokens(records: Iterable[AuditRecord], now_ms: int) -> list[TokenRecord]:
+    """The tokens that the audit trail says are good at ``now_ms``, oldest first. Raises Invalid for a record that says nothing."""
+    found: dict[str, TokenRecord] = {}
+    for record in records:
+        if record.action == Action.TOKEN_REVOKED:
+            found = {digest: token for digest, token in found.items() if token.name != record.target}
+        elif record.action == Action.TOKEN_CREATED:
+            token = _token_of(record)
+            found[token.digest] = token
+    return [token for token in found.values() if not token.expires_ms or token.expires_ms > now_ms]
+
+
+def _token_of(record: AuditRecord) -> TokenRecord:
+    try:
+        detail = json.loads(record.detail)
+        role, created, expires = Role(detail["role"]), int(detail["created_ms"]), int(detail["expires_ms"])
+        return TokenRecord(str(detail["digest"]), record.target, role, created, expires)
+    except (ValueError, KeyError, TypeError) as error:
+        raise Invalid(f"The audit record {record.sequence} does not describe a token.") from error

@@ -23,6 +23,7 @@ GROUPS = {
     "project": "check",
     "topics": "create",
     "token": "create",
+    "audit": "verify",
     "models": "list",
     "dataset": "list",
     "ledger": "retract",
@@ -153,12 +154,12 @@ def test_outside_loopback_nothing_starts_without_tls(
     assert [line for line in ended.err.splitlines() if line.startswith("error")] == [_EXPOSED]
 
 
-def test_masking_without_a_masker_refuses_to_start(tiebreak: CommandLine, project: Path, data: Path) -> None:
-    """Personal data must not reach people because a package is missing."""
-    project.write_text(SMALL + "privacy: {mask: true}\n")
+def test_masking_what_cannot_be_found_refuses_to_start(tiebreak: CommandLine, project: Path, data: Path) -> None:
+    """Personal data must not reach people because nothing here can find it."""
+    project.write_text(SMALL + "privacy: {mask: true, entities: [PERSON]}\n")
     ended = tiebreak("stream", project, "--data", data, "--port", 0)
     assert ended.code == 2
-    assert "error: privacy.mask: is on, and this installation has no masker." in ended.err
+    assert "error: privacy.entities: 'PERSON' cannot be found by a pattern." in ended.err
 
 
 def test_an_unknown_option_says_so(tiebreak: CommandLine, project: Path) -> None:

@@ -1,0 +1,119 @@
+"""Writing and reading topic ``audit``. Any number of processes may write: the order of the log decides, see ``contracts/audit.py``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import structlog
+
+from tiebreak.contracts.audit import Action, Broken, Chain, Head, linked, links
+from tiebreak.contracts.clock import Clock
+from tiebreak.contracts.codec import PROTOBUF, encode, headers_for
+from tiebreak.contracts.errors import SlowDown, Unreachable
+from tiebreak.contracts.log import Log, Message, Outputs, Partition, Reader, Record
+from tiebreak.contracts.messages import AuditRecord
+from tiebreak.contracts.topics import Topic, specs_for
+
+_log = structlog.get_logger("tiebreak.audit")
+_BATCH = 1000
+_POLL_S = 0.5
+_PATIENCE_S = 15.0
+_CLOSE_S = 5.0
+# Somebody wins each round, so only as many others at once could keep us from it.
+_ROUNDS = 50
+MAX_DETAIL = 4000
+
+
+class AuditTrail:
+    """The chain of one project. ``log`` belongs to the caller."""
+
+    def __init__(self, log: Log, project: str, clock: Clock) -> None:
+        self._log = log
+        self._project = project
+        self._clock = clock
+        self._partition = Partition(Topic.AUDIT.of(project), 0)
+        self._turn = asyncio.Lock()
+        self._chain = Chain(project)
+        self._next = 0
+
+    async def append(self, actor: str, action: Action, target: str, detail: str = "") -> AuditRecord:
+        """Who did what to what, durable and in the chain when it returns.
+
+        Call it before the deed shows: what is not on record must not happen. ``detail`` is cut at :data:`MAX_DETAIL` characters.
+        Raises Unreachable or PublishFailed (it may or may not be on record), SlowDown when others write without a pause.
+        """
+        now_ms = round(self._clock.wall() * 1000)
+        said = AuditRecord(self._project, 0, actor, action, target, detail[:MAX_DETAIL], now_ms, "", "")
+        async with self._turn, self._reader() as reader:
+            await self._catch_up(reader)
+            for _ in range(_ROUNDS):
+                record = linked(said, self._chain.head)
+                await self._publish(record)
+                await self._catch_up(reader)
+                if self._chain.holds(Head(record.sequence, record.digest)):
+                    return record
+        raise SlowDown("Too many others write to the audit topic.", fix="Try again.")
+
+    async def read(self) -> tuple[Sequence[AuditRecord], Chain]:
+        """The chain from its beginning to its end now. Raises Broken at the first record that is wrong, Unreachable."""
+        async with self._reader() as reader:
+            found = [(r.offset, r.value) async for r in self._from(reader, 0)]
+        return links(self._project, found)
+
+    async def ensure_topic(self) -> None:
+        """Create the topic where it is missing."""
+        await self._log.ensure_topics([s for s in specs_for(self._project, 1) if s.name == self._partition.topic])
+
+    async def _catch_up(self, reader: Reader) -> None:
+        ends = await reader.end_positions()
+        if ends.get(self._partition, 0) < self._next:  # the log is another one now
+            self._chain, self._next = Chain(self._project), 0
+        async for record in self._from(reader, self._next):
+            self._next = record.offset + 1
+            try:
+                self._chain.read(record.offset, record.value)
+            except Broken as error:
+                # Not a reason to stop work: else one bad record would. `tiebreak audit verify` names it for ever.
+                _log.error("audit_broken", offset=error.offset, why=error.why)
+
+    async def _from(self, reader: Reader, start: int) -> AsyncIterator[Record]:
+        """The records from ``start`` up to the end as it is now."""
+        end = (await reader.end_positions()).get(self._partition, 0)
+        if start >= end:
+            return
+        if start:
+            reader.seek({self._partition: start})
+        waited_since, position = self._clock.monotonic(), start
+        while position < end:
+            batch = await reader.poll(_BATCH, _POLL_S)
+            records = batch.get(self._partition, ())
+            for record in records:
+                if position <= record.offset < end:
+                    yield record
+                position = max(position, record.offset + 1)
+            now = self._clock.monotonic()
+            waited_since = now if records else waited_since
+            if now - waited_since > _PATIENCE_S:
+                raise Unreachable(f"{self._partition.topic} ends earlier than it says.", fix="Is the broker well?")
+
+    async def _publish(self, record: AuditRecord) -> None:
+        message = Message(
+            self._partition.topic, self._project.encode(), encode(record), headers_for(PROTOBUF), self._partition.index
+        )
+        writer = self._log.writer()
+        await writer.start()
+        try:
+            await writer.publish(Outputs(messages=[message]))
+        finally:
+            await writer.close(_CLOSE_S)
+
+    @asynccontextmanager
+    async def _reader(self) -> AsyncIterator[Reader]:
+        reader = self._log.reader([self._partition.topic], None)
+        await reader.start()
+        try:
+            yield reader
+        finally:
+            await reader.close(_CLOSE_S)

@@ -1,0 +1,80 @@
+"""The audit trail over every log: many writers make one chain, and what was written stays found."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+import pytest
+
+from tests.contracts.conftest import Server
+from tiebreak.contracts.audit import Action, Broken
+from tiebreak.contracts.errors import PublishFailed, Unreachable
+from tiebreak.contracts.log import Log, Message, Outputs
+from tiebreak.contracts.topics import Topic
+from tiebreak.runtime.audit_trail import AuditTrail
+from tiebreak.runtime.clock import SystemClock
+
+
+@pytest.fixture
+async def project(log: Log) -> str:
+    """A project with an audit topic of its own."""
+    name = f"p-{uuid.uuid4().hex[:12]}"
+    await AuditTrail(log, name, SystemClock()).ensure_topic()
+    return name
+
+
+async def test_writers_at_once_make_one_chain(log: Log, project: str) -> None:
+    """Four processes, three records each, all at the same time: twelve links, each writer's in its own order."""
+    trails = [AuditTrail(log, project, SystemClock()) for _ in range(4)]
+
+    async def write(number: int, trail: AuditTrail) -> None:
+        for i in range(3):
+            await trail.append(f"writer-{number}", Action.MODEL_PROMOTED, f"v{i}")
+
+    await asyncio.gather(*(write(n, trail) for n, trail in enumerate(trails)))
+    found, chain = await trails[0].read()
+    assert [r.sequence for r in found] == list(range(1, 13))
+    assert {n: [r.target for r in found if r.actor == f"writer-{n}"] for n in range(4)} == {
+        n: ["v0", "v1", "v2"] for n in range(4)
+    }
+    assert chain.head.digest == found[-1].digest
+
+
+async def test_a_new_process_goes_on_where_the_last_one_ended(log: Log, project: str) -> None:
+    """After a restart the next record links to the last one."""
+    first = await AuditTrail(log, project, SystemClock()).append("ann", Action.TOKEN_CREATED, "bob", "x" * 5000)
+    second = await AuditTrail(log, project, SystemClock()).append("ann", Action.TOKEN_REVOKED, "bob")
+    assert (second.sequence, second.previous, len(first.detail)) == (2, first.digest, 4000)
+
+
+async def test_a_foreign_record_does_not_stop_the_trail_and_stays_found(log: Log, project: str) -> None:
+    """Somebody wrote garbage to the topic: actions go on, on record, and the verifier names the garbage for ever."""
+    trail = AuditTrail(log, project, SystemClock())
+    await trail.append("ann", Action.TOKEN_CREATED, "bob")
+    writer = log.writer()
+    await writer.start()
+    await writer.publish(Outputs([Message(Topic.AUDIT.of(project), b"k", b"\xff garbage", (), 0)]))
+    await writer.close(5.0)
+    third = await trail.append("ann", Action.TOKEN_REVOKED, "bob")
+    assert third.sequence == 2
+    with pytest.raises(Broken) as broken:
+        await AuditTrail(log, project, SystemClock()).read()
+    assert broken.value.offset == 1
+
+
+async def test_without_a_log_nothing_is_on_record(server: Server) -> None:
+    """The log is away: the caller is told, so that the deed does not happen."""
+    if server.name == "kafka":
+        pytest.skip("the broker's own outage is tested with the log")
+    log = server.open()
+    trail = AuditTrail(log, "pets", SystemClock())
+    await trail.ensure_topic()
+    server.stop()
+    try:
+        with pytest.raises((Unreachable, PublishFailed)):
+            await trail.append("ann", Action.TOKEN_CREATED, "bob")
+    finally:
+        server.start()
+    assert (await trail.append("ann", Action.TOKEN_CREATED, "bob")).target == "bob"
+    await log.close()

@@ -1,0 +1,127 @@
+"""Tokens over both stores and the audit trail: what was given comes back after a loss, what was ended does not."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+import redis.asyncio
+
+from tiebreak.contracts.audit import Action, Broken, Chain
+from tiebreak.contracts.log import Message, Outputs
+from tiebreak.contracts.messages import AuditRecord
+from tiebreak.contracts.topics import Topic
+from tiebreak.events.memory import MemoryLog
+from tiebreak.labeling.access import Role
+from tiebreak.labeling.memory import MemoryTokens
+from tiebreak.labeling.redis_tokens import RedisTokens
+from tiebreak.labeling.stage_tokens import Doorkeeper, TokenRebuilder
+from tiebreak.labeling.tokens import TokenRecord, digest_of
+from tiebreak.runtime.audit_trail import AuditTrail
+from tiebreak.runtime.clock import ManualClock
+
+NOW_S = 4_000_000_000.0  # the store's own clock drops what has expired by today's
+
+
+class Gate:
+    """One project's tokens, their trail, and a way to lose the store."""
+
+    def __init__(self, client: redis.asyncio.Redis | None) -> None:
+        self.client = client
+        self.clock = ManualClock(wall=NOW_S)
+        self.tokens = RedisTokens(client, "pets") if client else MemoryTokens()
+        self.log = MemoryLog()
+        self.trail = AuditTrail(self.log, "pets", self.clock)
+        self.door = Doorkeeper(self.tokens, self.trail)
+        self.rebuilder = TokenRebuilder(self.tokens, self.trail, self.clock)
+
+    async def lose(self) -> None:
+        if self.client is not None:
+            await self.client.flushall()
+        else:
+            assert isinstance(self.tokens, MemoryTokens)
+            self.tokens.lose()
+
+    async def admit(self, name: str, role: Role = Role.ANNOTATOR, ttl_s: float = 3600.0) -> TokenRecord:
+        now_ms = round(NOW_S * 1000)
+        record = TokenRecord(digest_of(f"token of {name}"), name, role, now_ms, now_ms + round(ttl_s * 1000))
+        await self.door.admit(record, "root")
+        return record
+
+
+@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.redis)])
+async def gate(request: pytest.FixtureRequest) -> AsyncIterator[Gate]:
+    client = None if request.param == "memory" else redis.asyncio.Redis.from_url(request.getfixturevalue("redis_url"))
+    gate = Gate(client)
+    await gate.trail.ensure_topic()
+    assert await gate.rebuilder.ensure() == 0
+    yield gate
+    if client is not None:
+        await client.aclose()
+
+
+async def test_after_a_total_loss_the_same_tokens_are_good(gate: Gate) -> None:
+    """FLUSHALL: the next look puts back those that stand, and neither the expired nor the ended ones."""
+    ann, bob = await gate.admit("ann"), await gate.admit("bob", Role.REVIEWER)
+    await gate.admit("short", ttl_s=10.0)
+    await gate.admit("eve")
+    assert await gate.door.revoke("eve", "root") == 1
+    gate.clock.advance(11.0)
+    await gate.lose()
+    assert await gate.rebuilder.ensure() == 2
+    assert sorted(await gate.tokens.records(), key=lambda r: r.name) == [ann, bob]
+    assert await gate.rebuilder.ensure() == 0
+
+
+async def test_a_token_that_is_made_while_the_store_is_empty_is_kept(gate: Gate) -> None:
+    """The command came before the rebuild: both the old and the new token are good afterwards."""
+    await gate.admit("ann")
+    await gate.lose()
+    await gate.admit("bob")
+    assert await gate.rebuilder.ensure() == 2
+    assert {r.name for r in await gate.tokens.records()} == {"ann", "bob"}
+
+
+async def test_a_revocation_during_a_rebuild_wins(gate: Gate) -> None:
+    """Somebody ends a token between the reading of the trail and the putting back: it does not stay."""
+    await gate.admit("ann")
+    await gate.lose()
+    rebuilder = TokenRebuilder(gate.tokens, _RevokesBetween(gate), gate.clock)
+    await rebuilder.ensure()
+    assert await gate.tokens.records() == ()
+
+
+class _RevokesBetween(AuditTrail):
+    """A trail that is read, and then added to by somebody who deletes before our `put`."""
+
+    def __init__(self, gate: Gate) -> None:
+        super().__init__(gate.log, "pets", gate.clock)
+        self._gate: Gate | None = gate
+
+    async def read(self) -> tuple[Sequence[AuditRecord], Chain]:
+        found = await super().read()
+        if self._gate is not None:
+            gate, self._gate = self._gate, None
+            await gate.door.revoke("ann", "root")
+        return found
+
+
+async def test_a_broken_trail_lets_nobody_in(gate: Gate) -> None:
+    """It may have lost the record that ended a token, so none is put back; the marker stays away and it is tried again."""
+    await gate.admit("ann")
+    await gate.log.writer().publish(Outputs([Message(Topic.AUDIT.of("pets"), b"k", b"\xff", (), 0)]))
+    await gate.lose()
+    with pytest.raises(Broken, match="offset 1 cannot be read"):
+        await gate.rebuilder.ensure()
+    assert (await gate.tokens.records(), await gate.tokens.is_built()) == ((), False)
+
+
+async def test_who_let_whom_in_is_on_record_without_the_token(gate: Gate) -> None:
+    """Actor, action and name; the hash, never the token."""
+    record = await gate.admit("ann")
+    await gate.door.revoke("ann", "boss")
+    (made, ended), _ = await gate.trail.read()
+    assert (made.actor, made.action, made.target) == ("root", Action.TOKEN_CREATED, "ann")
+    assert (ended.actor, ended.action, ended.target) == ("boss", Action.TOKEN_REVOKED, "ann")
+    assert record.digest in made.detail
+    assert "token of" not in made.detail

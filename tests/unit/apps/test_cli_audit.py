@@ -1,0 +1,81 @@
+"""`tiebreak token` and `tiebreak audit` against a real Redis: what people do is on record, and tampering is named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.support.command_line import CommandLine
+from tests.support.redis_fixture import missing
+from tiebreak.contracts.errors import ConfigError
+from tiebreak.runtime.redis_server import RedisServer, find_binary
+
+pytestmark = pytest.mark.redis
+SMALL = "project: small\npartitions: 2\ninput: {tensors: [{name: x, shape: [2]}]}\nclasses: {names: [a, b]}\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    path = tmp_path / "project.yaml"
+    path.write_text(SMALL)
+    return path
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    """The embedded Redis of a data directory."""
+    try:
+        find_binary()
+    except ConfigError as error:
+        missing(str(error))
+    server = RedisServer(tmp_path / "data")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.mark.usefixtures("server")
+def test_the_first_admin_comes_by_command_and_is_on_record(
+    tiebreak: CommandLine, project: Path, tmp_path: Path
+) -> None:
+    """No token exists until a command makes one; making, listing and ending it leave two records that verify."""
+    data = ("--data", tmp_path / "data")
+    assert tiebreak("token", "list", project, *data).out == ""
+    made = tiebreak("token", "create", project, "--name", "root", "--role", "admin", *data)
+    assert made.out.startswith("tb_")
+    (line,) = tiebreak("token", "list", project, *data).out.splitlines()
+    assert line.startswith("root  admin  ")
+    assert made.out.strip() not in line
+    assert tiebreak("token", "revoke", project, "--name", "root", *data).out == "1 token(s) of root ended.\n"
+    assert tiebreak("token", "list", project, *data).out == ""
+    tail = tiebreak("audit", "tail", project, "-n", 2, *data).out
+    assert [line.split()[3:5] for line in tail.splitlines()] == [["token.created", "root"], ["token.revoked", "root"]]
+    assert made.out.strip() not in tail
+    verified = tiebreak("audit", "verify", project, *data)
+    assert (verified.code, verified.out[:31]) == (0, "ok  2 records, 0 superseded, he")
+
+
+def test_an_audit_log_that_was_cut_off_is_noticed_by_the_next_run(
+    tiebreak: CommandLine, project: Path, server: RedisServer, tmp_path: Path
+) -> None:
+    """The newest record is deleted from the log: what is left is a whole chain, but not the one that was seen before."""
+    data = ("--data", tmp_path / "data")
+    for name in ("ann", "bob"):
+        tiebreak("token", "create", project, "--name", name, *data)
+    head = tiebreak("audit", "verify", project, *data).out.split()[-1]
+    with redis.Redis.from_url(server.url) as client:
+        client.flushall()
+    tiebreak("token", "create", project, "--name", "ann", *data)
+    cut = tiebreak("audit", "verify", project, *data)
+    assert (cut.code, cut.out.splitlines()) == (
+        1,
+        [
+            "BROKEN  The record with sequence 2 that was there before is gone or is another one.",
+            f"If you know why, remove {tmp_path / 'data' / 'audit' / 'small.head'}.",
+        ],
+    )
+    assert tiebreak("audit", "verify", project, "--expect", head, *data).code == 1
+    assert tiebreak("audit", "verify", project, "--expect", "41", *data).code != 0
