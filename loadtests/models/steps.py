@@ -20,6 +20,7 @@ from tiebreak.deployment.sandbox import SandboxProbe
 from tiebreak.deployment.stage import Deployer, Tools
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.metrics import Metrics
+from tiebreak.runtime.sandbox import Sandbox
 from tiebreak.scoring.stage import Scorer
 from tiebreak.training.dataset import Dataset, Row
 from tiebreak.training.fitting import Stamp, material_of, train
@@ -69,10 +70,11 @@ async def label_to_live(folder: Path, rounds: int) -> tuple[float, float]:
     """
     project = project_of(2, step_labels=5, step_s=0.2)
     log, store, metrics, clock = await log_for(project), MemoryModelStore(), Metrics("tests"), SystemClock()
-    deployer, scorer = (
-        Deployer(project, Tools(store, log, SandboxProbe(project), metrics, clock)),
-        Scorer(project, metrics),
-    )
+    gates, scorers = Sandbox(keep=True), Sandbox(keep=True)  # one a process, as in the running system
+    gates.prepare()
+    scorers.prepare()
+    deployer = Deployer(project, Tools(store, log, SandboxProbe(project, gates), metrics, clock))
+    scorer = Scorer(project, metrics, scorers)
     await deployer.start()
     waits: list[float] = []
     labels = blob_labels(20 + 5 * rounds, audit_every=0)
@@ -95,5 +97,7 @@ async def label_to_live(folder: Path, rounds: int) -> tuple[float, float]:
     with suppress(asyncio.CancelledError):
         await deployer.close(1.0)
     scorer.close()
+    await gates.close()
+    await scorers.close()
     ordered = sorted(waits[1:])
     return ordered[len(ordered) // 2], quantiles(ordered, n=20)[-1]

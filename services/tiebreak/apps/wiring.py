@@ -76,8 +76,8 @@ class Process:
 
 
 def open_sandbox(life: Lifecycle) -> Sandbox:
-    """Where models are checked, its next child ready; it ends with the process."""
-    sandbox = Sandbox(spare=True)
+    """Where models are checked, ready at once; it ends with the process."""
+    sandbox = Sandbox(keep=True)
     sandbox.prepare()
 
     async def close(_timeout_s: float) -> None:

@@ -10,10 +10,7 @@ import asyncio
 import io
 import json
 import math
-import os
 import signal
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -27,9 +24,8 @@ from tiebreak.contracts.messages import Manifest
 from tiebreak.contracts.project import Gate, Project
 from tiebreak.runtime.model_graph import Port
 from tiebreak.runtime.model_plan import ModelPlan, ScoreKind, Wanted
+from tiebreak.runtime.sandbox_nursery import Nursery
 
-READY = b"."  # what a child says once its imports are done
-_MAX_ANSWER = 2**20
 _BASE_MEMORY = 2**30  # beyond what Python, numpy and onnxruntime map by themselves
 _MEMORY_PER_BYTE = 8  # parsing, optimising and packing weights hold several copies at once
 
@@ -73,20 +69,20 @@ def wanted_by(project: Project, manifest: Manifest | None = None) -> Wanted:
 
 
 class Sandbox:
-    """Checks models, each in a child of its own: a model that breaks its child breaks nothing else.
+    """Checks models one at a time, each in a process of its own, forked from a nursery that has its imports done.
 
-    ``spare``: the next child is started ahead, its imports done, so that a check costs what the model costs. A spare that died
-    meanwhile (out of memory, say) is no model's fault: a fresh child takes its place.
+    No model enters the nursery: what breaks the forked child breaks nothing else. ``keep``: the nursery stays for the next check,
+    which then costs what the model costs and nothing for starting Python.
     """
 
-    def __init__(self, *, spare: bool = False) -> None:
-        self._ahead = spare
-        self._spare: asyncio.Task[Process] | None = None
+    def __init__(self, *, keep: bool = False) -> None:
+        self._keep = keep
+        self._nursery: asyncio.Task[Nursery] | None = None
+        self._one_at_a_time = asyncio.Lock()
 
     def prepare(self) -> None:
-        """Start the spare child now, where one is wanted. Needs a running event loop."""
-        if self._ahead and self._spare is None:
-            self._spare = asyncio.create_task(_start())
+        """Start the nursery now. Needs a running event loop."""
+        self._starting()
 
     async def check(
         self, model: bytes, wanted: Wanted, limits: Limits, *, temperature: float = 1.0, golden: Golden | None = None
@@ -104,39 +100,51 @@ class Sandbox:
                 f"The model has {len(model)} bytes, more than {limits.max_bytes}.", fix="Raise gate.max_model_bytes."
             )
         request = _request(model, wanted, limits, temperature, golden)
-        child: Process | None = None
-        try:
-            async with asyncio.timeout(limits.timeout_s):
-                child = await self._take()
-                answer = await _converse(child, request)
-                await child.wait()
-        except TimeoutError as error:
-            raise ModelRefused(
-                f"The check did not end within {limits.timeout_s:g} s.", fix="Raise gate.probe_timeout_s."
-            ) from error
-        finally:
-            if child is not None:
-                await _end(child)
-            self.prepare()
-        return _read(answer, child.returncode)
+        async with self._one_at_a_time:
+            try:
+                async with asyncio.timeout(limits.timeout_s):
+                    answer, code = await self._ask(request)
+            except TimeoutError as error:
+                await self._end()
+                raise ModelRefused(
+                    f"The check did not end within {limits.timeout_s:g} s.", fix="Raise gate.probe_timeout_s."
+                ) from error
+            except BaseException:
+                await self._end()
+                raise
+            if not self._keep:
+                await self._end()
+        return _read(answer, code)
 
     async def close(self) -> None:
-        """End the spare child."""
-        self._ahead = False
-        if self._spare is not None:
-            with suppress(OSError):
-                await _end(await self._spare)
-            self._spare = None
+        """End the nursery, and a check in progress with it."""
+        await self._end()
 
-    async def _take(self) -> Process:
-        spare, self._spare = self._spare, None
-        if spare is None:
-            return await _start()
-        child = await spare
-        if child.returncode is None and child.stdout is not None and not child.stdout.at_eof():
-            return child
-        await _end(child)
-        return await _start()
+    async def _ask(self, request: bytes) -> tuple[bytes, int | None]:
+        answer, code = await (await self._warm()).ask(request)
+        if code is not None:
+            return answer, code
+        # The nursery itself is gone, out of memory say: that is not the model's fault, the first time.
+        await self._end()
+        return await (await self._warm()).ask(request)
+
+    async def _warm(self) -> Nursery:
+        if self._nursery is not None and (nursery := await self._nursery).alive:
+            return nursery
+        await self._end()
+        return await self._starting()
+
+    def _starting(self) -> asyncio.Task[Nursery]:
+        if self._nursery is None:
+            self._nursery = asyncio.create_task(Nursery.start())
+        return self._nursery
+
+    async def _end(self) -> None:
+        starting, self._nursery = self._nursery, None
+        if starting is not None:
+            starting.cancel()
+            with suppress(asyncio.CancelledError, OSError):
+                await (await starting).end()
 
 
 async def check_model(
@@ -144,58 +152,6 @@ async def check_model(
 ) -> Checked:
     """:meth:`Sandbox.check` once, in a child started for it."""
     return await Sandbox().check(model, wanted, limits, temperature=temperature, golden=golden)
-
-
-async def _start() -> Process:
-    """A child that waits for its request, or one that died on the way there."""
-    child = await _spawn()
-    try:
-        if child.stdout is not None:
-            await child.stdout.read(len(READY))
-    except BaseException:
-        await _end(child)
-        raise
-    return child
-
-
-async def _spawn() -> Process:
-    # Nothing of our environment reaches the child (it may hold secrets) but where the code is.
-    environment = {
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "MALLOC_ARENA_MAX": "2",  # each further arena reserves 64 MiB of the address space that is limited
-    }
-    command = (sys.executable, "-P", "-m", "tiebreak.runtime.sandbox_child")
-    return await asyncio.create_subprocess_exec(
-        *command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment, cwd="/", start_new_session=True
-    )
-
-
-async def _converse(child: Process, request: bytes) -> bytes:
-    if child.stdin is None or child.stdout is None:
-        raise AssertionError("the child was started with pipes")
-    try:
-        child.stdin.write(request)
-        await child.stdin.drain()
-        child.stdin.close()
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # it died while reading: its exit code says how
-    answer = bytearray()
-    while chunk := await child.stdout.read(65_536):
-        answer += chunk
-        if len(answer) > _MAX_ANSWER:
-            raise ModelRefused("The check was flooded with output.")
-    return bytes(answer)
-
-
-async def _end(child: Process) -> None:
-    if child.returncode is None:
-        try:
-            child.kill()
-        except ProcessLookupError:
-            return
-        await child.wait()
 
 
 def _request(model: bytes, wanted: Wanted, limits: Limits, temperature: float, golden: Golden | None) -> bytes:
@@ -220,7 +176,9 @@ def _request(model: bytes, wanted: Wanted, limits: Limits, temperature: float, g
 
 def _read(answer: bytes, code: int | None) -> Checked:
     if not answer:
-        ended = f"signal {signal.Signals(-code).name}" if code is not None and code < 0 else f"exit code {code}"
+        ended = (
+            "killed" if code is None else f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+        )
         raise ModelRefused(f"The model ended the process that checked it ({ended}).", fix="Serving is untouched.")
     said = json.loads(answer)
     if "refused" in said:

@@ -1,7 +1,7 @@
-"""The other side of ``sandbox.py``: reads a request on stdin, limits itself, answers one JSON object on stdout.
+"""The other side of ``sandbox.py``: for each connection it forks a child, which limits itself and answers one JSON object.
 
-Run as ``python -m tiebreak.runtime.sandbox_child``. Whatever goes wrong with the model is an answer or an exit, never a hang:
-CPU seconds are limited here, the wall clock by the parent.
+Run as ``python -m tiebreak.runtime.sandbox_child HANDLE`` with the control socket's number. Whatever goes wrong with a model is
+an answer or an exit, never a hang: CPU seconds are limited here, the wall clock by the parent.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import io
 import json
 import os
 import resource
+import socket
 import sys
 import time
 from collections.abc import Mapping
@@ -26,11 +27,12 @@ from tiebreak.runtime.model_graph import describe, parse, refuse_unsafe
 from tiebreak.runtime.model_outputs import unusable_rows
 from tiebreak.runtime.model_plan import Wanted, plan_model
 from tiebreak.runtime.onnx_session import ORT_ERRORS, Answers, ModelSession, first_line, probe_inputs
+from tiebreak.runtime.sandbox_nursery import CODE_BYTES, READY
 
 _CLONE_NEWNET = 0x40000000
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _SIGKILL = 9
-READY = "."
+_CHUNK = 2**20
 _NICER = 5  # what serves goes first
 _BATCH_ROWS = 256
 _SAME = 1e-3  # sums in another order differ by rounding, a row that its neighbours change differs by far more
@@ -45,12 +47,17 @@ def limit_process(memory_bytes: int, cpu_s: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _die_with_parent()
     if sys.platform == "linux":
-        # Best effort on top of the limits: die with the parent, gain no rights, and see no network where the kernel lets us.
+        # Best effort on top of the limits: gain no rights, and see no network where the kernel lets us.
         libc = ctypes.CDLL(None)
-        libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         libc.unshare(_CLONE_NEWNET)
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
 
 
 def check(model: bytes, request: Mapping[str, Any], golden: bytes) -> dict[str, Any]:
@@ -122,36 +129,55 @@ def _wanted(said: Mapping[str, Any]) -> Wanted:
 
 
 def _part(stream: IO[bytes]) -> bytes:
-    return stream.read(int.from_bytes(stream.read(8), "little"))
+    return _exactly(stream, int.from_bytes(_exactly(stream, 8), "little"))
+
+
+def _exactly(stream: IO[bytes], size: int) -> bytes:
+    read = bytearray()
+    while len(read) < size and (chunk := stream.read(min(size - len(read), _CHUNK))):
+        read += chunk
+    return bytes(read)
 
 
 def main() -> None:
-    """Import, say so, read, check, answer."""
+    """Import, say so, then fork a child for each connection that comes over the control socket, until that is closed."""
     os.nice(_NICER)
+    _die_with_parent()
     _warm()
-    sys.stdout.write(READY)
-    sys.stdout.flush()
-    header = _part(sys.stdin.buffer)
-    if not header:
-        return  # a spare that was never needed: its parent has closed the pipe
-    request = json.loads(header)
-    limit_process(request["memory_bytes"], request["cpu_s"])
-    golden = _part(sys.stdin.buffer)
-    model = _part(sys.stdin.buffer)
-    try:
-        answer = check(model, request, golden)
-    except ModelRefused as refusal:
-        answer = {"refused": refusal.message, "fix": refusal.fix}
-    except MemoryError:
-        answer = {"refused": "The model needs more memory than a check may use.", "fix": ""}
-    except ORT_ERRORS as error:
-        answer = {"refused": f"The model fails: {first_line(error)}", "fix": ""}
-    except Exception as error:  # noqa: BLE001 - whatever a hostile file breaks, the answer is no
-        answer = {"refused": f"The model cannot be read ({type(error).__name__}: {first_line(error)}).", "fix": ""}
-    sys.stdout.write(json.dumps(answer))
-    sys.stdout.flush()
-    # The parent waits for our end, and there is nothing here worth tidying up.
+    with socket.socket(fileno=int(sys.argv[1])) as control:
+        control.sendall(READY)
+        while handles := socket.recv_fds(control, len(READY), 1)[1]:
+            code = _in_child(control, handles[0])
+            control.sendall(code.to_bytes(CODE_BYTES, "little", signed=True))
+
+
+def _in_child(control: socket.socket, handle: int) -> int:
+    """Answer on ``handle`` in a child of its own; its exit code, below 0 for a signal."""
+    if child := os.fork():
+        os.close(handle)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    control.close()
+    with os.fdopen(handle, "r+b", buffering=0) as connection:
+        connection.write(json.dumps(_answer(connection)).encode())
+    # Nothing of this copy is worth tidying up, and the parent waits for its end.
     os._exit(0)
+
+
+def _answer(connection: IO[bytes]) -> dict[str, Any]:
+    request = json.loads(_part(connection))
+    limit_process(request["memory_bytes"], request["cpu_s"])
+    golden = _part(connection)
+    model = _part(connection)
+    try:
+        return check(model, request, golden)
+    except ModelRefused as refusal:
+        return {"refused": refusal.message, "fix": refusal.fix}
+    except MemoryError:
+        return {"refused": "The model needs more memory than a check may use.", "fix": ""}
+    except ORT_ERRORS as error:
+        return {"refused": f"The model fails: {first_line(error)}", "fix": ""}
+    except Exception as error:  # noqa: BLE001 - whatever a hostile file breaks, the answer is no
+        return {"refused": f"The model cannot be read ({type(error).__name__}: {first_line(error)}).", "fix": ""}
 
 
 def _warm() -> None:
