@@ -24,7 +24,9 @@ from tiebreak.labeling.access import Role
 from tiebreak.labeling.http import LabelingContext, create_app
 from tiebreak.labeling.memory import MemoryQueue, MemoryTokens
 from tiebreak.labeling.stage import Doorbell, Intake, Settler, Sweeper
-from tiebreak.labeling.stage_rebuild import Rebuilder, records_of
+from tiebreak.labeling.stage_crowd import Panel
+from tiebreak.labeling.stage_reading import records_of
+from tiebreak.labeling.stage_rebuild import Rebuilder
 from tiebreak.labeling.tokens import mint
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.metrics import Metrics
@@ -80,6 +82,11 @@ class Office:
     def _topic(self, topic: Topic) -> str:
         return topic.of(self.project.project)
 
+    def settler(self) -> Settler:
+        """One that knows nothing yet but how to read the log."""
+        panel = Panel(self.project, self.log)
+        return Settler(self.project, self.queue, self.metrics, self.doorbell, panel)
+
     def loops(self) -> list[Callable[[asyncio.Event], Any]]:
         """Intake, settling, sweeping and rebuilding, as `tiebreak label` runs them."""
         name = self.project.project
@@ -91,7 +98,7 @@ class Office:
 
         return [
             consume(Topic.TASKS, "intake", Intake(self.project, self.queue, self.metrics, self.doorbell)),
-            consume(Topic.ANNOTATIONS, "settling", Settler(self.project, self.queue, self.metrics, self.doorbell)),
+            consume(Topic.ANNOTATIONS, "settling", self.settler()),
             Sweeper(self.queue, self.metrics, self.doorbell, every_s=0.05).run,
             Rebuilder(self.project, self.queue, self.log, self.metrics, every_s=0.05).run,
         ]

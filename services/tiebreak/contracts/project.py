@@ -6,6 +6,8 @@ schema from the same lines (``docs/adr/0002-project-file-is-pydantic.md``). Read
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -161,11 +163,19 @@ class Drift(Section):
 
 
 class Labeling(Section):
-    """The queue. ``votes`` people answer each task; a lease lasts ``lease_s`` without a heartbeat."""
+    """The queue. ``votes`` people answer each task; a lease lasts ``lease_s`` without a heartbeat.
+
+    ``consensus``: ``majority`` and ``weighted`` (by people's estimated accuracy) settle at the share ``agreement``; ``dawid_skene``
+    weighs answers by what is learned of each person and settles once the answer is ``confidence`` sure, so ``votes`` is then a least.
+    A ``checked_share`` of its tasks gets two answers at least, or a person nobody doubts would never be looked at again.
+    """
 
     votes: Annotated[int, Field(ge=1, le=25)] = 1
     max_votes: Annotated[int, Field(ge=1, le=25)] = 5
     agreement: Annotated[float, Field(gt=0.5, le=1.0)] = 0.6
+    consensus: Literal["majority", "weighted", "dawid_skene"] = "majority"
+    confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95
+    checked_share: Share = 0.1
     lease_s: Annotated[float, Field(ge=1.0, le=86_400.0)] = 60.0
     task_ttl_s: Annotated[float, Field(ge=1.0, le=31_536_000.0)] = 86_400.0
     undo_s: Annotated[float, Field(ge=0.0, le=3600.0)] = 10.0
@@ -223,11 +233,46 @@ class Gate(Section):
     probe_timeout_s: Annotated[float, Field(gt=0.0, le=600.0)] = 20.0
 
 
+class MaskPattern(Section):
+    """What else to mask: ``regex`` finds it, ``entity`` names its masks (the name in capitals where it is not given)."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_ -]{0,62}$")]
+    regex: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+    score: Annotated[float, Field(gt=0.0, le=1.0)] = 0.6
+    entity: Annotated[str, StringConstraints(pattern=r"^([A-Z][A-Z0-9_]{0,62})?$")] = ""
+
+    @model_validator(mode="after")
+    def _compiles(self) -> Self:
+        try:
+            found = re.compile(self.regex).search("")
+        except re.error as error:
+            raise ValueError(f"regex: is no regular expression: {error}") from error
+        if found:
+            raise ValueError("regex: matches the empty text, so it would be found everywhere")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """The entity that its masks are named by."""
+        return self.entity or re.sub(r"[ -]", "_", self.name).upper()
+
+
+EntityName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,62}$")]
+
+
 class Privacy(Section):
-    """Masking of payloads before a task exists. ``entities`` are Presidio names (needs the ``privacy`` extra)."""
+    """Masking of payloads before a task exists (needs the ``privacy`` extra).
+
+    ``entities`` are Presidio's names. ``columns`` of tables are personal whatever they hold: column to the entity that names its masks.
+    ``phone_regions`` are ISO countries whose national numbers are looked for as well. What scores below ``threshold`` is left.
+    """
 
     mask: bool = False
-    entities: tuple[str, ...] = ("EMAIL_ADDRESS", "CREDIT_CARD", "IBAN_CODE", "PHONE_NUMBER")
+    entities: tuple[EntityName, ...] = ("EMAIL_ADDRESS", "CREDIT_CARD", "IBAN_CODE", "PHONE_NUMBER")
+    patterns: Annotated[tuple[MaskPattern, ...], Field(max_length=50)] = ()
+    columns: Annotated[Mapping[str, EntityName], Field(max_length=500)] = {}
+    phone_regions: Annotated[tuple[str, ...], Field(max_length=20)] = ("US", "GB")
+    threshold: Share = 0.3
 
 
 class Project(Section):
@@ -247,3 +292,11 @@ class Project(Section):
     training: Training = Training()
     gate: Gate = Gate()
     privacy: Privacy = Privacy()
+
+    @model_validator(mode="after")
+    def _pictures_are_not_masked(self) -> Self:
+        if self.privacy.mask and self.labeling.payload is PayloadKind.IMAGE:
+            raise ValueError(
+                "privacy.mask: finds personal data in texts and tables, not in pictures (labeling.payload: image)"
+            )
+        return self

@@ -5,11 +5,13 @@ A decision is a function of the answers in the order of the log, and of the proj
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from tiebreak.contracts.messages import AnnotationState, LabelMethod
+from tiebreak.labeling.posterior import Belief
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,12 @@ class Ballot:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How many answers a task wants, at most how many, and the share (or belief) that settles it."""
+    """How many answers a task wants, at most how many, the share that settles it, and how sure a posterior must be."""
 
     votes: int
     max_votes: int
     agreement: float
+    confidence: float = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,25 +91,84 @@ class WeightedVote:
 
     def decide(self, ballots: Sequence[Ballot], rule: Rule) -> Decision:
         """The decision after ``ballots``. A reviewer's answer settles alone; as many skips as votes allowed go to review."""
-        reviewed = [b for b in ballots if b.counts and b.reviewer]
-        if reviewed:
-            return adjudicated(reviewed[-1])
+        early = _early(ballots, rule)
+        if early is not None:
+            return early
         counted = [b for b in ballots if b.counts]
-        skips = sum(b.state is AnnotationState.SKIPPED for b in ballots)
-        if len(counted) < rule.votes:
-            return Review() if skips + len(counted) >= max(rule.max_votes, rule.votes + 1) else Ask()
         weights = [self._weights.get(b.annotator, 1.0) for b in counted]
         shares = distribution(counted, weights)
         (best, share), *rest = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
         tied = bool(rest) and rest[0][1] >= share
         if share >= rule.agreement and not tied:
             return Settle(best, shares, share, LabelMethod.CONSENSUS, tuple(counted), tuple(weights))
-        return Ask() if len(counted) + skips < rule.max_votes else Review()
+        return _ask_or_review(ballots, rule)
+
+
+class DawidSkene:
+    """Settles once the posterior of the counted answers is sure beyond ``rule.confidence``, however many they are.
+
+    ``belief`` is what the crowd's log amounted to with the newest answer; ``again`` gives it for other ballots than those it was
+    formed on (the queue knows of a newer answer, or the task was forgotten). A vote's weight is how likely its person says this
+    value where it is the truth.
+    """
+
+    def __init__(self, belief: Belief, again: Callable[[Mapping[str, str]], Belief]) -> None:
+        self._belief = belief
+        self._again = again
+
+    def decide(self, ballots: Sequence[Ballot], rule: Rule) -> Decision:
+        """The decision after ``ballots``. A reviewer's answer settles alone; as many skips as votes allowed go to review."""
+        early = _early(ballots, rule)
+        if early is not None:
+            return early
+        counted = [b for b in ballots if b.counts]
+        said = {b.annotator: b.value for b in counted}
+        belief = self._belief if self._belief.votes == said else self._again(said)
+        value, sure = belief.best
+        if sure >= rule.confidence:
+            weights = tuple(belief.weights[b.annotator] for b in counted)
+            return Settle(value, belief.distribution, sure, LabelMethod.CONSENSUS, tuple(counted), weights)
+        return _ask_or_review(ballots, rule)
+
+
+def _early(ballots: Sequence[Ballot], rule: Rule) -> Decision | None:
+    reviewed = [b for b in ballots if b.counts and b.reviewer]
+    if reviewed:
+        return adjudicated(reviewed[-1])
+    counted = sum(b.counts for b in ballots)
+    if counted >= rule.votes:
+        return None
+    skips = sum(b.state is AnnotationState.SKIPPED for b in ballots)
+    return Review() if skips + counted >= max(rule.max_votes, rule.votes + 1) else Ask()
+
+
+def _ask_or_review(ballots: Sequence[Ballot], rule: Rule) -> Decision:
+    asked = sum(b.counts or b.state is AnnotationState.SKIPPED for b in ballots)
+    return Ask() if asked < rule.max_votes else Review()
 
 
 def majority() -> Consensus:
     """One person, one vote."""
     return WeightedVote()
+
+
+def weighted(belief: Belief, classes: int) -> Consensus:
+    """Votes weighted by the log odds of their person being right, against chance among ``classes``; nobody's is negative.
+
+    The optimal weights where errors are independent and even (S. Nitzan and J. Paroush, "Optimal Decision Rules in Uncertain
+    Dichotomous Choice Situations", International Economic Review 23(2), 1982).
+    """
+    return WeightedVote({name: log_odds(right, classes) for name, right in belief.weights.items()})
+
+
+def log_odds(right: float, classes: int) -> float:
+    """``ln(right (classes - 1) / (1 - right))``, at least 0.01.
+
+    >>> round(log_odds(0.9, 2), 3), log_odds(0.4, 2)
+    (2.197, 0.01)
+    """
+    sound = min(0.999, max(0.001, right))
+    return max(0.01, math.log(sound * max(1, classes - 1) / (1.0 - sound)))
 
 
 def adjudicated(ballot: Ballot) -> Settle:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tiebreak.contracts.ids import label_id
+from tiebreak.contracts.ids import label_id, unit_hash
 from tiebreak.contracts.messages import Label, LabelMethod, Task, Vote
 from tiebreak.contracts.project import Project
 from tiebreak.labeling.consensus import Ask, Ballot, Consensus, Review, Rule, Settle
@@ -40,7 +40,9 @@ def rule_of(project: Project, task: Task) -> Rule:
     """The task's own number of votes where it has one, within the project's bounds."""
     labeling = project.labeling
     votes = task.votes_wanted or labeling.votes
-    return Rule(votes=votes, max_votes=max(votes, labeling.max_votes), agreement=labeling.agreement)
+    if labeling.consensus == "dawid_skene" and unit_hash(0, "checked", task.task_id) < labeling.checked_share:
+        votes = max(votes, 2)
+    return Rule(votes, max(votes, labeling.max_votes), labeling.agreement, labeling.confidence)
 
 
 def next_step(record: TaskRecord, consensus: Consensus, rule: Rule) -> Step:

@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from tiebreak.contracts.codec import PROTOBUF, decode_annotation, decode_task, encode, headers_for
+from tiebreak.contracts.codec import PROTOBUF, encode, headers_for
 from tiebreak.contracts.errors import BadRecord, DeadReason, SlowDown, Unreachable
 from tiebreak.contracts.handling import Handled
-from tiebreak.contracts.ids import annotation_id
 from tiebreak.contracts.log import Batch, Message, Outputs, Partition, Positions, Record
 from tiebreak.contracts.messages import Annotation, Label, Task
 from tiebreak.contracts.project import Project
@@ -24,6 +23,8 @@ from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.consensus import Consensus, Review, majority
 from tiebreak.labeling.port import Outcome, Queue, Reopen, Settlement
 from tiebreak.labeling.settling import Step, TaskRecord, next_step, rule_of
+from tiebreak.labeling.stage_crowd import Heard, Panel
+from tiebreak.labeling.stage_reading import annotation_of, task_of
 from tiebreak.runtime.metrics import Metrics
 
 _log = structlog.get_logger("tiebreak.labeling")
@@ -106,7 +107,7 @@ class Folded:
 
 
 class Settler:
-    """Handler over ``annotations``: folds each into its task, and publishes a label when its consensus says so."""
+    """Handler over ``annotations``: folds each into its task, and publishes a label when the panel's consensus says so."""
 
     def __init__(
         self,
@@ -114,13 +115,13 @@ class Settler:
         queue: Queue,
         metrics: Metrics,
         doorbell: Doorbell | None = None,
-        consensus: Consensus | None = None,
+        panel: Panel | None = None,
     ) -> None:
         self._project = project
         self._queue = queue
         self._metrics = metrics
         self._doorbell = doorbell or Doorbell()
-        self._consensus = consensus or majority()
+        self._panel = panel or Panel(project)
         self._classes = set(project.classes.names)
         self._uncommitted: list[tuple[Partition, int, tuple[str, int]]] = []
 
@@ -133,7 +134,8 @@ class Settler:
                 good.append((partition, record, annotation_of(record, self._project)))
             except BadRecord as error:
                 dead.append((record, error))
-        folded = await self.fold([a for *_, a in good])
+        judges = await self._panel.judges([Heard(partition, record.offset, a) for partition, record, a in good])
+        folded = await self.fold([a for *_, a in good], judges)
         revisions = {label.task_id: label.revision for label in folded.labels}
         for partition, record, a in good:
             if a.task_id in folded.unknown:
@@ -142,11 +144,14 @@ class Settler:
                 self._uncommitted.append((partition, record.offset, (a.task_id, revisions[a.task_id])))
         return Handled(Outputs(messages=[label_message(label) for label in folded.labels]), dead)
 
-    async def fold(self, annotations: Sequence[Annotation]) -> Folded:
-        """Apply annotations in their order and take every decision that follows. Each task's are taken one at a time."""
-        queues: dict[str, deque[Annotation]] = {}
-        for a in annotations:
-            queues.setdefault(a.task_id, deque()).append(a)
+    async def fold(self, annotations: Sequence[Annotation], judges: Sequence[Consensus] | None = None) -> Folded:
+        """Apply annotations in their order and take every decision that follows. Each task's are taken one at a time.
+
+        ``judges``: the consensus at each annotation (default: the majority's).
+        """
+        queues: dict[str, deque[tuple[Annotation, Consensus]]] = {}
+        for a, judge in zip(annotations, judges or [majority()] * len(annotations), strict=True):
+            queues.setdefault(a.task_id, deque()).append((a, judge))
         rounds = _Rounds()
         while queues:
             await self._round([waiting.popleft() for waiting in queues.values()], rounds)
@@ -155,17 +160,17 @@ class Settler:
             self._doorbell.ring()
         return Folded(tuple(rounds.labels.values()), frozenset(rounds.unknown))
 
-    async def _round(self, annotations: Sequence[Annotation], rounds: _Rounds) -> None:
+    async def _round(self, answers: Sequence[tuple[Annotation, Consensus]], rounds: _Rounds) -> None:
         settlements: list[Settlement] = []
         offers: list[Reopen] = []
-        for a, applied in zip(annotations, await self._queue.apply(annotations), strict=True):
+        for (a, judge), applied in zip(answers, await self._queue.apply([a for a, _ in answers]), strict=True):
             self._metrics.count("tiebreak_labeling_annotations_total", state=a.state, outcome=applied.outcome)
             if applied.outcome is Outcome.UNKNOWN:
                 rounds.unknown.add(a.task_id)
             if applied.record is None:
                 continue
             await self._learn_class(a)
-            step = self._step(applied.record)
+            step = self._step(applied.record, judge)
             if step.publish is not None:
                 settlements.append(Settlement(applied.record.sequence, step.publish))
             if step.offer is not None:
@@ -177,8 +182,8 @@ class Settler:
             await self._queue.reopen(offers)
             rounds.offered = True
 
-    def _step(self, record: TaskRecord) -> Step:
-        step = next_step(record, self._consensus, rule_of(self._project, record.task))
+    def _step(self, record: TaskRecord, judge: Consensus) -> Step:
+        step = next_step(record, judge, rule_of(self._project, record.task))
         if step.publish is not None and step.publish != record.unpublished:
             self._measure(record, step.publish)
         return step
@@ -213,13 +218,15 @@ class Settler:
     async def rewind(self) -> None:
         """Forget what was handed out since the last commit: it is decided already, and will be handed out again."""
         self._uncommitted.clear()
+        self._panel.forget()
 
     async def assigned(self, partitions: frozenset[Partition]) -> None:
-        """Nothing belongs to a partition: what was decided is in the queue."""
+        """What was decided is in the queue; the panel reads what came before when the first answer comes."""
 
     async def revoked(self, partitions: frozenset[Partition]) -> None:
         """Another settler goes on with these."""
         self._uncommitted = [item for item in self._uncommitted if item[0] not in partitions]
+        self._panel.forget(partitions)
 
 
 @dataclass(slots=True)
@@ -273,26 +280,6 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
 
 def _records(batch: Batch) -> Iterator[tuple[Partition, Record]]:
     return ((partition, record) for partition, records in batch.items() for record in records)
-
-
-def task_of(record: Record, project: Project) -> Task:
-    """A task of this project. Raises BadRecord."""
-    task = decode_task(record.value)
-    if task.project != project.project:
-        raise BadRecord(DeadReason.UNKNOWN_PROJECT, "the task belongs to another project")
-    return task
-
-
-def annotation_of(record: Record, project: Project) -> Annotation:
-    """An annotation of this project with an id that is its own and a class people may choose. Raises BadRecord."""
-    a = decode_annotation(record.value)
-    if a.project != project.project:
-        raise BadRecord(DeadReason.UNKNOWN_PROJECT, "the annotation belongs to another project")
-    if a.annotation_id != annotation_id(a.task_id, a.annotator):
-        raise BadRecord(DeadReason.UNDECODABLE, "the annotation's id is not the one of its task and annotator")
-    if a.value and a.value not in project.classes.names and not project.classes.open:
-        raise BadRecord(DeadReason.UNKNOWN_CLASS, "the class is not one of the project's")
-    return a
 
 
 def label_message(label: Label) -> Message:

@@ -9,18 +9,19 @@ import structlog
 
 from tiebreak.contracts.codec import decode_label
 from tiebreak.contracts.errors import BadRecord, PublishFailed, SlowDown, Unreachable
-from tiebreak.contracts.log import Log, Outputs, Record
+from tiebreak.contracts.log import Log, Outputs, Partition
 from tiebreak.contracts.messages import Annotation
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
+from tiebreak.labeling.consensus import Consensus
 from tiebreak.labeling.port import Builder, Rebuildable
-from tiebreak.labeling.stage import Settler, annotation_of, label_message, task_of
+from tiebreak.labeling.stage import Settler, label_message
+from tiebreak.labeling.stage_crowd import Heard, Panel
+from tiebreak.labeling.stage_reading import annotation_of, records_of, task_of
 from tiebreak.runtime.metrics import Metrics
 
 _log = structlog.get_logger("tiebreak.labeling")
 _BATCH = 1000
-_POLL_S = 0.5
-_PATIENCE_S = 30.0
 _CLOSE_S = 5.0
 
 
@@ -88,8 +89,8 @@ class Rebuilder:
         await writer.start()
         folded = 0
         try:
-            async for annotations in self._open_answers(settled):
-                labels = (await settler.fold(annotations)).labels
+            async for annotations, judges in self._open_answers(settled):
+                labels = (await settler.fold(annotations, judges)).labels
                 # Those that were published before the loss are the same again; the others were decided but never sent.
                 await writer.publish(Outputs(messages=[label_message(label) for label in labels]))
                 await builder.published([(label.task_id, label.revision) for label in labels])
@@ -98,39 +99,27 @@ class Rebuilder:
             await writer.close(_CLOSE_S)
         return folded
 
-    async def _open_answers(self, settled: dict[str, int]) -> AsyncIterator[Sequence[Annotation]]:
-        batch: list[Annotation] = []
+    async def _open_answers(
+        self, settled: dict[str, int]
+    ) -> AsyncIterator[tuple[Sequence[Annotation], Sequence[Consensus]]]:
+        panel, batch = Panel(self._project), list[Heard]()
         async for record in records_of(self._log, Topic.ANNOTATIONS.of(self._project.project)):
             try:
                 annotation = annotation_of(record, self._project)
             except BadRecord:
                 continue  # the settler has put it on `dead`
-            if annotation.task_id not in settled:
-                batch.append(annotation)
+            batch.append(Heard(Partition(record.topic, record.partition), record.offset, annotation))
             if len(batch) == _BATCH:
-                yield batch
+                yield await _still_open(panel, batch, settled)
                 batch = []
         if batch:
-            yield batch
+            yield await _still_open(panel, batch, settled)
 
 
-async def records_of(log: Log, topic: str) -> AsyncIterator[Record]:
-    """Every record of ``topic`` up to its end now, in order within a partition. Raises Unreachable when it stops coming."""
-    reader = log.reader([topic], None)
-    await reader.start()
-    try:
-        ends = {p: end for p, end in (await reader.end_positions()).items() if end > 0}
-        idle = 0
-        while ends:
-            batch = await reader.poll(_BATCH, _POLL_S)
-            idle = 0 if batch else idle + 1
-            if idle * _POLL_S > _PATIENCE_S:
-                raise Unreachable(f"{topic} ends earlier than it says.", fix="Is the broker well?")
-            for partition, records in batch.items():
-                for record in records:
-                    if record.offset < ends.get(partition, 0):
-                        yield record
-                if records and records[-1].offset + 1 >= ends.get(partition, 0):
-                    ends.pop(partition, None)
-    finally:
-        await reader.close(_CLOSE_S)
+async def _still_open(
+    panel: Panel, heard: Sequence[Heard], settled: dict[str, int]
+) -> tuple[Sequence[Annotation], Sequence[Consensus]]:
+    # The panel hears the settled tasks too: what people did there is what is known of them.
+    judges = await panel.judges(heard)
+    kept = [(h.annotation, j) for h, j in zip(heard, judges, strict=True) if h.annotation.task_id not in settled]
+    return [a for a, _ in kept], [j for _, j in kept]

@@ -1,0 +1,97 @@
+"""What is learned of people while their answers are settled: one crowd per partition of ``annotations``.
+
+A partition has one order of answers, whatever replica reads it and however the batches are cut; what is believed at an answer
+depends on those before it in its own partition and on nothing else. So a restart, a rebalance or a replay believes, and therefore
+decides, the same. It costs what people did in other partitions (``docs/adr/0007``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tiebreak.contracts.errors import BadRecord
+from tiebreak.contracts.log import Log, Partition
+from tiebreak.contracts.messages import Annotation, AnnotationState
+from tiebreak.contracts.project import Project
+from tiebreak.labeling.consensus import Consensus, DawidSkene, majority, weighted
+from tiebreak.labeling.posterior import Belief, Crowd, Said
+from tiebreak.labeling.stage_reading import annotation_of, records_of
+
+_COUNTS = (AnnotationState.SUBMITTED, AnnotationState.LATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An answer and its place on the log."""
+
+    partition: Partition
+    offset: int
+    annotation: Annotation
+
+
+@dataclass(slots=True)
+class _Seat:
+    crowd: Crowd
+    position: int = 0
+
+
+@dataclass(slots=True)
+class Panel:
+    """Gives each answer the consensus that judges its task. ``log`` is read again for what came before; None: nothing did."""
+
+    project: Project
+    log: Log | None = None
+    _seats: dict[Partition, _Seat] = field(default_factory=dict)
+
+    async def judges(self, heard: Sequence[Heard]) -> Sequence[Consensus]:
+        """One per answer, in order; ``heard`` is in the order of the log within each partition. Raises Unreachable."""
+        if self.project.labeling.consensus == "majority":
+            return [majority()] * len(heard)
+        await self._catch_up(heard)
+        return [self._judge(item) for item in heard]
+
+    def forget(self, partitions: frozenset[Partition] | None = None) -> None:
+        """These partitions (None: all) go on somewhere else, or again from an earlier place."""
+        for partition in list(self._seats) if partitions is None else partitions:
+            self._seats.pop(partition, None)
+
+    def _judge(self, item: Heard) -> Consensus:
+        seat = self._seats[item.partition]
+        seat.position = item.offset + 1
+        belief = learn(seat.crowd, item.annotation)
+        if self.project.labeling.consensus == "weighted":
+            return weighted(belief, len(belief.distribution))
+        return DawidSkene(belief, seat.crowd.belief)
+
+    async def _catch_up(self, heard: Sequence[Heard]) -> None:
+        missing: dict[Partition, int] = {}
+        for item in heard:
+            seat = self._seats.get(item.partition)
+            if seat is None or item.offset < seat.position:
+                missing.setdefault(item.partition, item.offset)
+        if not missing:
+            return
+        fresh = {partition: _Seat(Crowd(self.project.classes.names)) for partition in missing}
+        if self.log is not None and any(missing.values()):
+            await self._replay(self.log, missing, fresh)
+        self._seats |= fresh
+
+    async def _replay(self, log: Log, until: Mapping[Partition, int], seats: Mapping[Partition, _Seat]) -> None:
+        (topic,) = {partition.topic for partition in until}
+        async for record in records_of(log, topic):
+            partition = Partition(record.topic, record.partition)
+            if record.offset >= until.get(partition, 0):
+                continue
+            try:
+                annotation = annotation_of(record, self.project)
+            except BadRecord:
+                continue  # on `dead` since it was first read
+            learn(seats[partition].crowd, annotation)
+
+
+def learn(crowd: Crowd, a: Annotation) -> Belief:
+    """Show one answer of the log to the crowd. A reviewer's is the truth, and no vote."""
+    value = a.value if a.state in _COUNTS else None
+    truth = value if a.reviewer else None
+    return crowd.observe(a.task_id, a.annotator, Said(None if truth else value, a.revision, truth))

@@ -1,0 +1,59 @@
+"""Reading the topics of labeling: one record as a message of this project, and a whole topic up to its end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from tiebreak.contracts.codec import decode_annotation, decode_task
+from tiebreak.contracts.errors import BadRecord, DeadReason, Unreachable
+from tiebreak.contracts.ids import annotation_id
+from tiebreak.contracts.log import Log, Record
+from tiebreak.contracts.messages import Annotation, Task
+from tiebreak.contracts.project import Project
+
+_BATCH = 1000
+_POLL_S = 0.5
+_PATIENCE_S = 30.0
+_CLOSE_S = 5.0
+
+
+def task_of(record: Record, project: Project) -> Task:
+    """A task of this project. Raises BadRecord."""
+    task = decode_task(record.value)
+    if task.project != project.project:
+        raise BadRecord(DeadReason.UNKNOWN_PROJECT, "the task belongs to another project")
+    return task
+
+
+def annotation_of(record: Record, project: Project) -> Annotation:
+    """An annotation of this project with an id that is its own and a class people may choose. Raises BadRecord."""
+    a = decode_annotation(record.value)
+    if a.project != project.project:
+        raise BadRecord(DeadReason.UNKNOWN_PROJECT, "the annotation belongs to another project")
+    if a.annotation_id != annotation_id(a.task_id, a.annotator):
+        raise BadRecord(DeadReason.UNDECODABLE, "the annotation's id is not the one of its task and annotator")
+    if a.value and a.value not in project.classes.names and not project.classes.open:
+        raise BadRecord(DeadReason.UNKNOWN_CLASS, "the class is not one of the project's")
+    return a
+
+
+async def records_of(log: Log, topic: str) -> AsyncIterator[Record]:
+    """Every record of ``topic`` up to its end now, in order within a partition. Raises Unreachable when it stops coming."""
+    reader = log.reader([topic], None)
+    await reader.start()
+    try:
+        ends = {p: end for p, end in (await reader.end_positions()).items() if end > 0}
+        idle = 0
+        while ends:
+            batch = await reader.poll(_BATCH, _POLL_S)
+            idle = 0 if batch else idle + 1
+            if idle * _POLL_S > _PATIENCE_S:
+                raise Unreachable(f"{topic} ends earlier than it says.", fix="Is the broker well?")
+            for partition, records in batch.items():
+                for record in records:
+                    if record.offset < ends.get(partition, 0):
+                        yield record
+                if records and records[-1].offset + 1 >= ends.get(partition, 0):
+                    ends.pop(partition, None)
+    finally:
+        await reader.close(_CLOSE_S)

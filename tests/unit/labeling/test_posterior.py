@@ -1,0 +1,137 @@
+"""Online Dawid-Skene: what is learned of people, what a reviewer's word does, and when it asks, settles or gives up."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.support.crowds import CLASSES, habits, votes
+from tiebreak.contracts.messages import AnnotationState
+from tiebreak.labeling.consensus import Ask, Ballot, DawidSkene, Review, Rule, Settle, WeightedVote, weighted
+from tiebreak.labeling.posterior import Belief, Crowd, CrowdSettings, Said
+
+SURE = Rule(votes=1, max_votes=4, agreement=0.6, confidence=0.9)
+
+
+def ballots(*values: str) -> list[Ballot]:
+    """One per person p0, p1, ...; '-' is a skip, capitals come from a reviewer."""
+    return [
+        Ballot(
+            f"a{i}",
+            f"p{i}",
+            "" if value == "-" else value.lower(),
+            1,
+            AnnotationState.SKIPPED if value == "-" else AnnotationState.SUBMITTED,
+            i,
+            reviewer=value.isupper(),
+            sequence=i + 1,
+        )
+        for i, value in enumerate(values)
+    ]
+
+
+def judge(*values: str, crowd: Crowd | None = None) -> DawidSkene:
+    crowd = crowd or Crowd(CLASSES)
+    said = {f"p{i}": v.lower() for i, v in enumerate(values) if v != "-" and v.islower()}
+    return DawidSkene(crowd.belief(said), crowd.belief)
+
+
+def test_accuracies_are_found_without_knowing_the_truth() -> None:
+    """After 600 tasks of three answers, each person's accuracy is estimated within a few points, the random one's too."""
+    real = (0.95, 0.9, 0.8, 0.7, 0.6, 0.25)
+    crowd = Crowd(CLASSES)
+    for task, person, value in votes(3, 600, [habits(a) for a in real], 3).said:
+        crowd.observe(task, person, Said(value))
+    found = crowd.accuracies()
+    assert np.abs(np.array([found[f"p{i}"] for i in range(6)]) - real).max() < 0.06
+
+
+def test_a_reviewers_word_is_the_truth_and_teaches_about_the_others() -> None:
+    """The task's class is certain, and people who said something else lose weight until the reviewer takes it back."""
+    crowd = Crowd(CLASSES, CrowdSettings(again=0))
+    crowd.observe("x", "ann", Said("ant"))
+    before = crowd.observe("x", "bob", Said("bee"))
+    told = crowd.observe("x", "rev", Said(None, 1, truth="bee"))
+    trusted = crowd.accuracies()
+    taken_back = crowd.observe("x", "rev", Said(None, 2))
+    assert told.distribution == {"ant": 0.0, "bee": 1.0, "cow": 0.0, "dog": 0.0}
+    assert trusted["ann"] < trusted["bob"]
+    assert taken_back == before
+
+
+def test_a_class_nobody_heard_of_is_learned_when_it_is_said() -> None:
+    """An open set: the new class has a probability from then on, and the tasks before it are not upset."""
+    crowd = Crowd(())
+    for i in range(12):
+        crowd.observe("x", f"p{i}", Said(f"class-{i}"))
+    belief = crowd.observe("y", "p0", Said("class-3"))
+    assert belief.best[0] == "class-3"
+    assert list(belief.distribution) == [f"class-{i}" for i in range(12)]
+
+
+def test_old_tasks_are_forgotten_but_not_what_they_taught() -> None:
+    """The window bounds the memory; what people did before it still counts."""
+    crowd = Crowd(CLASSES, CrowdSettings(window=5))
+    for i in range(50):
+        crowd.observe(f"t{i}", "ann", Said("ant"))
+        crowd.observe(f"t{i}", "bob", Said("ant"))
+        crowd.observe(f"t{i}", "eve", Said(CLASSES[i % 4]))
+    assert len(crowd) == 5
+    accuracy = crowd.accuracies()
+    assert accuracy["eve"] < 0.5
+    assert accuracy["ann"] > 0.9
+
+
+def test_a_known_person_settles_alone_and_an_unknown_one_does_not() -> None:
+    """Asking stops when it is sure: one answer of somebody who was always right, two of strangers."""
+    crowd = Crowd(CLASSES)
+    for i in range(60):
+        for who in ("p0", "p1", "p2"):
+            crowd.observe(f"t{i}", who, Said(CLASSES[i % 4]))
+    alone = judge("ant", crowd=crowd).decide(ballots("ant"), SURE)
+    assert isinstance(alone, Settle)
+    assert (alone.value, alone.confidence > 0.9, len(alone.ballots)) == ("ant", True, 1)
+    assert alone.weights == (crowd.belief({"p0": "ant"}).weights["p0"],)
+    assert judge("ant").decide(ballots("ant"), SURE) == Ask()
+    assert isinstance(judge("ant", "ant").decide(ballots("ant", "ant"), SURE), Settle)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((), Ask()),
+        (("ant", "bee"), Ask()),
+        (("ant", "bee", "ant", "bee"), Review()),
+        (("-", "-", "-", "-"), Review()),
+        (("ant", "-", "bee", "-"), Review()),
+    ],
+)
+def test_ambiguity_is_asked_about_and_then_reviewed(values: tuple[str, ...], expected: object) -> None:
+    """People who disagree are joined by others up to `max_votes`; then a reviewer decides."""
+    assert judge(*values).decide(ballots(*values), SURE) == expected
+
+
+def test_a_reviewer_settles_alone_and_the_least_number_of_votes_is_kept() -> None:
+    """Sure or not: no label before `votes` answers, and the reviewer's word is final."""
+    settled = judge("ant", "bee", "BEE").decide(ballots("ant", "bee", "BEE"), SURE)
+    assert isinstance(settled, Settle)
+    assert (settled.value, settled.confidence, settled.method) == ("bee", 1.0, "adjudicated")
+    assert judge("ant", "ant").decide(ballots("ant", "ant"), Rule(3, 5, 0.6, 0.9)) == Ask()
+
+
+def test_a_belief_about_other_answers_than_those_of_the_task_is_formed_again() -> None:
+    """The queue knew of a newer answer than the log so far: what counts is what the task has."""
+    crowd = Crowd(CLASSES)
+    stale = DawidSkene(crowd.belief({"p0": "ant"}), crowd.belief)
+    settled = stale.decide(ballots("bee", "bee", "bee"), SURE)
+    assert isinstance(settled, Settle)
+    assert settled.value == "bee"
+
+
+def test_weighted_votes_follow_the_accuracy_of_people() -> None:
+    """One person of 95 % outweighs two of 60 %: ln(19 x 3) against twice ln(1.5 x 3)."""
+    belief = Belief({}, dict.fromkeys(CLASSES, 0.25), {"p0": 0.95, "p1": 0.6, "p2": 0.6})
+    decision = weighted(belief, 4).decide(ballots("ant", "bee", "bee"), Rule(3, 3, 0.55))
+    assert isinstance(weighted(belief, 4), WeightedVote)
+    assert isinstance(decision, Settle)
+    assert (decision.value, round(decision.confidence, 3)) == ("ant", 0.573)
