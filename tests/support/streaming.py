@@ -17,6 +17,7 @@ from tiebreak.events.memory import MemoryLog
 from tiebreak.events.stage import ConsumeLoop
 from tiebreak.events.stage_history import History
 from tiebreak.runtime.clock import SystemClock
+from tiebreak.runtime.masking import Mask
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.sampling.memory import MemoryBudget, MemorySnapshots
 from tiebreak.sampling.stage import Sampler
@@ -43,13 +44,14 @@ class StreamBench:
         """Everything on a topic."""
         return [record async for record in scan(self.log, self.project.project, [topic])]
 
-    async def run(self, scorer: Scorer, group: str = "scoring") -> None:
+    async def run(self, scorer: Scorer, group: str = "scoring", mask: Mask | None = None) -> None:
         """Run the stream process until it has caught up, then stop it."""
         clock, metrics = SystemClock(), Metrics(self.project.project)
         sampler = Sampler(self.project, MemoryBudget(self.project), MemorySnapshots(), metrics, clock)
         name = self.project.project
         history = History(self.log, Topic.EVENTS.of(name))
-        handler = StreamHandler(self.project, Scoring(self.project, scorer, metrics, history=history), sampler, clock)
+        scoring = Scoring(self.project, scorer, metrics, history=history)
+        handler = StreamHandler(self.project, scoring, sampler, clock, mask)
         reader = self.log.reader([Topic.EVENTS.of(name)], f"tiebreak.{name}.{group}")
         loop = ConsumeLoop(reader, self.log.writer(), handler, stream_loop_settings(self.project), metrics, clock)
         stop = asyncio.Event()

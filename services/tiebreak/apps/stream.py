@@ -22,6 +22,7 @@ from tiebreak.events.stage import ConsumeLoop, LoopSettings
 from tiebreak.events.stage_history import History
 from tiebreak.runtime.garbage import collect_rarely
 from tiebreak.runtime.lifecycle import Phase
+from tiebreak.runtime.masking import Mask, load_mask
 from tiebreak.runtime.onnx_encoder import load_encoder
 from tiebreak.sampling.redis import RedisBudget, RedisSnapshots
 from tiebreak.sampling.stage import Sampler
@@ -37,11 +38,14 @@ MODELS_FOLDER = "models"
 class StreamHandler:
     """A Handler over ``events``: decode, score, select; each event becomes one prediction or one dead letter, a few a task."""
 
-    def __init__(self, project: Project, scoring: Scoring, sampler: Sampler, clock: Clock) -> None:
+    def __init__(
+        self, project: Project, scoring: Scoring, sampler: Sampler, clock: Clock, mask: Mask | None = None
+    ) -> None:
         self._project = project
         self._scoring = scoring
         self._sampler = sampler
         self._clock = clock
+        self._mask = mask
 
     async def handle(self, batch: Batch) -> Handled:
         """Decide a batch. The sampler's state moves on only in :meth:`committed`."""
@@ -49,7 +53,13 @@ class StreamHandler:
         sampled = await self._sampler.select(scored.columns, scored.scores)
         now_ms = int(self._clock.wall() * 1000)
         blocks = encode_predictions(scored.columns, scored.scores, sampled, self._project, now_ms)
-        messages = [*self._tasks(scored, sampled, now_ms), *map(self._drift, sampled.drift)]
+        # Masking searches texts for milliseconds: not on the loop that heartbeats.
+        tasks = (
+            self._tasks(scored, sampled, now_ms)
+            if self._mask is None
+            else await asyncio.to_thread(self._tasks, scored, sampled, now_ms)
+        )
+        messages = [*tasks, *map(self._drift, sampled.drift)]
         return Handled(Outputs(messages, blocks), scored.dead)
 
     async def committed(self, positions: Positions) -> None:
@@ -79,7 +89,7 @@ class StreamHandler:
             except BadRecord:
                 # Its columns were decoded from these very bytes, so this cannot be; if it ever is, one question is not asked.
                 continue
-            task = build_task(self._project, scored.columns, row, scored.scores, selection, event, now_ms)
+            task = build_task(self._project, scored.columns, row, scored.scores, selection, event, now_ms, self._mask)
             headers = codec.headers_for(codec.PROTOBUF, traceparent=codec.traceparent_of(record.headers))
             messages.append(Message(topic, task.task_id.encode(), codec.encode(task), headers))
         return messages
@@ -104,9 +114,8 @@ def stream_loop_settings(project: Project) -> LoopSettings:
 async def assemble_stream(process: Process) -> ASGIApp | None:
     """Scoring and sampling on one process."""
     project = process.project
-    if project.privacy.mask:
-        # Before the first event: a stage that stops at its first selection would have let the stream pile up.
-        raise ConfigError("privacy.mask: is on, and this installation has no masker.", fix="Set it to false.")
+    # Before the first event: a stage that stops at its first selection would have let the stream pile up.
+    mask = await asyncio.to_thread(load_mask, project.privacy) if project.privacy.mask else None
     trained = project.model.source == "trainer"  # a file of the user's is checked once: no child need wait for the next
     scorer = Scorer(project, process.metrics, open_sandbox(process.life) if trained else None)
     known: asyncio.Event | None = None
@@ -129,7 +138,7 @@ async def assemble_stream(process: Process) -> ASGIApp | None:
     )
     events = Topic.EVENTS.of(project.project)
     scoring = Scoring(project, scorer, process.metrics, known, History(process.log, events))
-    handler = StreamHandler(project, scoring, sampler, process.clock)
+    handler = StreamHandler(project, scoring, sampler, process.clock, mask)
     reader = process.log.reader([events], f"tiebreak.{project.project}.scoring")
     loop = ConsumeLoop(
         reader, process.log.writer(), handler, stream_loop_settings(project), process.metrics, process.clock

@@ -39,6 +39,15 @@ def label_id(task: str) -> str:
     return _digest("label", task)
 
 
+def subject_key(project: str, subject: str) -> str:
+    """What stands for a data subject where masking is on: the key of an erasure may itself be an e-mail address. 32 hex digits.
+
+    >>> subject_key("p", "ann@example.org") == subject_key("p", "ann@example.org") != subject_key("q", "ann@example.org")
+    True
+    """
+    return _digest("subject", project, subject) if subject else ""
+
+
 def unit_hash(seed: int, purpose: str, key: str) -> float:
     """A uniform number in [0, 1) that depends on nothing but its arguments.
 

@@ -30,7 +30,8 @@ def build_task(  # noqa: PLR0913, PLR0917 - a task gathers all there is to know 
 ) -> Task:
     """The task of row ``row`` of a scored batch. ``event`` is that row's record decoded in full, ``mask`` hides personal data.
 
-    An event without a payload whose input came as named fields is shown as a table of them, masked like any payload.
+    An event without a payload whose input came as named fields is shown as a table of them, masked like any payload. Where masking
+    is on the subject is a pseudonym (``ids.subject_key``), since people name subjects by e-mail addresses.
     Raises ConfigError where the project wants masking and no ``mask`` is given: nothing leaves unmasked by oversight.
     """
     if project.privacy.mask and mask is None:
@@ -54,7 +55,7 @@ def build_task(  # noqa: PLR0913, PLR0917 - a task gathers all there is to know 
         created_ms=now_ms,
         event_time_ms=event.time_ms or record.timestamp,
         schema_version=project.labeling.schema_version,
-        subject=event.subject,
+        subject=ids.subject_key(project.project, event.subject) if project.privacy.mask else event.subject,
         source_partition=record.partition,
         source_offset=record.offset,
     )
