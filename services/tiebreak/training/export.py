@@ -1,8 +1,9 @@
 """A fitted committee as one ONNX graph, and back. The same state gives the same bytes. Pure: bytes out, bytes in.
 
 inputs -> Flatten, or the project's encoder -> ``embedding`` (as it came, so that features stay comparable over versions of the model)
--> standardise -> kernels at the landmarks -> heads -> ``members`` ``(m, n, k)`` -> mean -> ``probabilities`` ``(n, k)``. The
-temperature is inside. Inner names begin with ``head/``: a project may call its tensors what it likes.
+-> standardise -> kernels at the landmarks -> heads -> ``probabilities`` ``(n, k)`` of the head that saw every label, ``members``
+``(m, n, k)`` of the others (trees: their mean is the probabilities). The temperature is inside. Inner names begin with ``head/``: a
+project may call its tensors what it likes.
 """
 
 from __future__ import annotations
@@ -124,8 +125,8 @@ def _body(model: Model, temperature: float) -> tuple[list[NodeProto], _Constants
         "count": np.float32(model.size),
     }
     if isinstance(model, SoftmaxModel):
-        facts: dict[str, object] = {"kind": "heads", "gamma": model.features.gamma}
-        return [*_features(model.features), *_heads()], {**shared, **_constants(model)}, facts
+        facts: dict[str, object] = {"kind": "heads", "gamma": model.features.gamma, "whole": model.whole}
+        return [*_features(model.features), *_heads(whole=model.whole)], {**shared, **_constants(model)}, facts
     if isinstance(model, TreeModel):
         return _trees(model), {**shared, **smoothing(k)}, {"kind": "trees"}
     raise TypeError(f"no graph for a {type(model).__name__}")
@@ -169,8 +170,9 @@ def _heads_back(proto: ModelProto, facts: Mapping[str, Any]) -> Model:
     mean = arrays["mean"]
     landmarks = np.ascontiguousarray(arrays.get("landmarks_t", np.zeros((len(mean), 0), np.float32)).T)
     features = FeatureMap(mean, arrays["scale"], landmarks, float(facts["gamma"]))
-    weights, bias = arrays["weights"].reshape(-1, m, len(classes)), arrays["bias"].reshape(m, len(classes))
-    return SoftmaxModel(classes, features, weights, bias, int(facts["seed"]))
+    heads = m + bool(facts.get("whole", False))
+    weights, bias = arrays["weights"].reshape(-1, heads, len(classes)), arrays["bias"].reshape(heads, len(classes))
+    return SoftmaxModel(classes, features, weights, bias, int(facts["seed"]), bool(facts.get("whole", False)))
 
 
 def _trees_back(proto: ModelProto, facts: Mapping[str, Any]) -> Model:
@@ -194,6 +196,10 @@ def _constants(model: SoftmaxModel) -> _Constants:
         "landmarks_square": (f.landmarks**2).sum(axis=1, dtype=np.float32),
         "weights": model.weights.reshape(p, m * k),
         "bias": model.bias.reshape(m * k),
+        "head_shape": np.array([-1, m, k], np.int64),
+        "first": np.array([0], np.int64),
+        "second": np.array([1], np.int64),
+        "end": np.array([m], np.int64),
     }
 
 
@@ -239,8 +245,8 @@ def _features(features: FeatureMap) -> list[NodeProto]:
     ]
 
 
-def _heads() -> list[NodeProto]:
-    return [_make("Gemm", ["features", "weights", "bias"], ["logits_flat"]), *_committee()]
+def _heads(*, whole: bool) -> list[NodeProto]:
+    return [_make("Gemm", ["features", "weights", "bias"], ["logits_flat"]), *_committee(whole=whole)]
 
 
 def _trees(model: TreeModel) -> list[NodeProto]:
@@ -249,16 +255,27 @@ def _trees(model: TreeModel) -> list[NodeProto]:
         _make("Mul", ["forest", "keep"], ["kept"]),
         _make("Add", ["kept", "spread"], ["smooth"]),
         _make("Log", ["smooth"], ["logits_flat"]),
-        *_committee(),
+        *_committee(whole=False),
     ]
 
 
-def _committee() -> list[NodeProto]:
-    # ReduceSum and not ReduceMean: its axes are an input in every opset from 13 on, so the heads fit behind any encoder.
-    return [
+def _committee(*, whole: bool) -> list[NodeProto]:
+    heads = [
         _make("Div", ["logits_flat", "temperature"], ["logits_calibrated"]),
         _make("Reshape", ["logits_calibrated", "head_shape"], ["logits"]),
         _make("Softmax", ["logits"], ["by_event"], axis=2),
+    ]
+    if whole:
+        return [
+            *heads,
+            _make("Slice", ["by_event", "first", "second", "columns"], ["served"]),
+            _make("Squeeze", ["served", "columns"], ["probabilities"]),
+            _make("Slice", ["by_event", "second", "end", "columns"], ["of_members"]),
+            _make("Transpose", ["of_members"], ["members"], perm=[1, 0, 2]),
+        ]
+    # ReduceSum and not ReduceMean: its axes are an input in every opset from 13 on, so the heads fit behind any encoder.
+    return [
+        *heads,
         _make("Transpose", ["by_event"], ["members"], perm=[1, 0, 2]),
         _make("ReduceSum", ["by_event", "columns"], ["summed"], keepdims=0),
         _make("Div", ["summed", "count"], ["probabilities"]),

@@ -2,7 +2,8 @@
 
 Each member sees every label with its own Poisson(1) weight (online bootstrap: Oza and Russell, AISTATS 2001), drawn from a
 hash of label and member. So weights, and with them the model, do not depend on when or in which batches labels came,
-and the labels a member never saw judge it without bias (out-of-bag estimates: Breiman 1996).
+and the labels a member never saw judge it without bias (out-of-bag estimates: Breiman 1996). What serves is one head more, which
+saw every label once: a member misses a third of them, and with one or two labels of a class that is felt.
 """
 
 from __future__ import annotations
@@ -62,18 +63,22 @@ class TrainingSet:
 
 @dataclass(frozen=True, slots=True)
 class SoftmaxModel:
-    """Fitted heads: ``weights`` ``(d + L, m, k)`` and ``bias`` ``(m, k)`` over ``features``, float32; ``seed`` of the bootstrap."""
+    """Fitted heads: ``weights`` ``(d + L, h, k)`` and ``bias`` ``(h, k)`` over ``features``, float32; ``seed`` of the bootstrap.
+
+    ``whole``: the first head saw every label and gives the probabilities; else they are the mean of the members.
+    """
 
     classes: tuple[str, ...]
     features: FeatureMap
     weights: FloatArray
     bias: FloatArray
     seed: int
+    whole: bool = False
 
     @property
     def size(self) -> int:
         """How many members there are."""
-        return int(self.weights.shape[1])
+        return int(self.weights.shape[1]) - self.whole
 
     @property
     def width(self) -> int:
@@ -82,14 +87,18 @@ class SoftmaxModel:
 
     def members(self, x: FloatArray, temperature: float = 1.0) -> FloatArray:
         """``(n, d)`` to ``(m, n, k)`` probabilities."""
-        p, m, k = self.weights.shape
-        logits = self.features.apply(x) @ self.weights.reshape(p, m * k) + self.bias.reshape(m * k)
-        return softmax((logits / np.float32(temperature)).reshape(len(x), m, k)).transpose(1, 0, 2)
+        return self._heads(x, temperature, int(self.whole))
 
     def probabilities(self, x: FloatArray, temperature: float = 1.0) -> FloatArray:
-        """``(n, d)`` to ``(n, k)``: the mean of the members."""
-        result: FloatArray = self.members(x, temperature).mean(axis=0)
+        """``(n, d)`` to ``(n, k)``: of the head that saw every label, or the mean of the members."""
+        result: FloatArray = self._heads(x, temperature, 0, 1 if self.whole else None).mean(axis=0)
         return result
+
+    def _heads(self, x: FloatArray, temperature: float, first: int, end: int | None = None) -> FloatArray:
+        weights, bias = self.weights[:, first:end], self.bias[first:end]
+        p, m, k = weights.shape
+        logits = self.features.apply(x) @ weights.reshape(p, m * k) + bias.reshape(m * k)
+        return softmax((logits / np.float32(temperature)).reshape(len(x), m, k)).transpose(1, 0, 2)
 
     def arrays(self) -> dict[str, FloatArray]:
         """Everything learned, by name. Two models with equal arrays and classes answer alike."""
@@ -121,7 +130,7 @@ class Model(Protocol):
         """``(n, width)`` to ``(size, n, k)`` probabilities."""
 
     def probabilities(self, x: FloatArray, temperature: float = 1.0) -> FloatArray:
-        """``(n, width)`` to ``(n, k)``: the mean of the members."""
+        """``(n, width)`` to ``(n, k)``: what serves."""
 
     def digest(self) -> str:
         """sha256 of everything learned."""
@@ -151,9 +160,10 @@ class SoftmaxCommittee:
         solver = _Solver(basis, labels.targets, s.l2)
         start = solver.solve(labels.weights, None)
         counts = bootstrap(labels.label_ids, s.committee, s.seed)
-        heads = np.stack([solver.solve(labels.weights * counts[m], start) for m in range(s.committee)], axis=1)
+        members = [solver.solve(labels.weights * counts[m], start) for m in range(s.committee)]
+        heads = np.stack([start, *members], axis=1)
         weights = np.einsum("pq,qmk->pmk", back, heads[:-1]).astype(np.float32)
-        return SoftmaxModel(labels.classes, features, weights, heads[-1].astype(np.float32), s.seed)
+        return SoftmaxModel(labels.classes, features, weights, heads[-1].astype(np.float32), s.seed, whole=True)
 
 
 def _basis(features: FeatureMap, x: FloatArray, s: Settings, wide: bool) -> tuple[Matrix, Matrix]:

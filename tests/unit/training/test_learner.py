@@ -44,15 +44,26 @@ def test_50_labels_are_far_better_than_chance() -> None:
     assert min(before, after) > 0.4
 
 
-def test_members_disagree_but_share_the_mean() -> None:
-    """The committee's mean is what is served, its members differ, and every row is a distribution."""
+def test_what_serves_saw_every_label_and_its_members_disagree() -> None:
+    """A head without a bootstrap serves, so that the only label of a class counts; members differ; rows are distributions."""
     model, _, _ = fit_digits(100)
     x, _ = digits()
     members = model.members(x[:20])
     assert members.shape == (5, 20, 10)
     np.testing.assert_allclose(members.sum(axis=2), 1.0, atol=1e-5)
-    np.testing.assert_allclose(model.probabilities(x[:20]), members.mean(axis=0), atol=1e-6)
+    served = model.probabilities(x[:20])
+    np.testing.assert_allclose(served.sum(axis=1), 1.0, atol=1e-5)
+    assert not all(np.allclose(served, member) for member in members)
     assert not np.allclose(members[0], members[1])
+
+
+def test_the_only_label_of_a_class_is_learned_whatever_the_bootstrap_drew() -> None:
+    """Members leave a label out with chance 0.37: what serves never does."""
+    for i in range(20):
+        lone = make_label(f"lone-{i}", "c", [0.0, -9.0])
+        rows = dataset_of([*blob_labels(20, classes=("a", "b"), audit_every=0), lone]).rows(audit=False)
+        model = LEARNER.fit(training_set(rows, ("a", "b", "c")))
+        assert model.probabilities(np.array([lone.features], np.float32)).argmax() == 2
 
 
 def test_wide_inputs_go_without_kernels() -> None:
