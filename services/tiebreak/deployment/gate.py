@@ -119,6 +119,12 @@ def _young(evaluation: Evaluation, gate: Gate) -> Decision:
     if worse > better and (chance <= gate.alpha or len(audit) >= _AUDIT_SPEAKS):
         reason = f"{lane}: worse on {worse} audit labels, better on {better} (p = {chance:.3f})"
         return Decision(Verdict.HOLD, (reason,))
+    promised = _pooled_gain(Paired(), left_out) if len(left_out) else -1.0
+    borne_out = bounds(_gains(audit), gate.alpha).high
+    if len(audit) >= _AUDIT_SPEAKS and promised > borne_out:
+        # The members left out speak of selected labels: where blind ones contradict them, the selection flatters.
+        said = f"left-out labels promise {_points(promised):+} points, the audit labels bear out {_points(borne_out):+} at most"
+        return Decision(Verdict.HOLD, (f"{lane}: {said}",))
     gain = _pooled_gain(audit, left_out)
     evidence = f"{len(audit)} audit and {len(left_out)} left-out labels: {_points(gain):+} points"
     if gain >= 0.0:

@@ -81,6 +81,18 @@ def test_selected_labels_cannot_outvote_condemning_audit_labels() -> None:
         assert judge(evaluation(audit, pairs(challenger=1000)), (), GATE).verdict is Verdict.HOLD
 
 
+def test_flattery_is_held_as_soon_as_blind_labels_contradict_it() -> None:
+    """500 selected labels promise 10 points; 60 blind ones, on which both models are equally right, bound the gain below that."""
+    decision = judge(evaluation(pairs(both=50, neither=10), pairs(both=450, challenger=50)), (), GATE)
+    assert decision == Decision(
+        Verdict.HOLD,
+        (
+            "fast lane for young models (60 of 100 audit labels): left-out labels promise +10.0 points, the audit labels bear"
+            " out +8.38 at most",
+        ),
+    )
+
+
 def test_weights_undo_the_selection_among_left_out_labels() -> None:
     """One rarely selected label stands for many: a win on it outweighs two losses on labels that are always selected."""
     old, new = (1.0, 1.0, 0.0), (0.0, 0.0, 1.0)
