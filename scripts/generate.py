@@ -2,7 +2,8 @@
 dashboard and the metrics page from the code.
 
 ``python -m scripts.generate`` writes it; ``--check`` writes nothing and exits 1, naming each file that differs. Where ``proto/``
-has changed in a way that records of the past could not be read any more, nothing is written at all.
+has changed in a way that records of the past could not be read any more, or the API in a way that its clients would trip
+over, nothing is written at all.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from scripts.asyncapi import document
 from scripts.compatibility import breaks, describe
 from scripts.dashboards import dashboard
 from scripts.metric_docs import metric_docs
+from scripts.openapi import broken_promises, openapi_document
 from scripts.schemas import all_schemas
 from tiebreak.contracts.codec_messages import WIRE as WIRE_CLASSES
 from tiebreak.contracts.codec_messages import required_fields
@@ -34,6 +36,7 @@ DASHBOARD = Path("docker/grafana/dashboards/loop.json")
 METRIC_DOCS = Path("docs/metrics.md")
 SCHEMAS = Path("schemas")
 BASELINE = SCHEMAS / "wire-baseline.json"
+OPENAPI = SCHEMAS / "openapi.json"
 
 # protoc names the module after the proto package, which would shadow ours: the classes live in contracts/wire.
 _IMPORT = re.compile(r"^from tiebreak\.v1 import ", re.MULTILINE)
@@ -84,6 +87,15 @@ def baseline() -> dict[Path, bytes]:
     return {BASELINE: _json(new)}
 
 
+def openapi() -> dict[Path, bytes]:
+    """The OpenAPI document. SystemExit, naming each break, where a client of the committed one would trip over it."""
+    new, old = openapi_document(), ROOT / OPENAPI
+    found = broken_promises(json.loads(old.read_text()), new) if old.exists() else []
+    if found:
+        raise SystemExit("clients of the API would break:\n" + "\n".join(f"  {line}" for line in found))
+    return {OPENAPI: _json(new)}
+
+
 def _json(value: object) -> bytes:
     return json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n"
 
@@ -93,6 +105,7 @@ def from_code() -> dict[Path, bytes]:
     return (
         schemas()
         | baseline()
+        | openapi()
         | {
             DASHBOARD: _json(dashboard()),
             METRIC_DOCS: metric_docs().encode(),

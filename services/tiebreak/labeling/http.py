@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from tiebreak import __version__
 from tiebreak.labeling.http_context import LabelingContext
 from tiebreak.labeling.http_errors import install
+from tiebreak.labeling.http_openapi import DescribedApp
 from tiebreak.labeling.http_page import page_routes
 from tiebreak.labeling.http_security import BodyLimit, SecurityHeaders
 from tiebreak.labeling.http_tasks import task_routes
@@ -20,13 +21,15 @@ MAX_BODY_BYTES = 64 * 1024
 
 def create_app(ctx: LabelingContext) -> FastAPI:
     """The application for one project. It starts nothing: loops and connections belong to ``apps``."""
-    app = FastAPI(
+    app = DescribedApp(
         title="Tiebreak labeling",
         version=__version__,
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        # Clients that are generated name their methods by it.
+        generate_unique_id_function=lambda route: route.name,
     )
     install(app, ctx.metrics)
     app.include_router(task_routes(ctx))

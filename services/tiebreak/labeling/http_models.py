@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -14,6 +14,35 @@ from tiebreak.labeling.stage_answers import Accepted
 
 Seconds = Annotated[float, Field(ge=0.0, le=86_400.0)]
 Token = Annotated[int, Field(ge=0, lt=2**53)]
+
+
+_TASK = "0f6c1e9ab2d44c3f8a7b5d6e9f012345"
+_ANNOTATION = "7d1a0b5c3e8f49219c64d2f0a1b3c5e7"
+_NOW = 1_764_000_000_000
+_TOKEN = _NOW * 1000 + 1
+_PAYLOAD = {"kind": "text", "media_type": "text/plain", "text": "It purrs.", "image": "", "columns": []}
+_LEASE = {
+    "id": f"{_TASK}.{_TOKEN}",
+    "token": _TOKEN,
+    "claimed_ms": _NOW,
+    "deadline_ms": _NOW + 60_000,
+    "lease_s": 60.0,
+}
+_TASK_OUT = {"task_id": _TASK, "lease": _LEASE, "payload": _PAYLOAD, "schema_version": 1}
+_DONE = {
+    "annotation_id": _ANNOTATION,
+    "task_id": _TASK,
+    "value": "cat",
+    "state": "submitted",
+    "revision": 1,
+    "at_ms": _NOW + 2400,
+}
+_ME = {"name": "ann", "role": "annotator", "answered": 41}
+
+
+def _like(*examples: dict[str, Any]) -> ConfigDict:
+    """What the OpenAPI document shows of a model."""
+    return ConfigDict(json_schema_extra={"examples": list(examples)})
 
 
 class Body(BaseModel):
@@ -31,6 +60,8 @@ class Out(BaseModel):
 class ClaimIn(Body):
     """How many tasks to hold (prefetch), and how long to wait for the first."""
 
+    model_config = _like({"max": 2, "wait_ms": 5000})
+
     max: Annotated[int, Field(ge=1, le=10)] = 1
     wait_ms: Annotated[int, Field(ge=0, le=30_000)] = 0
     skills: Annotated[tuple[str, ...], Field(max_length=20, strict=False)] = ()
@@ -38,6 +69,8 @@ class ClaimIn(Body):
 
 class VoteIn(Body):
     """An answer. ``lead_time_s`` is active time as the page measured it."""
+
+    model_config = _like({"lease_token": _TOKEN, "value": "cat", "lead_time_s": 2.4})
 
     lease_token: Token
     value: Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -49,6 +82,8 @@ class VoteIn(Body):
 class SkipIn(Body):
     """A skip, with why."""
 
+    model_config = _like({"lease_token": _TOKEN, "reason": "The picture does not load."})
+
     lease_token: Token
     reason: Annotated[str, StringConstraints(max_length=500)] = ""
     flagged: bool = False
@@ -58,11 +93,15 @@ class SkipIn(Body):
 class ClassIn(Body):
     """A class to add to an open set."""
 
+    model_config = _like({"name": "ferret"})
+
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
 class PayloadOut(Out):
     """What to look at: one of ``text``, ``image`` (base64) and ``columns``, by ``kind``."""
+
+    model_config = _like(_PAYLOAD)
 
     kind: Literal["text", "image", "table", "none"]
     media_type: str
@@ -74,6 +113,8 @@ class PayloadOut(Out):
 class LeaseOut(Out):
     """``token`` only grows. Renew before ``deadline_ms`` (the server's clock; ``lease_s`` is the same as a duration)."""
 
+    model_config = _like(_LEASE)
+
     id: str
     token: int
     claimed_ms: int
@@ -84,6 +125,8 @@ class LeaseOut(Out):
 class TaskOut(Out):
     """A task in your hands."""
 
+    model_config = _like(_TASK_OUT)
+
     task_id: str
     lease: LeaseOut
     payload: PayloadOut
@@ -93,6 +136,11 @@ class TaskOut(Out):
 class ClaimOut(Out):
     """``reason`` says why there is nothing; come back after ``retry_after_s``."""
 
+    model_config = _like(
+        {"tasks": [_TASK_OUT], "reason": None, "retry_after_s": 0.0},
+        {"tasks": [], "reason": "all_leased", "retry_after_s": 20.0},
+    )
+
     tasks: tuple[TaskOut, ...]
     reason: Literal["no_tasks", "all_leased", "none_for_you"] | None = None
     retry_after_s: float = 0.0
@@ -100,6 +148,19 @@ class ClaimOut(Out):
 
 class AnnotationOut(Out):
     """Your answer as it is on the log. ``state`` is ``late`` when the lease had expired; it counts while a vote is wanted."""
+
+    model_config = _like(
+        {
+            "annotation_id": _ANNOTATION,
+            "task_id": _TASK,
+            "value": "cat",
+            "state": "submitted",
+            "revision": 1,
+            "submitted_ms": _NOW + 2400,
+            "undo_s": 10.0,
+            "task": None,
+        }
+    )
 
     annotation_id: str
     task_id: str
@@ -114,12 +175,16 @@ class AnnotationOut(Out):
 class RenewOut(Out):
     """The new deadline."""
 
+    model_config = _like({"deadline_ms": _NOW + 90_000, "lease_s": 60.0})
+
     deadline_ms: int
     lease_s: float
 
 
 class DoneOut(Out):
     """One of your answers."""
+
+    model_config = _like(_DONE)
 
     annotation_id: str
     task_id: str
@@ -132,12 +197,16 @@ class DoneOut(Out):
 class HistoryOut(Out):
     """Your newest answers, one line each."""
 
+    model_config = _like({"annotations": [_DONE], "answered": 41})
+
     annotations: tuple[DoneOut, ...]
     answered: int
 
 
 class MeOut(Out):
     """Who you are here."""
+
+    model_config = _like(_ME)
 
     name: str
     role: Role
@@ -146,6 +215,23 @@ class MeOut(Out):
 
 class ProjectOut(Out):
     """What an annotator needs to know of the project."""
+
+    model_config = _like(
+        {
+            "project": "pets",
+            "description": "Pets of the neighbourhood",
+            "question": "Which animal is this?",
+            "guidelines": "Choose what is in front.",
+            "classes": ["cat", "dog", "bird"],
+            "classes_open": True,
+            "payload": "text",
+            "lease_s": 60.0,
+            "undo_s": 10.0,
+            "schema_version": 1,
+            "open_tasks": 12,
+            "you": _ME,
+        }
+    )
 
     project: str
     description: str
@@ -163,6 +249,8 @@ class ProjectOut(Out):
 
 class ClassOut(Out):
     """The class as it is now known: an existing one where only case or spaces differed."""
+
+    model_config = _like({"name": "ferret"})
 
     name: str
 
