@@ -1,5 +1,7 @@
 """The queue in Redis (6.2 and up). Each method is one Lua script: atomic, and safe to repeat after an unknown outcome.
 
+What people wait for (claim, prepare, confirm, renew, release) goes through a pipeline that all of them share.
+
 All keys of a project share the hash tag ``{<project>}``, so a cluster keeps them together. A cancelled command drops its
 connection (redis-py >= 6 does so), or the next caller would read its answer.
 """
@@ -7,13 +9,11 @@ connection (redis-py >= 6 does so), or the next caller would read its answer.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
-from importlib.resources import files
 from typing import Any, TypeVar
 
 import redis.asyncio
-from redis.commands.core import AsyncScript
 
 from tiebreak.contracts.messages import Annotation, Label, Task
 from tiebreak.contracts.project import Project
@@ -36,6 +36,7 @@ from tiebreak.labeling.port import (
     settings_for,
 )
 from tiebreak.labeling.redis_errors import reachable
+from tiebreak.labeling.redis_scripts import ScriptPipeline, load_scripts
 from tiebreak.labeling.refusals import building, not_found, refused
 
 _SCRIPTS = (
@@ -60,14 +61,6 @@ _EXPIRY_STEPS = 1000
 _CHUNK = 64
 
 
-def load_scripts(client: redis.asyncio.Redis) -> Mapping[str, AsyncScript]:
-    """The scripts of ``lua/``, each with the shared part in front. They are sent to the server at their first use."""
-    folder = files("tiebreak.labeling").joinpath("lua")
-    common = folder.joinpath("common.lua").read_text("utf-8")
-    texts = {name: folder.joinpath(f"{name}.lua").read_text("utf-8") for name in _SCRIPTS}
-    return {name: client.register_script(f"{common}\n{text}") for name, text in texts.items()}
-
-
 class RedisQueue:
     """Implements ``port.Queue`` and ``port.Rebuildable`` for one project. The client belongs to the caller."""
 
@@ -75,7 +68,8 @@ class RedisQueue:
         self._client = client
         self._settings = settings or settings_for(project)
         self._prefix = wire.prefix_of(project.project)
-        self._scripts = load_scripts(client)
+        self._scripts = load_scripts(client, _SCRIPTS)
+        self._pipeline = ScriptPipeline(client, self._prefix, wire.token_epoch_key(project.project))
         self._nonce = ""
 
     async def add(self, tasks: Sequence[Task]) -> int:
@@ -91,7 +85,7 @@ class RedisQueue:
 
     async def claim(self, annotator: str, want: int, *, review: bool = False) -> Claimed:
         routes = (REVIEW, *Lane) if review else tuple(Lane)
-        now, *found = await self._run("claim", (annotator, want, self._settings.lease_ms, _SCAN_LIMIT, *routes))
+        now, *found = await self._ask("claim", (annotator, want, self._settings.lease_ms, _SCAN_LIMIT, *routes))
         if isinstance(found[0], list):
             return Claimed(tuple(wire.lease_of(item) for item in found), now)
         open_tasks, leased, soonest = found
@@ -100,22 +94,22 @@ class RedisQueue:
         return Claimed((), now, reason, max(1.0, wait_ms / 1000))
 
     async def renew(self, annotator: str, task_id: str, token: int) -> int:
-        (deadline,) = await self._run("hold", (annotator, task_id, token, self._settings.lease_ms, "renew"))
+        (deadline,) = await self._ask("hold", (annotator, task_id, token, self._settings.lease_ms, "renew"))
         return int(deadline)
 
     async def release(self, annotator: str, task_id: str, token: int) -> None:
-        await self._run("hold", (annotator, task_id, token, self._settings.lease_ms, "release"))
+        await self._ask("hold", (annotator, task_id, token, self._settings.lease_ms, "release"))
 
     async def prepare(self, answer: Answer) -> Receipt:
         s = self._settings
         head = (answer.annotator, answer.task_id, answer.token, answer.key, answer.digest, answer.act)
-        (text,) = await self._run("prepare", (*head, s.undo_ms, s.idempotency_ms, s.pending_ms))
+        (text,) = await self._ask("prepare", (*head, s.undo_ms, s.idempotency_ms, s.pending_ms))
         return wire.receipt_of(text)
 
     async def confirm(self, annotation: Annotation, *, counted: bool) -> Lease | None:
         a, s = annotation, self._settings
         head = (a.annotator, a.task_id, a.revision, a.state, a.lease_token, a.claimed_ms, int(counted))
-        found = await self._run("confirm", (*head, s.lease_ms, s.history, wire.line_of(a)))
+        found = await self._ask("confirm", (*head, s.lease_ms, s.history, wire.line_of(a)))
         return wire.lease_of(found[0]) if found else None
 
     async def apply(self, annotations: Sequence[Annotation]) -> Sequence[Applied]:
@@ -162,6 +156,11 @@ class RedisQueue:
             raise building()
         return Stats(int(open_tasks or 0), sum(waiting), leased, int(in_review or 0))
 
+    async def look(self, task_id: str) -> Task | None:
+        async with reachable():
+            body: bytes | None = await self._client.hget(self._key("bodies"), task_id)
+        return None if body is None else wire.task_of(body)
+
     async def history(self, annotator: str, limit: int) -> Sequence[Done]:
         async with reachable():
             lines: Sequence[Any] = await self._client.lrange(
@@ -207,21 +206,35 @@ class RedisQueue:
             await self._run("finish", ("0", *(value for item in chunk for value in item)))
         await self._run("finish", ("1",))
 
+    def token_epoch(self) -> bytes | None:
+        """What the project's token epoch was when the newest answer of ``claim`` or ``prepare`` was made."""
+        return self._pipeline.seen
+
     def _key(self, name: str) -> str:
         return self._prefix + name
 
     async def _run(self, script: str, arguments: Sequence[wire.Argument]) -> list[Any]:
         async with reachable():
             reply: list[Any] = await self._scripts[script](keys=[self._prefix], args=[self._nonce, *arguments])
-        match reply[0]:
-            case b"OK":
-                return reply[1:]
-            case b"BUILDING":
-                raise building()
-            case b"NOT_FOUND":
-                raise not_found()
-            case code:
-                raise refused(Refusal(code.decode().lower()))
+        return _accepted(reply)
+
+    async def _ask(self, script: str, arguments: Sequence[wire.Argument]) -> list[Any]:
+        """:meth:`_run`, together with whatever else people ask for at this moment."""
+        async with reachable():
+            reply = await self._pipeline.run(self._scripts[script], (self._nonce, *arguments))
+        return _accepted(reply)
+
+
+def _accepted(reply: list[Any]) -> list[Any]:
+    match reply[0]:
+        case b"OK":
+            return reply[1:]
+        case b"BUILDING":
+            raise building()
+        case b"NOT_FOUND":
+            raise not_found()
+        case code:
+            raise refused(Refusal(code.decode().lower()))
 
 
 def _chunks(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import redis.asyncio
 
 from tiebreak.labeling.access import Role
 from tiebreak.labeling.redis_errors import reachable
-from tiebreak.labeling.redis_wire import prefix_of
+from tiebreak.labeling.redis_wire import prefix_of, token_epoch_key
 from tiebreak.labeling.tokens import TokenRecord
 
 
@@ -19,6 +20,7 @@ class RedisTokens:
     def __init__(self, client: redis.asyncio.Redis, project: str) -> None:
         self._client = client
         self._prefix = f"{prefix_of(project)}token:"
+        self._epoch = token_epoch_key(project)
         self._marker = f"{prefix_of(project)}tokens_built"
 
     async def put(self, record: TokenRecord) -> None:
@@ -33,6 +35,7 @@ class RedisTokens:
             pipe.hset(key, mapping=fields)
             if record.expires_ms:
                 pipe.pexpireat(key, record.expires_ms)
+            pipe.set(self._epoch, _new_epoch())
             await pipe.execute()
 
     async def get(self, digest: str) -> TokenRecord | None:
@@ -47,8 +50,7 @@ class RedisTokens:
 
     async def revoke(self, name: str) -> int:
         digests = [record.digest for record in await self.records() if record.name == name]
-        async with reachable():
-            return int(await self._client.delete(*(self._prefix + d for d in digests))) if digests else 0
+        return await self._end(digests) if digests else 0
 
     async def records(self) -> Sequence[TokenRecord]:
         async with reachable():
@@ -66,5 +68,17 @@ class RedisTokens:
             await self._client.set(self._marker, "1")
 
     async def drop(self, digest: str) -> None:
-        async with reachable():
-            await self._client.delete(self._prefix + digest)
+        await self._end([digest])
+
+    async def _end(self, digests: Sequence[str]) -> int:
+        async with reachable(), self._client.pipeline(transaction=True) as pipe:
+            pipe.delete(*(self._prefix + digest for digest in digests))
+            # With the tokens, in one step: whoever remembers one asks again from their next request on.
+            pipe.set(self._epoch, _new_epoch())
+            ended, _ = await pipe.execute()
+        return int(ended)
+
+
+def _new_epoch() -> str:
+    # Random, not a counter: one that was lost with everything else could come to an old value again.
+    return secrets.token_hex(8)

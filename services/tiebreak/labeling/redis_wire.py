@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from tiebreak.contracts.codec import decode_label, decode_task, encode
-from tiebreak.contracts.messages import Annotation, AnnotationState, Label
+from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
 from tiebreak.labeling.consensus import Ballot
 from tiebreak.labeling.port import Applied, Done, Lease, Outcome, Receipt
 from tiebreak.labeling.settling import TaskRecord
@@ -24,9 +25,12 @@ __all__ = [
     "line_of",
     "prefix_of",
     "receipt_of",
+    "token_epoch_key",
 ]
 
 Argument = str | bytes | int
+# Bodies up to here are remembered when decoded, at most 1024 of them.
+_SMALL = 16 * 1024
 
 
 def prefix_of(project: str) -> str:
@@ -38,10 +42,25 @@ def prefix_of(project: str) -> str:
     return f"tb:{{{project}}}:"
 
 
+def token_epoch_key(project: str) -> str:
+    """Changes whenever a token is made or ended: what was known of tokens before is then to be asked again."""
+    return f"{prefix_of(project)}token_epoch"
+
+
+def task_of(body: bytes) -> Task:
+    """The task of a body. A small one is remembered: the settler reads it again when its answer comes."""
+    return _remembered(body) if len(body) <= _SMALL else decode_task(body)
+
+
+@lru_cache(maxsize=1024)
+def _remembered(body: bytes) -> Task:
+    return decode_task(body)
+
+
 def lease_of(item: Sequence[Any]) -> Lease:
     """``{id, token, claimed, deadline, body}``."""
     _, token, claimed, deadline, body = item
-    return Lease(decode_task(body), int(token), int(claimed), int(deadline))
+    return Lease(task_of(body), int(token), int(claimed), int(deadline))
 
 
 def receipt_of(text: bytes) -> Receipt:
@@ -75,7 +94,7 @@ def applied_of(item: Sequence[Any]) -> Applied:
         return Applied(outcome)
     _, sequence, revision, settled_at, label, body, fields = item
     ballots = tuple(sorted((_ballot_of(field) for field in fields), key=lambda b: b.sequence))
-    return Applied(outcome, TaskRecord(decode_task(body), sequence, ballots, revision, settled_at, label_of(label)))
+    return Applied(outcome, TaskRecord(task_of(body), sequence, ballots, revision, settled_at, label_of(label)))
 
 
 def _ballot_of(field: bytes) -> Ballot:

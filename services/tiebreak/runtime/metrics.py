@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -18,6 +19,8 @@ class Metrics:
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
+        # The client looks a child up under a lock, through its labels as text: too slow for what happens per request.
+        self._children: dict[tuple[str, ...], Any] = {}
         for metric in catalogue:
             labels = ("project", *metric.labels)
             if metric.kind == "counter":
@@ -31,15 +34,22 @@ class Metrics:
 
     def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
         """Add to a counter. ``amount`` >= 0."""
-        self._counters[name].labels(project=self._project, **labels).inc(amount)
+        self._child(self._counters, name, labels).inc(amount)
 
     def set(self, name: str, value: float, **labels: str) -> None:
         """Set a gauge."""
-        self._gauges[name].labels(project=self._project, **labels).set(value)
+        self._child(self._gauges, name, labels).set(value)
 
     def observe(self, name: str, value: float, **labels: str) -> None:
         """Add one observation to a histogram, in its base unit."""
-        self._histograms[name].labels(project=self._project, **labels).observe(value)
+        self._child(self._histograms, name, labels).observe(value)
+
+    def _child(self, kind: Mapping[str, Any], name: str, labels: Mapping[str, str]) -> Any:
+        place = (name, *labels, *labels.values())
+        child = self._children.get(place)
+        if child is None:
+            child = self._children[place] = kind[name].labels(project=self._project, **labels)
+        return child
 
     def exposition(self) -> bytes:
         """The text that ``/metrics`` answers."""

@@ -1,0 +1,69 @@
+"""Group commit: items that wait at the same moment are handled by one call, and a lone one goes at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Together(Generic[Item, Result]):
+    """``send`` gets the items in the order in which they came, at most ``most`` at a time and one call at a time.
+
+    It answers one result or error per item, in order; what it raises is everybody's answer. Whoever is cancelled while waiting
+    leaves the others alone: an item not yet sent is dropped, one under way is finished and its answer thrown away.
+    """
+
+    def __init__(self, send: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]], most: int) -> None:
+        self._send = send
+        self._most = most
+        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._sender: asyncio.Task[None] | None = None
+
+    async def ask(self, item: Item) -> Result:
+        """The result for ``item``."""
+        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, answer))
+        if self._sender is None:
+            self._sender = asyncio.create_task(self._run(), name="together")
+        return await answer
+
+    async def _run(self) -> None:
+        try:
+            while taken := self._take():
+                await self._exchange(taken)
+        finally:
+            self._sender = None
+            for _, answer in self._waiting:  # only a cancelled sender leaves any
+                answer.cancel()
+            self._waiting.clear()
+
+    def _take(self) -> list[tuple[Item, asyncio.Future[Result]]]:
+        taken: list[tuple[Item, asyncio.Future[Result]]] = []
+        while self._waiting and len(taken) < self._most:
+            item, answer = self._waiting.popleft()
+            if not answer.done():
+                taken.append((item, answer))
+        return taken
+
+    async def _exchange(self, taken: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
+        answers = [answer for _, answer in taken]
+        try:
+            results = await self._send([item for item, _ in taken])
+        except Exception as error:  # noqa: BLE001 - it is handed to everybody who asked
+            results = [error] * len(answers)
+        except asyncio.CancelledError:
+            for answer in answers:
+                answer.cancel()
+            raise
+        for answer, result in zip(answers, results, strict=True):
+            if answer.done():
+                continue  # nobody waits for it any more
+            if isinstance(result, Exception):
+                answer.set_exception(result)
+            else:
+                answer.set_result(result)
