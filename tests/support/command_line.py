@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from tests.support.redis_fixture import missing
 from tiebreak.apps.cli import main
+from tiebreak.contracts.errors import ConfigError
+from tiebreak.runtime.redis_server import RedisServer, find_binary
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +45,22 @@ def tiebreak(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         return Ended(code if isinstance(code, int) else 0, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture
+def embedded_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """The running Redis of the data directory ``data``, as `tiebreak up` keeps one."""
+    try:
+        find_binary()
+    except ConfigError as error:
+        missing(str(error))
+    server = RedisServer(tmp_path / "data")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def data(embedded_redis: RedisServer) -> Path:
+    """A data directory whose embedded Redis runs: what commands take as ``--data``."""
+    return embedded_redis.data_dir.parent

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.command_line import CommandLine
-from tests.support.redis_fixture import missing
 from tiebreak.apps.cli_services import LABEL_PORT
-from tiebreak.contracts.errors import ConfigError
-from tiebreak.runtime.redis_server import RedisServer, find_binary
 
 ROOT = Path(__file__).parents[3]
 DIGITS = ROOT / "examples" / "digits" / "project.yaml"
@@ -42,19 +38,6 @@ def project(tmp_path: Path) -> Path:
     path = tmp_path / "project.yaml"
     path.write_text(SMALL)
     return path
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Iterator[Path]:
-    """A data directory whose embedded Redis runs, as beside `tiebreak up`."""
-    try:
-        find_binary()
-    except ConfigError as error:
-        missing(str(error))
-    server = RedisServer(tmp_path / "data")
-    server.start()
-    yield tmp_path / "data"
-    server.stop()
 
 
 def test_help_names_every_command(tiebreak: CommandLine) -> None:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
 
 from tests.support.command_line import CommandLine
-from tests.support.redis_fixture import missing
-from tiebreak.contracts.errors import ConfigError
-from tiebreak.runtime.redis_server import RedisServer, find_binary
+from tiebreak.runtime.redis_server import RedisServer
 
 pytestmark = pytest.mark.redis
 SMALL = "project: small\npartitions: 2\ninput: {tensors: [{name: x, shape: [2]}]}\nclasses: {names: [a, b]}\n"
@@ -24,20 +21,7 @@ def project(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    """The embedded Redis of a data directory."""
-    try:
-        find_binary()
-    except ConfigError as error:
-        missing(str(error))
-    server = RedisServer(tmp_path / "data")
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.mark.usefixtures("server")
+@pytest.mark.usefixtures("embedded_redis")
 def test_the_first_admin_comes_by_command_and_is_on_record(
     tiebreak: CommandLine, project: Path, tmp_path: Path
 ) -> None:
@@ -59,14 +43,14 @@ def test_the_first_admin_comes_by_command_and_is_on_record(
 
 
 def test_an_audit_log_that_was_cut_off_is_noticed_by_the_next_run(
-    tiebreak: CommandLine, project: Path, server: RedisServer, tmp_path: Path
+    tiebreak: CommandLine, project: Path, embedded_redis: RedisServer, tmp_path: Path
 ) -> None:
     """The newest record is deleted from the log: what is left is a whole chain, but not the one that was seen before."""
     data = ("--data", tmp_path / "data")
     for name in ("ann", "bob"):
         tiebreak("token", "create", project, "--name", name, *data)
     head = tiebreak("audit", "verify", project, *data).out.split()[-1]
-    with redis.Redis.from_url(server.url) as client:
+    with redis.Redis.from_url(embedded_redis.url) as client:
         client.flushall()
     tiebreak("token", "create", project, "--name", "ann", *data)
     cut = tiebreak("audit", "verify", project, *data)

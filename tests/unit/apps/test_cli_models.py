@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.command_line import CommandLine
 from tests.support.labels import blob_labels, dataset_of
-from tests.support.redis_fixture import missing
 from tiebreak.apps.deploying import open_deployer
 from tiebreak.contracts.candidate import Candidate
-from tiebreak.contracts.errors import ConfigError
 from tiebreak.contracts.project import Project
 from tiebreak.runtime.project_file import load_project
-from tiebreak.runtime.redis_server import RedisServer, find_binary
 from tiebreak.runtime.settings import Options, resolve
 from tiebreak.training.evaluation import Contender, Serving
 from tiebreak.training.export import read_back
@@ -48,19 +44,6 @@ def project(tmp_path: Path) -> Path:
     path = tmp_path / "project.yaml"
     path.write_text(TEXT)
     return path
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Iterator[Path]:
-    """A data directory whose embedded Redis runs, as beside `tiebreak up`."""
-    try:
-        find_binary()
-    except ConfigError as error:
-        missing(str(error))
-    server = RedisServer(tmp_path / "data")
-    server.start()
-    yield tmp_path / "data"
-    server.stop()
 
 
 @pytest.fixture
