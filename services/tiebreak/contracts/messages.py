@@ -202,6 +202,9 @@ class Label:
 class ModelEvent(StrEnum):
     """What happened to a model. The newest ``promoted`` or ``rolled_back`` record names the champion.
 
+    ``shadow`` and ``canary`` start a stage of a rollout, which ``promoted``, ``held`` or ``rolled_back`` ends; ``compared`` is what
+    a scorer counted of it.
+
     While ``pinned``, only people change what serves; ``unpinned`` ends it.
     """
 
@@ -213,13 +216,15 @@ class ModelEvent(StrEnum):
     ROLLED_BACK = "rolled_back"
     PINNED = "pinned"
     UNPINNED = "unpinned"
+    COMPARED = "compared"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
     """Topic ``models``. ``version`` is the model to serve after this record for ``promoted`` and ``rolled_back``.
 
-    ``reasons`` has every reason of the verdict in plain words; ``report`` is the evaluation as JSON.
+    ``reasons`` has every reason of the verdict in plain words; ``report`` is the evaluation as JSON, for ``compared`` the counts.
+    ``share`` of the events that a ``canary`` answers.
     """
 
     project: str
@@ -232,6 +237,7 @@ class ModelRecord:
     report: str
     decided_by: str
     time_ms: int
+    share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

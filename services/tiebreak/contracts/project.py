@@ -194,12 +194,13 @@ class Labeling(Section):
 class Training(Section):
     """One step per batch of new labels: at ``step_labels`` of them, or after ``step_s`` with at least one.
 
-    ``learner``: ``softmax`` (heads over Gaussian kernels, any input) or ``trees`` (forests, for tables; needs the extra ``trees``).
+    ``learner``: ``auto`` (begins with ``softmax``; from a few hundred labels on, whichever of several predicted the newest ones best),
+    ``softmax`` (heads over Gaussian kernels, any input) or ``trees`` (forests, for tables; needs the extra ``trees``).
     ``hidden``: units of the hidden layer (Gaussian kernels, each at one label); 0 is a linear head. Where it is not given the
     width of the features decides: 256 below 256 features, none from there on (embeddings are linear enough).
     """
 
-    learner: Literal["softmax", "trees"] = "softmax"
+    learner: Literal["auto", "softmax", "trees"] = "auto"
     hidden: Annotated[int | None, Field(ge=0, le=4096)] = None
     committee: Annotated[int, Field(ge=1, le=64)] = 5
     step_labels: Annotated[int, Field(ge=1, le=100_000)] = 25
@@ -218,8 +219,30 @@ class Training(Section):
         return self
 
 
+class Canary(Section):
+    """How a challenger takes over under ``gate.rollout: canary``: first as a shadow, then answering these ``shares`` of the events.
+
+    Both models score at least the share ``compared``. A stage lasts for ``events`` such events and ``seconds`` at least.
+    ``max_shift``: total variation between the classes that the two predict, above which the challenger goes at once.
+    """
+
+    shares: Annotated[tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...], Field(min_length=1)] = (0.01, 0.05, 0.25)
+    compared: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
+    events: Annotated[int, Field(ge=1, le=100_000_000)] = 500
+    seconds: Annotated[float, Field(ge=0.0, le=604_800.0)] = 30.0
+    max_shift: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2
+
+    @model_validator(mode="after")
+    def _shares_rise(self) -> Self:
+        if list(self.shares) != sorted(set(self.shares)):
+            raise ValueError("shares: each must be above the one before it")
+        return self
+
+
 class Gate(Section):
     """When a challenger may serve. Below ``young_labels`` audit labels the fast lane for young models decides.
+
+    ``rollout``: what passes the gate serves at once (``direct``), or by stages (``canary``), young models excepted.
 
     ``max_latency_ratio``: it may take so many times the champion's time for a batch, where the difference is noticeable.
     """
@@ -227,6 +250,8 @@ class Gate(Section):
     non_inferiority: Annotated[float, Field(ge=0.0, le=0.5)] = 0.02
     alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
     young_labels: Annotated[int, Field(ge=0, le=1_000_000)] = 300
+    rollout: Literal["direct", "canary"] = "direct"
+    canary: Canary = Canary()
     max_latency_ratio: Annotated[float, Field(ge=1.0, le=100.0)] = 2.0
     max_model_bytes: Annotated[int, Field(ge=1024, le=4 * 2**30)] = 256 * 2**20
     max_nodes: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000

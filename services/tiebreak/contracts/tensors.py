@@ -69,7 +69,8 @@ class Scores:
 
     ``probabilities`` ``(n, k)``, rows sum to 1, columns in the order of ``classes``; ``k = 0`` while there is no model.
     ``members`` ``(m, n, k)`` from a committee head, ``embedding`` ``(n, d)``, ``values`` ``(n,)`` from a regressor: None when
-    the graph has none. ``version`` names the model that made exactly these rows.
+    the graph has none. ``version`` names the model that made exactly these rows; those where ``by_challenger`` ``(n,)`` is True were
+    made by ``challenger``, a model with the same classes.
     """
 
     version: str
@@ -78,6 +79,8 @@ class Scores:
     members: FloatArray | None = None
     embedding: FloatArray | None = None
     values: FloatArray | None = None
+    challenger: str = ""
+    by_challenger: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.probabilities)

@@ -60,6 +60,8 @@ def keep_scores(scores: Scores, kept: NDArray[np.bool_]) -> Scores:
         members=None if scores.members is None else scores.members[:, kept],
         embedding=_rows(scores.embedding, kept),
         values=_rows(scores.values, kept),
+        challenger=scores.challenger,
+        by_challenger=None if scores.by_challenger is None else scores.by_challenger[kept],
     )
 
 

@@ -98,10 +98,21 @@ def _join(ids: Sequence[bytes], labels: Sequence[bytes], tails: Sequence[bytes])
 def _labels(scores: Scores) -> Sequence[bytes]:
     """Per row, the fields for the model's version and the likeliest class."""
     version = _text("model_version", scores.version)
+    if scores.by_challenger is not None:
+        return _labels_of_two(scores, scores.by_challenger)
     if scores.probabilities.shape[1] == 0:
         return [version] * len(scores)
     written = np.array([version + _text("label", name) for name in scores.classes], dtype=object)
     labels: list[bytes] = written[scores.probabilities.argmax(axis=1)].tolist()
+    return labels
+
+
+def _labels_of_two(scores: Scores, by_challenger: NDArray[np.bool_]) -> Sequence[bytes]:
+    versions = [_text("model_version", name) for name in (scores.version, scores.challenger)]
+    written = np.array(
+        [[version + _text("label", name) for name in scores.classes] for version in versions], dtype=object
+    )
+    labels: list[bytes] = written[by_challenger.astype(np.intp), scores.probabilities.argmax(axis=1)].tolist()
     return labels
 
 

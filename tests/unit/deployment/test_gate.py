@@ -84,13 +84,8 @@ def test_selected_labels_cannot_outvote_condemning_audit_labels() -> None:
 def test_flattery_is_held_as_soon_as_blind_labels_contradict_it() -> None:
     """500 selected labels promise 10 points; 60 blind ones, on which both models are equally right, bound the gain below that."""
     decision = judge(evaluation(pairs(both=50, neither=10), pairs(both=450, challenger=50)), (), GATE)
-    assert decision == Decision(
-        Verdict.HOLD,
-        (
-            "fast lane for young models (60 of 100 audit labels): left-out labels promise +10.0 points, the audit labels bear"
-            " out +8.38 at most",
-        ),
-    )
+    said = "left-out labels promise +10.0 points, the audit labels bear out +8.38 at most"
+    assert decision == Decision(Verdict.HOLD, (f"fast lane for young models (60 of 100 audit labels): {said}",))
 
 
 def test_weights_undo_the_selection_among_left_out_labels() -> None:

@@ -18,6 +18,7 @@ class ModelEvent(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MODEL_EVENT_ROLLED_BACK: _ClassVar[ModelEvent]
     MODEL_EVENT_PINNED: _ClassVar[ModelEvent]
     MODEL_EVENT_UNPINNED: _ClassVar[ModelEvent]
+    MODEL_EVENT_COMPARED: _ClassVar[ModelEvent]
 MODEL_EVENT_UNSPECIFIED: ModelEvent
 MODEL_EVENT_CANDIDATE: ModelEvent
 MODEL_EVENT_SHADOW: ModelEvent
@@ -27,9 +28,10 @@ MODEL_EVENT_HELD: ModelEvent
 MODEL_EVENT_ROLLED_BACK: ModelEvent
 MODEL_EVENT_PINNED: ModelEvent
 MODEL_EVENT_UNPINNED: ModelEvent
+MODEL_EVENT_COMPARED: ModelEvent
 
 class ModelRecord(_message.Message):
-    __slots__ = ("project", "version", "event", "sha256", "parent", "dataset_version", "reasons", "report", "decided_by", "time_ms")
+    __slots__ = ("project", "version", "event", "sha256", "parent", "dataset_version", "reasons", "report", "decided_by", "time_ms", "share")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]
@@ -40,6 +42,7 @@ class ModelRecord(_message.Message):
     REPORT_FIELD_NUMBER: _ClassVar[int]
     DECIDED_BY_FIELD_NUMBER: _ClassVar[int]
     TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
     project: str
     version: str
     event: ModelEvent
@@ -50,7 +53,8 @@ class ModelRecord(_message.Message):
     report: str
     decided_by: str
     time_ms: int
-    def __init__(self, project: _Optional[str] = ..., version: _Optional[str] = ..., event: _Optional[_Union[ModelEvent, str]] = ..., sha256: _Optional[str] = ..., parent: _Optional[str] = ..., dataset_version: _Optional[int] = ..., reasons: _Optional[_Iterable[str]] = ..., report: _Optional[str] = ..., decided_by: _Optional[str] = ..., time_ms: _Optional[int] = ...) -> None: ...
+    share: float
+    def __init__(self, project: _Optional[str] = ..., version: _Optional[str] = ..., event: _Optional[_Union[ModelEvent, str]] = ..., sha256: _Optional[str] = ..., parent: _Optional[str] = ..., dataset_version: _Optional[int] = ..., reasons: _Optional[_Iterable[str]] = ..., report: _Optional[str] = ..., decided_by: _Optional[str] = ..., time_ms: _Optional[int] = ..., share: _Optional[float] = ...) -> None: ...
 
 class ModelInput(_message.Message):
     __slots__ = ("datatype", "shape")
