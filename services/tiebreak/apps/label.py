@@ -8,6 +8,7 @@ from tiebreak.apps.wiring import Process
 from tiebreak.contracts.handling import Handler
 from tiebreak.contracts.topics import Topic
 from tiebreak.events.stage import ConsumeLoop, LoopSettings
+from tiebreak.events.stage_history import History
 from tiebreak.labeling.access import check_exposure
 from tiebreak.labeling.http import LabelingContext, create_app
 from tiebreak.labeling.redis import RedisQueue
@@ -52,6 +53,7 @@ async def assemble_label(process: Process) -> ASGIApp | None:
             doorbell=doorbell,
             health=process.health,
             audit=trail,
+            originals=History(process.log, Topic.EVENTS.of(project.project)),
         )
     )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
 from dataclasses import replace
 
 from tiebreak.contracts.codec_json import dump_json, no_more, parse_json, typed
 from tiebreak.contracts.errors import BadRecord, DeadReason
-from tiebreak.contracts.messages import Payload, PayloadKind
+from tiebreak.contracts.messages import Event, Payload, PayloadKind
 
 _DEFAULT_MEDIA_TYPE = {
     PayloadKind.TEXT: "text/plain; charset=utf-8",
@@ -33,6 +34,14 @@ def check_payload(payload: Payload) -> Payload:
     if payload.kind is PayloadKind.TABLE and not isinstance(parse_json(payload.data, len(payload.data)), dict):
         raise BadRecord(DeadReason.UNDECODABLE, "payload.data is not a JSON object")
     return payload
+
+
+def payload_of(event: Event) -> Payload | None:
+    """What people look at: the event's payload, else its named fields as a table."""
+    if event.payload is not None or event.fields is None:
+        return event.payload
+    data = json.dumps(dict(event.fields), ensure_ascii=False, separators=(",", ":"), default=str)
+    return Payload(PayloadKind.TABLE, "application/json", data.encode("utf-8", "replace"))
 
 
 def payload_from_json(body: object) -> Payload:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.errors import NotFound
 from tiebreak.contracts.log import Writer
+from tiebreak.contracts.ports import History
 from tiebreak.contracts.project import Project
 from tiebreak.labeling.port import Queue, Tokens
 from tiebreak.labeling.stage import Doorbell
@@ -17,7 +18,10 @@ from tiebreak.runtime.metrics import Metrics
 
 @dataclass(frozen=True, slots=True)
 class LabelingContext:
-    """``writer`` is started and closed by whoever made it. ``health`` adds the health and metrics routes."""
+    """``writer`` is started and closed by whoever made it. ``health`` adds the health and metrics routes.
+
+    ``audit`` and ``originals`` (the topic ``events``) are what revealing an unmasked payload takes.
+    """
 
     project: Project
     queue: Queue
@@ -28,6 +32,7 @@ class LabelingContext:
     doorbell: Doorbell = field(default_factory=Doorbell)
     health: Health | None = None
     audit: AuditTrail | None = None
+    originals: History | None = None
 
     def check_project(self, name: str) -> None:
         """Raise NotFound for every project but this one: a token is good for one project."""

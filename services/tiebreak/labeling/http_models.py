@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from tiebreak.contracts.messages import PayloadKind
+from tiebreak.contracts.messages import Payload, PayloadKind
 from tiebreak.labeling.access import Role
 from tiebreak.labeling.payloads import Cell, shown
-from tiebreak.labeling.port import Done, Lease
+from tiebreak.labeling.port import Claimed, Done, Lease
 from tiebreak.labeling.stage_answers import Accepted
 
 Seconds = Annotated[float, Field(ge=0.0, le=86_400.0)]
@@ -147,7 +147,10 @@ class ClaimOut(Out):
 
 
 class AnnotationOut(Out):
-    """Your answer as it is on the log. ``state`` is ``late`` when the lease had expired; it counts while a vote is wanted."""
+    """Your answer as it is on the log. ``state`` is ``late`` when the lease had expired; it counts while a vote is wanted.
+
+    ``task`` is there after an undo that gave you the task back, ``next`` where you asked for further tasks.
+    """
 
     model_config = _like(
         {
@@ -170,6 +173,7 @@ class AnnotationOut(Out):
     submitted_ms: int
     undo_s: float
     task: TaskOut | None = None
+    next: ClaimOut | None = None
 
 
 class RenewOut(Out):
@@ -255,9 +259,35 @@ class ClassOut(Out):
     name: str
 
 
+class RevealIn(Body):
+    """Why somebody must see the original. It is written to the audit trail, word for word."""
+
+    model_config = _like({"reason": "The customer asked us to check the number."})
+
+    reason: Annotated[str, StringConstraints(min_length=3, max_length=500, strip_whitespace=True)]
+
+
+class RevealOut(Out):
+    """The payload as the producer sent it, and the number of the record of this on the audit trail."""
+
+    model_config = _like({"task_id": _TASK, "payload": _PAYLOAD, "audit_sequence": 17})
+
+    task_id: str
+    payload: PayloadOut
+    audit_sequence: int
+
+
+def payload_out(payload: Payload | None) -> PayloadOut:
+    """A payload as the page shows it."""
+    seen = shown(payload)
+    return PayloadOut(
+        kind=seen.kind, media_type=seen.media_type, text=seen.text, image=seen.image, columns=seen.columns
+    )
+
+
 def task_out(lease: Lease, lease_s: float) -> TaskOut:
     """A leased task for its holder's eyes."""
-    task, seen = lease.task, shown(lease.task.payload)
+    task = lease.task
     return TaskOut(
         task_id=task.task_id,
         lease=LeaseOut(
@@ -267,10 +297,17 @@ def task_out(lease: Lease, lease_s: float) -> TaskOut:
             deadline_ms=lease.deadline_ms,
             lease_s=lease_s,
         ),
-        payload=PayloadOut(
-            kind=seen.kind, media_type=seen.media_type, text=seen.text, image=seen.image, columns=seen.columns
-        ),
+        payload=payload_out(task.payload),
         schema_version=task.schema_version,
+    )
+
+
+def claim_out(claimed: Claimed, lease_s: float) -> ClaimOut:
+    """What a person holds, or why it is nothing."""
+    return ClaimOut(
+        tasks=tuple(task_out(lease, lease_s) for lease in claimed.leases),
+        reason=claimed.reason.value if claimed.reason else None,
+        retry_after_s=round(claimed.retry_after_s, 3),
     )
 
 
@@ -286,6 +323,7 @@ def annotation_out(accepted: Accepted, lease_s: float, undo_s: float) -> Annotat
         submitted_ms=a.submitted_ms,
         undo_s=undo_s,
         task=task_out(accepted.lease, lease_s) if accepted.lease else None,
+        next=claim_out(accepted.next, lease_s) if accepted.next else None,
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
 from tiebreak.contracts.project import Project
-from tiebreak.labeling.lifecycle import REVIEW, Lane, TaskState, lane_of, rank
+from tiebreak.labeling.lifecycle import REVIEW, Lane, TaskState, rank
 from tiebreak.labeling.memory_state import Entry, State
 from tiebreak.labeling.port import (
     Act,
@@ -29,6 +29,7 @@ from tiebreak.labeling.port import (
     Swept,
     settings_for,
 )
+from tiebreak.labeling.routing import expires_from, route_of, routes_of
 from tiebreak.labeling.refusals import building, not_found, refused
 from tiebreak.labeling.tokens import TokenRecord
 
@@ -71,16 +72,18 @@ class MemoryQueue:
             if task.task_id in s.tasks:
                 continue  # twice in one batch
             created = task.created_ms or self._now()
-            s.tasks[task.task_id] = Entry(task, lane_of(task.lane), rank(created, task.priority))
-            s.expiry[task.task_id] = created + self._settings.task_ttl_ms
+            s.tasks[task.task_id] = Entry(task, route_of(task), rank(created, task.priority))
+            s.expiry[task.task_id] = (expires_from(task) or created) + self._settings.task_ttl_ms
             s.open_tasks += 1
             s.offer(task.task_id)
         return len({t.task_id for t in fresh})
 
-    async def claim(self, annotator: str, want: int, *, review: bool = False) -> Claimed:
+    async def claim(
+        self, annotator: str, want: int, *, review: bool = False, routes: Sequence[str] | None = None
+    ) -> Claimed:
         s, now = self._guard(), self._now()
         leases = self._held(annotator, want, now)
-        routes = (REVIEW, *Lane) if review else tuple(Lane)
+        routes = routes_of(annotator, (), review=review) if routes is None else routes
         while len(leases) < want:
             task_id = s.take(annotator, routes)
             if task_id is None:
@@ -308,6 +311,10 @@ class MemoryQueue:
         disputed = sum(e.state is TaskState.IN_REVIEW for e in s.tasks.values())
         waiting = sum(len(s.routes[lane]) + len(s.again[lane]) for lane in Lane)
         return Stats(s.open_tasks, waiting, len(s.leases), disputed)
+
+    async def look(self, task_id: str) -> Task | None:
+        entry = self._guard().tasks.get(task_id)
+        return None if entry is None else entry.task
 
     async def history(self, annotator: str, limit: int) -> Sequence[Done]:
         return list(self._guard().history.get(annotator, {}).values())[::-1][:limit]

@@ -207,11 +207,14 @@ class Queue(Protocol):
     async def add(self, tasks: Sequence[Task]) -> int:
         """Put new tasks on offer; one that was ever known is ignored. How many were new."""
 
-    async def claim(self, annotator: str, want: int, *, review: bool = False) -> Claimed:
+    async def claim(
+        self, annotator: str, want: int, *, review: bool = False, routes: Sequence[str] | None = None
+    ) -> Claimed:
         """Make the person hold ``want`` leases and return them; those already held are renewed and come first.
 
         So a claim whose answer was lost is repeated without harm, and two tabs of one person get the same leases. ``review``:
-        disputed tasks come first. Never a task that the person answered or skipped.
+        disputed tasks come first. Never a task that the person answered or skipped. ``routes`` (``routing.routes_of``) are the
+        lines to serve, in order; without it everybody's lanes.
         """
 
     async def renew(self, annotator: str, task_id: str, token: int) -> int:
@@ -243,6 +246,9 @@ class Queue(Protocol):
 
     async def sweep(self, limit: int) -> Swept:
         """Return expired leases, expire stale tasks, drop the content of settled ones. At most ``limit`` of each."""
+
+    async def look(self, task_id: str) -> Task | None:
+        """The task while its content is here: until some time after it settled or expired."""
 
     async def stats(self) -> Stats:
         """Counts for gauges and the project page."""

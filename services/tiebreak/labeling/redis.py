@@ -18,7 +18,7 @@ import redis.asyncio
 from tiebreak.contracts.messages import Annotation, Label, Task
 from tiebreak.contracts.project import Project
 from tiebreak.labeling import redis_wire as wire
-from tiebreak.labeling.lifecycle import REVIEW, Lane, lane_of, rank
+from tiebreak.labeling.lifecycle import Lane, rank
 from tiebreak.labeling.port import (
     Answer,
     Applied,
@@ -37,6 +37,7 @@ from tiebreak.labeling.port import (
 )
 from tiebreak.labeling.redis_errors import reachable
 from tiebreak.labeling.redis_scripts import ScriptPipeline, load_scripts
+from tiebreak.labeling.routing import expires_from, route_of, routes_of
 from tiebreak.labeling.refusals import building, not_found, refused
 
 _SCRIPTS = (
@@ -78,13 +79,15 @@ class RedisQueue:
             ttl_ms = self._settings.task_ttl_ms
             arguments: list[wire.Argument] = [ttl_ms, max(1, ttl_ms // _EXPIRY_STEPS)]
             for task in chunk:
-                lane, place = lane_of(task.lane), rank(task.created_ms, task.priority)
-                arguments += (task.task_id, lane, repr(place), task.created_ms, wire.encode(task))
+                route, place = route_of(task), rank(task.created_ms, task.priority)
+                arguments += (task.task_id, route, repr(place), expires_from(task), wire.encode(task))
             new += (await self._run("add", arguments))[0]
         return new
 
-    async def claim(self, annotator: str, want: int, *, review: bool = False) -> Claimed:
-        routes = (REVIEW, *Lane) if review else tuple(Lane)
+    async def claim(
+        self, annotator: str, want: int, *, review: bool = False, routes: Sequence[str] | None = None
+    ) -> Claimed:
+        routes = routes_of(annotator, (), review=review) if routes is None else routes
         now, *found = await self._ask("claim", (annotator, want, self._settings.lease_ms, _SCAN_LIMIT, *routes))
         if isinstance(found[0], list):
             return Claimed(tuple(wire.lease_of(item) for item in found), now)
@@ -158,7 +161,7 @@ class RedisQueue:
 
     async def look(self, task_id: str) -> Task | None:
         async with reachable():
-            body: bytes | None = await self._client.hget(self._key("bodies"), task_id)
+            body: Any = await self._client.hget(self._key("bodies"), task_id)
         return None if body is None else wire.task_of(body)
 
     async def history(self, annotator: str, limit: int) -> Sequence[Done]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 from tiebreak.contracts import ids
+from tiebreak.contracts.codec_payload import payload_of
 from tiebreak.contracts.errors import ConfigError
-from tiebreak.contracts.messages import Event, Payload, PayloadKind, Selection, Task
+from tiebreak.contracts.messages import Event, Payload, Selection, Task
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.tensors import EventColumns, Scores
 from tiebreak.sampling.features import feature_row
@@ -38,7 +38,7 @@ def build_task(  # noqa: PLR0913, PLR0917 - a task gathers all there is to know 
         raise ConfigError("privacy.mask: is on, and no masker is there.", fix="Install the `privacy` extra.")
     record = columns.records[row]
     probabilities = tuple(float(p) for p in scores.probabilities[row].tolist())
-    payload = event.payload or _table(event)
+    payload = payload_of(event)
     return Task(
         task_id=ids.task_id(project.project, event.event_id),
         project=project.project,
@@ -59,10 +59,3 @@ def build_task(  # noqa: PLR0913, PLR0917 - a task gathers all there is to know 
         source_partition=record.partition,
         source_offset=record.offset,
     )
-
-
-def _table(event: Event) -> Payload | None:
-    if event.fields is None:
-        return None
-    data = json.dumps(dict(event.fields), ensure_ascii=False, separators=(",", ":"), default=str)
-    return Payload(PayloadKind.TABLE, "application/json", data.encode("utf-8", "replace"))

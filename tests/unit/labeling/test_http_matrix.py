@@ -19,6 +19,7 @@ NEEDED = {
     ("post", "/v1/tasks/{task}/annotations"): Right.ANNOTATE,
     ("post", "/v1/tasks/{task}:skip"): Right.ANNOTATE,
     ("post", "/v1/annotations/{annotation}:undo"): Right.ANNOTATE,
+    ("post", "/v1/tasks/{task}:reveal"): Right.MANAGE,
     ("get", "/v1/me"): Right.READ,
     ("get", "/v1/me/annotations"): Right.READ,
     ("get", "/v1/projects/{name}"): Right.READ,

@@ -14,6 +14,7 @@ from tests.support.labeling_api import Office, claim, open_office, submit
 from tiebreak.contracts.project import Project
 from tiebreak.labeling.access import Role
 from tiebreak.labeling.http_security import HEADERS
+from tiebreak.labeling.http_reveal import reveal_routes
 from tiebreak.labeling.http_tasks import task_routes
 
 BAD_VOTES = [
@@ -222,7 +223,8 @@ def test_every_route_under_v1_says_which_right_it_needs() -> None:
     """A route without a right would be open to every role: it cannot exist."""
     project: Project = a_project()
     office = asyncio.run(open_office(project))
-    routes = [r for r in task_routes(office.context).routes if isinstance(r, APIRoute)]
+    routers = (task_routes(office.context), reveal_routes(office.context))
+    routes = [r for router in routers for r in router.routes if isinstance(r, APIRoute)]
     assert len(routes) == len(office.app.openapi()["paths"])
     for route in routes:
         calls = [d.call for d in _all_dependencies(route.dependant)]
