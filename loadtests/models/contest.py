@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from river import ensemble, forest, linear_model, multiclass, tree
-from sklearn.linear_model import SGDClassifier
-from sklearn.neural_network import MLPClassifier
-
-from tiebreak.contracts.project import Training
-from tiebreak.training.dataset import Dataset, Row, choose, training_set
-from tiebreak.training.sklearn_learners import learner_of
 
 Matrix = NDArray[Any]
+_KEPT = Path(__file__).parents[2] / ".cache" / "bench_models"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +20,18 @@ class Stream:
     """``x`` ``(n, d)`` float32 and ``y`` ``(n,)`` column numbers in the order of arrival; ``tabular``: columns of a table."""
 
     name: str
+    seed: int
     x: Matrix
     y: Matrix
     classes: int
     tabular: bool
 
 
-def streams(folder: Path, events: int, wanted: tuple[str, ...] = ()) -> Iterator[Stream]:
-    """The streams of a data folder, each cut to ``events``; around the middle where the drift is there."""
+def streams(folder: Path, events: int, wanted: tuple[str, ...] = (), seed: int = 0) -> Iterator[Stream]:
+    """The streams of a data folder, each cut to ``events`` (0: whole); around the middle where the drift is there.
+
+    ``seed`` orders those whose own order means nothing.
+    """
     for path in sorted(folder.glob("*.npz")):
         if wanted and path.stem not in wanted:
             continue
@@ -42,12 +40,12 @@ def streams(folder: Path, events: int, wanted: tuple[str, ...] = ()) -> Iterator
             tabular = str(data["kind"]) == "tab"
             drifts = data["drifts"].tolist() if "drifts" in data.files else []
         if not timed:
-            order = np.random.default_rng(0).permutation(len(x))
+            order = np.random.default_rng(seed).permutation(len(x))
             x, y = x[order], y[order]
-        middle = int(drifts[0]) if drifts else 0
-        start = min(max(0, middle - events // 2), max(0, len(x) - events))
-        x, y = x[start : start + events], y[start : start + events]
-        yield Stream(path.stem, x, y, int(y.max()) + 1, tabular)
+        middle, most = int(drifts[0]) if drifts else 0, events or len(x)
+        start = min(max(0, middle - most // 2), max(0, len(x) - most))
+        x, y = x[start : start + most], y[start : start + most]
+        yield Stream(path.stem, seed if not timed else 0, x, y, int(y.max()) + 1, tabular)
 
 
 class Contestant(Protocol):
@@ -60,89 +58,49 @@ class Contestant(Protocol):
         """A portion of labels."""
 
 
-def prequential(stream: Stream, contestant: Contestant, portion: int) -> tuple[float, float]:
-    """Accuracy on every event predicted before its label, and seconds."""
-    began, right, seen = time.perf_counter(), 0, 0
+@dataclass(frozen=True, slots=True)
+class Track:
+    """``hits`` ``(events,)`` of all predicted before their label, as far as the time allowed; ``seconds`` it took."""
+
+    hits: NDArray[np.bool_]
+    seconds: float
+
+    def accuracy(self, events: int | None = None) -> float:
+        """Of the first so many events, or of all that were reached."""
+        return float(self.hits[:events].mean()) if len(self.hits) else 0.0
+
+    def reached(self, other: Track) -> int:
+        """How many events both got to."""
+        return min(len(self.hits), len(other.hits))
+
+
+def prequential(stream: Stream, contestant: Contestant, portion: int, limit_s: float = float("inf")) -> Track:
+    """Predict a portion, then learn it; the first portion is only learned. Ends early once ``limit_s`` is over."""
+    began, hits = time.perf_counter(), []
     for start in range(0, len(stream.x), portion):
         x, y = stream.x[start : start + portion], stream.y[start : start + portion]
         if start:
-            right += int((contestant.predict(x) == y).sum())
-            seen += len(y)
+            hits.append(contestant.predict(x) == y)
         contestant.learn(x, y)
-    return right / max(seen, 1), time.perf_counter() - began
+        if time.perf_counter() - began > limit_s:
+            break
+    return Track(np.concatenate(hits) if hits else np.zeros(0, np.bool_), time.perf_counter() - began)
 
 
-class Ours:
-    """Tiebreak's learner as the trainer runs it: the bounded set of labels, refitted on each step."""
-
-    def __init__(self, classes: int, training: Training) -> None:
-        self._training, self._learner = training, learner_of(training)
-        self._dataset, self._classes = Dataset(), tuple(str(c) for c in range(classes))
-        self._model: Any = None
-        self._count = 0
-
-    def predict(self, x: Matrix) -> Matrix:
-        if self._model is None:
-            return np.zeros(len(x), np.int64)
-        return np.asarray(self._model.probabilities(x).argmax(axis=1))
-
-    def learn(self, x: Matrix, y: Matrix) -> None:
-        for features, value in zip(x, y.tolist(), strict=True):
-            self._count += 1
-            name = str(value)
-            row = Row(f"l{self._count}", 1, self._count, name, {name: 1.0}, 1.0, 1.0, False, False, features)
-            self._dataset.add(row)
-        t = self._training
-        rows = choose(self._dataset.rows(audit=False, newest=t.window), t.refit_below, t.window, t.seed)
-        if len({row.value for row in rows}) > 1:
-            self._model = self._learner.fit(training_set(rows, self._classes))
+def kept(path: Path, run: Callable[[], Track]) -> Track:
+    """What ``run`` gave once: read from ``path``, or run and written there."""
+    if path.is_file():
+        with np.load(path) as data:
+            return Track(data["hits"], float(data["seconds"]))
+    track = run()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part.npz")
+    np.savez_compressed(part, hits=track.hits, seconds=track.seconds)
+    part.replace(path)
+    return track
 
 
-class River:
-    """A river classifier, label by label."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-
-    def predict(self, x: Matrix) -> Matrix:
-        said = [self._model.predict_one(dict(enumerate(row))) for row in x.tolist()]
-        return np.array([-1 if value is None else int(value) for value in said])
-
-    def learn(self, x: Matrix, y: Matrix) -> None:
-        for row, value in zip(x.tolist(), y.tolist(), strict=True):
-            self._model.learn_one(dict(enumerate(row)), value)
-
-
-class Sklearn:
-    """A scikit-learn estimator by ``partial_fit``."""
-
-    def __init__(self, model: Any, classes: int) -> None:
-        self._model, self._classes = model, np.arange(classes)
-
-    def predict(self, x: Matrix) -> Matrix:
-        return np.asarray(self._model.predict(x))
-
-    def learn(self, x: Matrix, y: Matrix) -> None:
-        self._model.partial_fit(x, y, classes=self._classes)
-
-
-def ours(stream: Stream) -> Contestant:
-    """What Tiebreak advises for the kind of input: trees for tables, heads for everything else."""
-    return Ours(stream.classes, Training(learner="trees" if stream.tabular else "softmax"))
-
-
-def peers() -> Mapping[str, Callable[[Stream], Contestant]]:
-    """The incremental models of river and scikit-learn."""
-    return {
-        "river ARF": lambda s: River(forest.ARFClassifier(seed=1)),  # noqa: ARG005
-        "river LevBag": lambda s: River(  # noqa: ARG005
-            ensemble.LeveragingBaggingClassifier(tree.HoeffdingTreeClassifier(), n_models=10, seed=1)
-        ),
-        "river logistic": lambda s: River(
-            linear_model.LogisticRegression()
-            if s.classes == 2
-            else multiclass.OneVsRestClassifier(linear_model.LogisticRegression())
-        ),
-        "sklearn SGD": lambda s: Sklearn(SGDClassifier(loss="log_loss", random_state=1), s.classes),
-        "sklearn MLP": lambda s: Sklearn(MLPClassifier((100,), random_state=1), s.classes),
-    }
+def place(stream: Stream, portion: int, contestant: str) -> Path:
+    """Where the track of a contestant is kept."""
+    name = f"{stream.name}-{stream.seed}-{len(stream.x)}-{portion}-{contestant.replace(' ', '_')}.npz"
+    return _KEPT / name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import numpy as np
@@ -12,6 +12,7 @@ from tiebreak.contracts.candidate import Candidate, Golden
 from tiebreak.contracts.messages import Manifest
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.tensors import FloatArray
+from tiebreak.training.contest import Contest, Plan
 from tiebreak.training.dataset import Dataset, Row, choose, classes_of, training_set
 from tiebreak.training.evaluation import Contender, Serving, evaluate, fit_temperature
 from tiebreak.training.export import Encoder, export, inputs_of
@@ -26,11 +27,15 @@ _VERSION_DIGITS = 8
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What a step works on: the bounded training rows, the standing audit rows, and the classes, all in canonical order."""
+    """What a step works on: the bounded training rows, the standing audit rows, and the classes, all in canonical order.
+
+    ``recent``: the training rows of the whole window, which plans choose from.
+    """
 
     training: tuple[Row, ...]
     audit: tuple[Row, ...]
     classes: tuple[str, ...]
+    recent: tuple[Row, ...] = ()
 
     @property
     def learnable(self) -> bool:
@@ -44,7 +49,14 @@ def material_of(dataset: Dataset, project: Project) -> Material:
     rows = dataset.rows(audit=False, newest=t.window)
     audit = dataset.rows(audit=True, newest=min(t.window, _AUDIT_ROWS))
     training = choose(rows, max(t.refit_below, t.min_labels), t.window, t.seed)
-    return Material(training, audit, classes_of(project.classes.names, training))
+    return Material(training, audit, classes_of(project.classes.names, training), rows)
+
+
+def planned(contest: Contest, project: Project, material: Material) -> tuple[Plan, Material]:
+    """The plan that predicts best, and the material as it wants it. A function of the set of labels, like the material."""
+    classes = classes_of(project.classes.names, material.recent) if project.classes.open else material.classes
+    plan = contest.pick(material.recent, classes)
+    return plan, replace(material, training=plan.select(material.recent), classes=classes)
 
 
 @dataclass(frozen=True, slots=True)

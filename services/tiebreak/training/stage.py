@@ -20,10 +20,9 @@ from tiebreak.runtime.metrics import Metrics
 from tiebreak.training.dataset import Aside, Dataset, Row, refuse, row_of
 from tiebreak.training.evaluation import Contender, Serving
 from tiebreak.training.export import Encoder, read_back, width_of
-from tiebreak.training.fitting import Stamp, material_of, train
-from tiebreak.training.learner import Learner
+from tiebreak.training.fitting import Material, Stamp, material_of, planned, train
 from tiebreak.training.retraction import without
-from tiebreak.training.sklearn_learners import learner_of
+from tiebreak.training.sklearn_learners import contest_of
 from tiebreak.training.sqlite import AsideLabel, Ledger, LedgerLabel, Step, Weights
 from tiebreak.training.stage_review import Reviewer
 
@@ -69,7 +68,7 @@ class Trainer:
         self._project, self._ledger, self._reader, self._metrics, self._clock = project, ledger, reader, metrics, clock
         self._encoder = encoder
         self._width = encoder.width if encoder is not None else width_of(project.input.tensors)
-        self._learner: Learner = learner_of(project.training)
+        self._contest = contest_of(project.training, self._width)
         self._dataset = Dataset()
         self._retracted: frozenset[str] = frozenset()
         self._gathered = _Gathered()
@@ -236,11 +235,16 @@ class Trainer:
         serving = await self._champion(sink)
         version = self._ledger.dataset_version() + len(self._gathered.labels)
         stamp = Stamp(version, int(self._clock.wall() * 1000), self._encoder)
-        candidate = await self._in_worker(lambda: train(self._learner, self._project, material, serving, stamp))
+        candidate = await self._in_worker(lambda: self._train(material, serving, stamp))
         self._trained_at = self._clock.monotonic()
         self._owed = False
         self._report(candidate)
         return candidate
+
+    def _train(self, material: Material, serving: Serving | None, stamp: Stamp) -> Candidate:
+        plan, wanted = planned(self._contest, self._project, material)
+        _log.debug("plan", plan=plan.name, labels=len(wanted.training))
+        return train(plan.learner, self._project, wanted, serving, stamp)
 
     async def _champion(self, sink: CandidateSink) -> Serving | None:
         known = await sink.champion()
