@@ -13,8 +13,8 @@ from tests.support.labeling import a_project
 from tests.support.labeling_api import Office, claim, open_office, submit
 from tiebreak.contracts.project import Project
 from tiebreak.labeling.access import Role
-from tiebreak.labeling.http_security import HEADERS
 from tiebreak.labeling.http_reveal import reveal_routes
+from tiebreak.labeling.http_security import HEADERS
 from tiebreak.labeling.http_tasks import task_routes
 
 BAD_VOTES = [
