@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
 
 from tiebreak.training.features import Matrix, fit_features
 from tiebreak.training.learner import SoftmaxModel, TrainingSet, bootstrap
@@ -34,13 +33,15 @@ class Discriminant:
         features = fit_features(labels.x, 0, 1.0)
         z = features.standardise(labels.x).astype(np.float64)
         mass = labels.targets * labels.weights[:, None]
-        factor = cho_factor(self._covariance(z, mass), lower=True)
         counts = bootstrap(labels.label_ids, self.committee, self.seed)
-        shares = [mass, *(mass * counts[m][:, None] for m in range(self.committee))]
-        heads = [_head(factor, *self._means(z, share)) for share in shares]
-        weights = np.stack([w for w, _ in heads], axis=1).astype(np.float32)
-        bias = np.stack([b for _, b in heads]).astype(np.float32)
-        return SoftmaxModel(labels.classes, features, weights, bias, self.seed, whole=True)
+        found = [self._means(z, share) for share in (mass, *(mass * count[:, None] for count in counts))]
+        means, priors = np.stack([m for m, _ in found]), np.stack([p for _, p in found])
+        heads, k, d = means.shape
+        weights: Matrix = np.linalg.solve(self._covariance(z, mass), means.reshape(heads * k, d).T).reshape(d, heads, k)
+        bias = priors - 0.5 * np.einsum("hkd,dhk->hk", means, weights)
+        return SoftmaxModel(
+            labels.classes, features, weights.astype(np.float32), bias.astype(np.float32), self.seed, whole=True
+        )
 
     def _means(self, z: Matrix, mass: Matrix) -> tuple[Matrix, Matrix]:
         """``(k, d)`` class means and ``(k,)`` log priors of the rows ``z`` ``(n, d)`` with class masses ``(n, k)``."""
@@ -57,9 +58,3 @@ class Discriminant:
         level = max(float(np.trace(within)) / d, 1e-9)
         result: Matrix = (1.0 - self.shrinkage) * within + self.shrinkage * level * np.eye(d)
         return result
-
-
-def _head(factor: tuple[Matrix, bool], means: Matrix, priors: Matrix) -> tuple[Matrix, Matrix]:
-    weights: Matrix = cho_solve(factor, means.T)
-    bias: Matrix = priors - 0.5 * (means.T * weights).sum(axis=0)
-    return weights, bias
