@@ -96,7 +96,11 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Topic ``tasks``: one question to people about one event. ``payload`` is masked already."""
+    """Topic ``tasks``: one question to people about one event. ``payload`` is masked already.
+
+    ``audience``: the only person it is for. ``gold``: the right answer is known. Gold without an audience is kept to be copied
+    for people, never offered itself; gold never becomes a label.
+    """
 
     task_id: str
     project: str
@@ -116,6 +120,8 @@ class Task:
     subject: str = ""
     source_partition: int = 0
     source_offset: int = 0
+    audience: str = ""
+    gold: str = ""
 
 
 class AnnotationState(StrEnum):

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from tiebreak.contracts.messages import PayloadKind
+from tiebreak.contracts.messages import PayloadKind, Reason
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 ClassName = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
@@ -162,6 +162,28 @@ class Drift(Section):
     burst: Burst = Burst()
 
 
+class RoutingRule(Section):
+    """Tasks for which all that is said holds go to ``lane``, and to people with ``skill`` only."""
+
+    uncertainty_over: float | None = None
+    predicted: tuple[ClassName, ...] = ()
+    reasons: tuple[Reason, ...] = ()
+    lane: Literal["", "triage", "normal", "backfill"] = ""
+    skill: Literal[""] | Name = ""
+
+
+class Gold(Section):
+    """Tasks whose answer is known, among the others. A new person gets ``most`` of their tasks as gold, a proven one ``least``.
+
+    Somebody whose accuracy on gold is surely (95 %) below ``accuracy`` after ``after`` of them gets no more tasks.
+    """
+
+    most: Share = 0.2
+    least: Share = 0.03
+    accuracy: Share = 0.6
+    after: Annotated[int, Field(ge=1, le=10_000)] = 8
+
+
 class Labeling(Section):
     """The queue. ``votes`` people answer each task; a lease lasts ``lease_s`` without a heartbeat.
 
@@ -176,6 +198,9 @@ class Labeling(Section):
     consensus: Literal["majority", "weighted", "dawid_skene"] = "majority"
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95
     checked_share: Share = 0.1
+    rules: tuple[RoutingRule, ...] = ()
+    skills: Mapping[Name, tuple[str, ...]] = Field(default_factory=dict)
+    gold: Gold = Gold()
     lease_s: Annotated[float, Field(ge=1.0, le=86_400.0)] = 60.0
     task_ttl_s: Annotated[float, Field(ge=1.0, le=31_536_000.0)] = 86_400.0
     undo_s: Annotated[float, Field(ge=0.0, le=3600.0)] = 10.0
@@ -188,6 +213,13 @@ class Labeling(Section):
     def _votes_in_order(self) -> Self:
         if self.max_votes < self.votes:
             raise ValueError(f"max_votes: {self.max_votes} is below votes ({self.votes})")
+        return self
+
+    @model_validator(mode="after")
+    def _skills_have_people(self) -> Self:
+        for rule in self.rules:
+            if rule.skill and not self.skills.get(rule.skill):
+                raise ValueError(f"rules: nobody has the skill {rule.skill!r}: name its people under skills")
         return self
 
 
@@ -300,6 +332,36 @@ class Privacy(Section):
     threshold: Share = 0.3
 
 
+RoleName = Literal["viewer", "annotator", "reviewer", "manager", "admin"]
+
+
+class Sso(Section):
+    """An OpenID Connect issuer whose JWTs are accepted. ``roles``: from its roles to ours; who has none of them stays out.
+
+    ``name_claim`` becomes the name on answers: choose one that its owner cannot change.
+    """
+
+    issuer: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+    audience: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+    jwks_url: Annotated[
+        str, StringConstraints(pattern=r"^(https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/])", max_length=1000)
+    ]
+    roles: Mapping[str, RoleName]
+    roles_claim: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "roles"
+    name_claim: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "sub"
+    leeway_s: Annotated[float, Field(ge=0.0, le=300.0)] = 30.0
+
+
+class Access(Section):
+    """Who may use the API besides holders of tokens, and how fast. Limits hold per process: a person's requests, an address' guesses."""
+
+    sso: Sso | None = None
+    requests_per_s: Annotated[float, Field(gt=0.0, le=1e6)] = 200.0
+    request_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
+    failures_per_s: Annotated[float, Field(gt=0.0, le=1e6)] = 5.0
+    failure_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 100
+
+
 class Project(Section):
     """A whole ``project.yaml``."""
 
@@ -317,6 +379,7 @@ class Project(Section):
     training: Training = Training()
     gate: Gate = Gate()
     privacy: Privacy = Privacy()
+    access: Access = Access()
 
     @model_validator(mode="after")
     def _pictures_are_not_masked(self) -> Self:

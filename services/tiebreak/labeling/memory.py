@@ -9,7 +9,7 @@ from dataclasses import replace
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
 from tiebreak.contracts.project import Project
-from tiebreak.labeling.lifecycle import REVIEW, Lane, TaskState, rank
+from tiebreak.labeling.lifecycle import Lane, TaskState, rank
 from tiebreak.labeling.memory_state import Entry, State
 from tiebreak.labeling.port import (
     Act,
@@ -29,8 +29,8 @@ from tiebreak.labeling.port import (
     Swept,
     settings_for,
 )
-from tiebreak.labeling.routing import expires_from, route_of, routes_of
 from tiebreak.labeling.refusals import building, not_found, refused
+from tiebreak.labeling.routing import expires_from, route_of, routes_of
 from tiebreak.labeling.tokens import TokenRecord
 
 _STATE_OF = {

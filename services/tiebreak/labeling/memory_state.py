@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
 from tiebreak.labeling.consensus import Ballot
-from tiebreak.labeling.lifecycle import REVIEW, Lane, TaskState
+from tiebreak.labeling.lifecycle import REVIEW, TaskState
 from tiebreak.labeling.port import Done, Receipt
 from tiebreak.labeling.settling import TaskRecord
 
@@ -63,7 +64,7 @@ class Entry:
     """One task. ``answers``: what the API confirmed; ``ballots``: what the log brought; both by annotator."""
 
     task: Task
-    lane: Lane
+    lane: str
     rank: float
     state: TaskState = TaskState.OPEN
     holder: str | None = None
@@ -130,8 +131,8 @@ class State:
     order: int = 0
     open_tasks: int = 0
     tasks: dict[str, Entry] = field(default_factory=dict)
-    routes: dict[str, Offers] = field(default_factory=lambda: {route: Offers() for route in (*Lane, REVIEW)})
-    again: dict[str, Offers] = field(default_factory=lambda: {route: Offers() for route in (*Lane, REVIEW)})
+    routes: defaultdict[str, Offers] = field(default_factory=lambda: defaultdict(Offers))
+    again: defaultdict[str, Offers] = field(default_factory=lambda: defaultdict(Offers))
     leases: dict[str, int] = field(default_factory=dict)
     expiry: dict[str, int] = field(default_factory=dict)
     purge: dict[str, int] = field(default_factory=dict)

@@ -37,8 +37,8 @@ from tiebreak.labeling.port import (
 )
 from tiebreak.labeling.redis_errors import reachable
 from tiebreak.labeling.redis_scripts import ScriptPipeline, load_scripts
-from tiebreak.labeling.routing import expires_from, route_of, routes_of
 from tiebreak.labeling.refusals import building, not_found, refused
+from tiebreak.labeling.routing import expires_from, route_of, routes_of
 
 _SCRIPTS = (
     "add",

@@ -10,6 +10,7 @@ from tiebreak.contracts.ids import annotation_id
 from tiebreak.contracts.log import Log, Record
 from tiebreak.contracts.messages import Annotation, Task
 from tiebreak.contracts.project import Project
+from tiebreak.labeling.routing import routed
 
 _BATCH = 1000
 _POLL_S = 0.5
@@ -18,11 +19,11 @@ _CLOSE_S = 5.0
 
 
 def task_of(record: Record, project: Project) -> Task:
-    """A task of this project. Raises BadRecord."""
+    """A task of this project, on the route that the project's rules give it. Raises BadRecord."""
     task = decode_task(record.value)
     if task.project != project.project:
         raise BadRecord(DeadReason.UNKNOWN_PROJECT, "the task belongs to another project")
-    return task
+    return routed(task, project.labeling)
 
 
 def annotation_of(record: Record, project: Project) -> Annotation:

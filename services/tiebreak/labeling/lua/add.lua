@@ -10,6 +10,8 @@ for i = 4, #ARGV, 5 do
   if redis.call('EXISTS', task_key(id)) == 0 and not has_body(id) and redis.call('HEXISTS', done_key(id), id) == 0 then
     redis.call('HSET', P .. 'bodies', id, body)
     redis.call('ZADD', P .. 'open:' .. lane, rank, id)
+    -- Its line cannot be found again by looking through the few lanes that everybody is served from.
+    if not common_lane(lane) then redis.call('HSET', task_key(id), 'st', 'open', 'ln', lane, 'rk', rank) end
     may_expire(id, (created > 0 and created or now) + ARGV[2], ARGV[3])
     new = new + 1
   end

@@ -7,7 +7,7 @@
 -- fence            integer the fencing counter                    order          integer places on the `again` routes
 -- open_tasks       integer tasks not yet settled or expired        in_review      integer those of them in dispute
 -- bodies           hash    task -> the encoded task             task:<task>    hash    see below; made at the first claim
--- open:<lane>      zset    untouched tasks by rank                again:<route>  zset    begun or disputed tasks by place
+-- open:<route>     zset    untouched tasks by rank               again:<route>  zset    begun or disputed tasks by place
 -- cursor:<route>   hash    annotator -> last place looked at      leases         zset    task -> deadline
 -- held:<annotator> zset    task -> token                          purge, forget  zset    task -> time
 -- expiry           zset    time -> time                           expiry:<time>  list    tasks that may expire then
@@ -42,6 +42,13 @@ local function done_key(id) return P .. 'done:' .. string.sub(id, 1, 3) end
 local function task_key(id) return P .. 'task:' .. id end
 local function body_of(id) return redis.call('HGET', P .. 'bodies', id) end
 local function has_body(id) return redis.call('HEXISTS', P .. 'bodies', id) == 1 end
+
+local function common_lane(name)
+  for _, lane in ipairs(LANES) do
+    if lane == name then return true end
+  end
+  return false
+end
 
 -- The hash of a task that may be waiting untouched; false when the task is not here.
 local function open_hash(id)

@@ -30,7 +30,8 @@ local function expire(id)
     answers = answers or string.sub(field, 1, 2) == 'c:'
   end
   if answers then return 0 end -- somebody's work is in it: it stays until it is settled
-  for _, lane in ipairs(LANES) do redis.call('ZREM', P .. 'open:' .. lane, id) end
+  local route = redis.call('HGET', task_key(id), 'ln')
+  for _, lane in ipairs(route and {route} or LANES) do redis.call('ZREM', P .. 'open:' .. lane, id) end
   redis.call('HDEL', P .. 'bodies', id)
   redis.call('DEL', task_key(id))
   redis.call('DECR', P .. 'open_tasks')

@@ -1,0 +1,68 @@
+"""Which way a task waits, and which ways a person is served. Pure.
+
+A route is the name of a line in the queue: a lane (``normal``), a lane for people with a skill (``normal+birds``), or one person's
+own (``to:ann``). A person is served from the lines they may take, in order; nobody else is even looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tiebreak.contracts.messages import Task
+from tiebreak.contracts.project import Labeling, RoutingRule
+from tiebreak.labeling.lifecycle import REVIEW, Lane, lane_of
+
+_PERSONAL = "to:"
+_SKILL = "+"
+_TEN_YEARS_MS = 10 * 365 * 86_400_000
+
+
+def routed(task: Task, labeling: Labeling) -> Task:
+    """The task in the lane (and with the skill) that the project's rules give it: of each, the first rule that says."""
+    if task.audience:
+        return task
+    matching = [rule for rule in labeling.rules if _applies(rule, task)]
+    lane = next((rule.lane for rule in matching if rule.lane), lane_of(task.lane))
+    skill = next((rule.skill for rule in matching if rule.skill), "")
+    return replace(task, lane=f"{lane}{_SKILL}{skill}" if skill else str(lane))
+
+
+def _applies(rule: RoutingRule, task: Task) -> bool:
+    uncertainty = task.selection.uncertainty
+    return (
+        (rule.uncertainty_over is None or uncertainty > rule.uncertainty_over)
+        and (not rule.predicted or task.predicted in rule.predicted)
+        and (not rule.reasons or task.selection.reason in rule.reasons)
+    )
+
+
+def route_of(task: Task) -> str:
+    """The line in which a task waits; an unknown lane is the normal one, since a typo must not hide a task."""
+    if task.audience:
+        return _PERSONAL + task.audience
+    lane, plus, skill = task.lane.partition(_SKILL)
+    return f"{lane_of(lane)}{plus}{skill}" if skill else str(lane_of(lane))
+
+
+def expires_from(task: Task) -> int:
+    """When a task's time to live begins (Unix ms; 0: now). What waits for one person has ten years: nobody else can take it."""
+    return task.created_ms + _TEN_YEARS_MS if task.audience else task.created_ms
+
+
+def routes_of(name: str, skills: Sequence[str], *, review: bool = False, personal: bool = False) -> tuple[str, ...]:
+    """The lines a person is served from, first served first. Within a lane, work that few can do comes before anybody's.
+
+    >>> routes_of("ann", ["birds"], personal=True)[:3]
+    ('to:ann', 'triage+birds', 'triage')
+    """
+    own = (_PERSONAL + name,) if personal else ()
+    disputed = (REVIEW,) if review else ()
+    lanes = [route for lane in Lane for route in (*(f"{lane}{_SKILL}{skill}" for skill in skills), str(lane))]
+    return (*own, *disputed, *lanes)
+
+
+def skills_of(name: str, labeling: Labeling, wanted: Sequence[str] = ()) -> tuple[str, ...]:
+    """The skills that the project grants a person; of these only the wanted ones where any are named."""
+    granted = [skill for skill, people in labeling.skills.items() if name in people]
+    return tuple(skill for skill in granted if not wanted or skill in wanted)

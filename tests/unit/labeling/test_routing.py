@@ -1,0 +1,71 @@
+"""Which line a task waits in, and who is served from it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from pydantic import ValidationError
+
+from tests.support.labeling import a_task
+from tiebreak.contracts.messages import Reason, Task
+from tiebreak.contracts.project import Labeling, RoutingRule
+from tiebreak.labeling.routing import route_of, routed, routes_of, skills_of
+
+LABELING = Labeling(
+    rules=(
+        RoutingRule(uncertainty_over=0.6, lane="triage"),
+        RoutingRule(predicted=("bird",), skill="birds"),
+        RoutingRule(reasons=(Reason.NOVEL,), lane="backfill"),
+    ),
+    skills={"birds": ("ann", "bob")},
+)
+
+
+def task(
+    *, uncertainty: float = 0.1, predicted: str = "cat", reason: Reason = Reason.UNCERTAIN, **more: object
+) -> Task:
+    plain = a_task(1, predicted=predicted, **more)
+    return replace(plain, selection=replace(plain.selection, uncertainty=uncertainty, reason=reason))
+
+
+@pytest.mark.parametrize(
+    ("given", "route"),
+    [
+        (task(), "normal"),
+        (task(uncertainty=0.7), "triage"),
+        (task(uncertainty=0.6), "normal"),
+        (task(predicted="bird"), "normal+birds"),
+        (task(predicted="bird", uncertainty=0.9, reason=Reason.NOVEL), "triage+birds"),
+        (task(reason=Reason.NOVEL), "backfill"),
+        (task(lane="backfill"), "backfill"),
+        (task(lane="no such lane"), "normal"),
+        (task(uncertainty=0.9, audience="ann"), "to:ann"),
+    ],
+)
+def test_the_first_rule_that_speaks_of_a_lane_or_a_skill_decides_it(given: Task, route: str) -> None:
+    """What the model was unsure of goes first; what few can judge goes to them; what is one person's stays theirs."""
+    assert route_of(routed(given, LABELING)) == route
+
+
+def test_a_person_is_served_their_own_then_disputes_then_lane_by_lane() -> None:
+    """Within a lane, work for which a skill is needed comes first; skills nobody granted are no skills."""
+    mine = skills_of("ann", LABELING)
+    assert routes_of("ann", mine, review=True, personal=True) == (
+        "to:ann",
+        "review",
+        "triage+birds",
+        "triage",
+        "normal+birds",
+        "normal",
+        "backfill+birds",
+        "backfill",
+    )
+    assert routes_of("cyd", skills_of("cyd", LABELING, ["birds"])) == ("triage", "normal", "backfill")
+    assert skills_of("ann", LABELING, ["cars"]) == ()
+
+
+def test_a_rule_for_a_skill_that_nobody_has_is_refused() -> None:
+    """Its tasks would wait for ever."""
+    with pytest.raises(ValidationError, match="nobody has the skill 'cars'"):
+        Labeling(rules=(RoutingRule(predicted=("cat",), skill="cars"),))
