@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -21,13 +23,17 @@ HEADERS = [("content-type", b"application/octet-stream")]
 
 
 class Probe:
-    """Sends events at a rate, each named by its time of sending, and takes the time when the answer with that name is read."""
+    """Sends events at a rate, each named by its time of sending and its number, and takes the time when its answer is read.
+
+    Numbers begin at 0 with the measured part; what is sent before, to see whether the other side answers, has none.
+    """
 
     def __init__(self, kafka: str, source: str, target: str, partitions: int) -> None:
         self._kafka, self._source, self._target, self._partitions = kafka, source, target, partitions
         self._value = vectors(1)[0].tobytes()
         self._sent = 0
-        self._received = 0
+        self._answered = asyncio.Event()
+        self._back: set[int] = set()
         self._waits: deque[float] = deque()
         self._counting_from = float("inf")
 
@@ -56,56 +62,57 @@ class Probe:
 
     async def _until_answered(self, producer: AIOKafkaProducer) -> None:
         async with asyncio.timeout(READY_S):
-            while not self._received:
-                await self._send(producer, 4)
-                await asyncio.sleep(0.2)
-        # What was sent before the other side was there may never come back, and says nothing.
-        await asyncio.sleep(WARM_S)
-        self._sent = self._received = 0
+            while not self._answered.is_set():
+                await self._send(producer, [-1] * 4)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._answered.wait(), 0.2)
 
     async def _until_all_back(self) -> None:
         end = time.perf_counter() + LATE_S
         # Coarse, since an asyncio.Event set per record would disturb what is measured.
-        while self._received < self._sent and time.perf_counter() < end:  # noqa: ASYNC110
+        while len(self._back) < self._sent and time.perf_counter() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
     async def _send_at(self, producer: AIOKafkaProducer, rate: float, seconds: float) -> None:
-        began, count = time.perf_counter(), 0
+        began = time.perf_counter()
         while (passed := time.perf_counter() - began) < seconds:
-            due = int(passed * rate) - count
-            if due > 0:
-                await self._send(producer, due)
-                count += due
+            due = int(passed * rate)
+            if due > self._sent:
+                first, self._sent = self._sent, due
+                await self._send(producer, range(first, due))
             await asyncio.sleep(TICK_S)
 
-    async def _send(self, producer: AIOKafkaProducer, count: int) -> None:
+    async def _send(self, producer: AIOKafkaProducer, numbers: Sequence[int]) -> None:
         now = time.perf_counter()
         for index in range(self._partitions):
             batch = producer.create_batch()
-            for number in range(index, count, self._partitions):
-                key = f"{now:.6f}/{self._sent + number}".encode()
+            for number in numbers[index :: self._partitions]:
+                key = f"{now:.6f}/{number}".encode()
                 batch.append(key=key, value=self._value, timestamp=None, headers=HEADERS)
             if batch.record_count():
                 batch.close()
                 await producer.send_batch(batch, self._source, partition=index)
-        self._sent += count
 
     async def _listen(self, consumer: AIOKafkaConsumer) -> None:
         while True:
             fetched = await consumer.getmany(timeout_ms=200)
             now = time.perf_counter()
             for records in fetched.values():
-                self._received += len(records)
                 for record in records:
-                    sent = float(record.key.partition(b"/")[0])
+                    moment, _, number = record.key.partition(b"/")
+                    sent = float(moment)
+                    if number != b"-1":
+                        self._back.add(int(number))
                     if sent >= self._counting_from:
                         self._waits.append(now - sent)
+            if fetched:
+                self._answered.set()
 
     def _measured(self, seconds: float) -> Measured:
         waits = np.array(self._waits) * 1000.0
         p50, p99 = np.percentile(waits, [50, 99]).tolist()
-        notes = {"p50": p50, "p99": p99, "max": float(waits.max()), "lost": float(self._sent - self._received)}
-        return Measured(self._received, seconds, time.process_time(), notes)
+        notes = {"p50": p50, "p99": p99, "max": float(waits.max()), "lost": float(self._sent - len(self._back))}
+        return Measured(self._sent, seconds, time.process_time(), notes)
 
 
 async def probe(kafka: str, source: str, target: str, rate: float, seconds: float, partitions: int = 4) -> Measured:

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from loadtests.speed.clocked import Measured, Stopwatch
 from tiebreak.apps.stream import StreamHandler, serve_file, stream_loop_settings
+from tiebreak.contracts.errors import SlowDown
 from tiebreak.contracts.handling import Handled, Handler
 from tiebreak.contracts.log import Batch, Partition, Positions
 from tiebreak.contracts.project import Project
@@ -17,17 +18,25 @@ from tiebreak.events.stage import ConsumeLoop
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.garbage import collect_rarely
 from tiebreak.runtime.metrics import Metrics
+from tiebreak.runtime.sandbox import Sandbox
 from tiebreak.sampling.redis import RedisBudget, RedisSnapshots
 from tiebreak.sampling.stage import Sampler
 from tiebreak.scoring.stage import Scorer, Scoring
 
+DEADLINE_S = 300.0
+
 
 class Watched:
-    """A handler that tells a stopwatch of every commit, and counts dead letters. ``done`` is set with the last event."""
+    """A handler that tells a stopwatch of every commit, and counts dead letters. ``done`` is set with the last event.
 
-    def __init__(self, inner: Handler, watch: Stopwatch) -> None:
+    It begins once it owns at most ``partitions`` partitions (None: at once), so that replicas begin together.
+    """
+
+    def __init__(self, inner: Handler, watch: Stopwatch, partitions: int | None = None) -> None:
         self._inner = inner
         self._watch = watch
+        self._partitions = partitions
+        self._owned = 0
         self._positions: dict[Partition, int] = {}
         self.dead = 0
         self.batches = 0
@@ -36,6 +45,8 @@ class Watched:
     async def handle(self, batch: Batch) -> Handled:
         """Pass on; remember where each partition begins."""
         if not self._positions:
+            if self._partitions is not None and self._owned > self._partitions:
+                raise SlowDown("The other replica has not joined yet.", retry_after_s=0.05)
             self._watch.begin()
         for partition, records in batch.items():
             self._positions.setdefault(partition, records[0].offset)
@@ -57,7 +68,8 @@ class Watched:
         await self._inner.rewind()
 
     async def assigned(self, partitions: frozenset[Partition]) -> None:
-        """Pass on."""
+        """Pass on; remember how many."""
+        self._owned = len(partitions)
         await self._inner.assigned(partitions)
 
     async def revoked(self, partitions: frozenset[Partition]) -> None:
@@ -68,18 +80,21 @@ class Watched:
 class Pipeline:
     """Consumer, model, sampler and producer of one project on one process."""
 
-    def __init__(self, kafka: str, redis: str, project: Project, events: int, group: str) -> None:
+    def __init__(
+        self, kafka: str, redis: str, project: Project, events: int, group: str, partitions: int | None = None
+    ) -> None:
         clock, metrics = SystemClock(), Metrics(project.project)
         self._project, self._clock = project, clock
         self._log = KafkaLog(kafka)
         self._redis = Redis.from_url(redis)
-        self.scorer = Scorer(project, metrics)
+        self._sandbox = Sandbox(keep=True)
+        self.scorer = Scorer(project, metrics, self._sandbox)
         self.sampler = Sampler(
             project, RedisBudget(self._redis, project), RedisSnapshots(self._redis, project), metrics, clock
         )
         handler = StreamHandler(project, Scoring(project, self.scorer, metrics), self.sampler, clock)
         self.watch = Stopwatch(events)
-        self.watched = Watched(handler, self.watch)
+        self.watched = Watched(handler, self.watch, partitions)
         reader = self._log.reader([Topic.EVENTS.of(project.project)], group)
         self._loop = ConsumeLoop(
             reader, self._log.writer(), self.watched, stream_loop_settings(project), metrics, clock
@@ -87,6 +102,7 @@ class Pipeline:
 
     async def run(self, deadline_s: float) -> Measured:
         """Consume until all events are committed. Raises TimeoutError after ``deadline_s``, and what the loop raises."""
+        self._sandbox.prepare()
         await serve_file(self.scorer, self._project, self._clock)
         collect_rarely()
         stop = asyncio.Event()
@@ -105,17 +121,18 @@ class Pipeline:
         """Let go of the servers."""
         await self.sampler.close()
         self.scorer.close()
+        await self._sandbox.close()
         await self._log.close()
         await self._redis.aclose()
 
 
 async def run_pipeline(
-    kafka: str, redis: str, project_json: str, events: int, group: str, deadline_s: float = 300.0
+    kafka: str, redis: str, project_json: str, events: int, group: str, partitions: int | None = None
 ) -> Measured:
-    """One replica, from the group's position to the last of ``events`` events."""
+    """One replica, from the group's position to the last of ``events`` events; of several when it is to have ``partitions``."""
     project = Project.model_validate_json(project_json)
-    pipeline = Pipeline(kafka, redis, project, events, group)
+    pipeline = Pipeline(kafka, redis, project, events, group, partitions)
     try:
-        return await pipeline.run(deadline_s)
+        return await pipeline.run(DEADLINE_S)
     finally:
         await pipeline.close()

@@ -39,17 +39,23 @@ class Running:
     process: subprocess.Popen[str]
 
     def result(self, timeout_s: float = 900.0) -> Measured:
-        """What it measured. Raises RuntimeError with what it printed, TimeoutExpired."""
-        out, err = self.process.communicate(timeout=timeout_s)
+        """What it measured. Raises RuntimeError with what it printed, TimeoutError. The child has ended, whatever comes of it."""
+        try:
+            out, err = self.process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError(f"{self.name} did not end within {timeout_s:g} s") from error
+        finally:
+            self.stop()
         line = next((line for line in reversed(out.splitlines()) if line.startswith("{")), None)
         if self.process.returncode != 0 or line is None:
             raise RuntimeError(f"{self.name} failed: {(err or out).strip()[-1500:]}")
         return Measured(**json.loads(line))
 
     def stop(self) -> None:
-        """End it; its result is not wanted."""
-        self.process.kill()
-        self.process.communicate()
+        """End it, where it has not ended: its result is not wanted."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
 
 
 def begin(role: str, *, core: int | None = None, **arguments: Any) -> Running:

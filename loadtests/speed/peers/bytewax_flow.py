@@ -1,4 +1,4 @@
-"""Bytewax: a data flow from a Kafka source through a map to a Kafka sink."""
+"""Bytewax: a data flow from a Kafka source through a map (or a map of batches) to a Kafka sink."""
 
 from __future__ import annotations
 
@@ -20,9 +20,16 @@ def main() -> None:
         peer.count()
         return KafkaSinkMessage(message.key, answer)
 
+    def score_many(messages: list[KafkaSourceMessage[bytes, bytes]]) -> list[KafkaSinkMessage[bytes, bytes]]:
+        answers = peer.answers([m.key for m in messages], [m.value for m in messages])
+        peer.count(len(messages))
+        return [KafkaSinkMessage(m.key, answer) for m, answer in zip(messages, answers, strict=True)]
+
     flow = Dataflow("bench")
     stream = kop.input("in", flow, brokers=[peer.kafka], topics=[peer.source], tail=False, batch_size=1000)
-    kop.output("out", op.map("score", stream.oks, score), brokers=[peer.kafka], topic=peer.target)
+    events = stream.oks
+    scored = op.flat_map_batch("score", events, score_many) if peer.batched else op.map("score", events, score)
+    kop.output("out", scored, brokers=[peer.kafka], topic=peer.target)
     cluster_main(flow, [], 0)
     peer.finish()
 

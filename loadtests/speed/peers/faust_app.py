@@ -14,7 +14,7 @@ def main() -> None:
     """As its documentation shows: ``async for`` over events, ``topic.send``."""
     peer = Peer()
     app = faust.App(
-        f"faust-{peer.target}",
+        peer.group,
         broker=f"kafka://{peer.kafka}",
         store="memory://",
         datadir=mkdtemp(prefix="faust-"),
@@ -33,7 +33,15 @@ def main() -> None:
             if peer.count():
                 peer.finish()
 
-    app.agent(source)(score)
+    async def score_many(stream: faust.StreamT[bytes]) -> None:
+        async for events in stream.take_events(1000, within=0.5):
+            answers = peer.answers([event.key for event in events], [event.value for event in events])
+            for event, answer in zip(events, answers, strict=True):
+                await target.send(key=event.key, value=answer)
+            if peer.count(len(events)):
+                peer.finish()
+
+    app.agent(source)(score_many if peer.batched else score)
     sys.argv = [sys.argv[0], "worker", "--loglevel", "error", "--without-web"]
     app.main()
 

@@ -14,7 +14,7 @@ def main() -> None:
     peer = Peer()
     app = Application(
         broker_address=peer.kafka,
-        consumer_group=f"quix-{peer.target}",
+        consumer_group=peer.group,
         auto_offset_reset="earliest",
         auto_create_topics=False,
         loglevel="ERROR",
