@@ -29,6 +29,7 @@ from tiebreak.sampling.stage import Sampler
 from tiebreak.sampling.tasks import build_task
 from tiebreak.scoring.predictions import encode_predictions
 from tiebreak.scoring.stage import Scored, Scorer, Scoring
+from tiebreak.scoring.stage_comparing import Comparing
 from tiebreak.scoring.stage_follower import ModelFollower
 from tiebreak.scoring.user_model import user_manifest
 
@@ -128,6 +129,9 @@ async def assemble_stream(process: Process) -> ASGIApp | None:
         models = process.log.reader([Topic.MODELS.of(project.project)], None)
         follower = ModelFollower(project.project, models, store, scorer, process.metrics, process.clock)
         process.life.run(Phase.WORK, "model follower", follower.run)
+        if project.gate.rollout == "canary":
+            comparing = Comparing(project, scorer, process.log.writer(), process.clock)
+            process.life.run(Phase.WORK, "comparing", comparing.run)
         known = follower.caught_up
     sampler = Sampler(
         project,

@@ -64,4 +64,6 @@ async def assemble_train(process: Process) -> ASGIApp | None:
         await trainer.run(stop, sink, deployer)
 
     process.life.run(Phase.SOURCES, "training", work)
+    if project.gate.rollout == "canary":
+        process.life.run(Phase.WORK, "rollouts", deployer.run)
     return None

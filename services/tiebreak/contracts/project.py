@@ -255,7 +255,8 @@ class Canary(Section):
     """How a challenger takes over under ``gate.rollout: canary``: first as a shadow, then answering these ``shares`` of the events.
 
     Both models score at least the share ``compared``. A stage lasts for ``events`` such events and ``seconds`` at least.
-    ``max_shift``: total variation between the classes that the two predict, above which the challenger goes at once.
+    The challenger goes at once above ``max_shift``, the total variation between the classes that the two predict, and above
+    ``max_disagreement``, the share of events that they answer differently.
     """
 
     shares: Annotated[tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...], Field(min_length=1)] = (0.01, 0.05, 0.25)
@@ -263,6 +264,7 @@ class Canary(Section):
     events: Annotated[int, Field(ge=1, le=100_000_000)] = 500
     seconds: Annotated[float, Field(ge=0.0, le=604_800.0)] = 30.0
     max_shift: Annotated[float, Field(gt=0.0, le=1.0)] = 0.2
+    max_disagreement: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
 
     @model_validator(mode="after")
     def _shares_rise(self) -> Self:

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from tiebreak.contracts.comparison import Comparison, comparison_from_json
 from tiebreak.contracts.messages import ModelEvent, ModelRecord
 
-_VERDICTS = frozenset({ModelEvent.PROMOTED, ModelEvent.HELD})
+_VERDICTS = frozenset({ModelEvent.PROMOTED, ModelEvent.HELD, ModelEvent.SHADOW})
 _DECIDES = frozenset({ModelEvent.PROMOTED, ModelEvent.ROLLED_BACK})
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A stage of a rollout: who is on trial, its share of the events (0: a shadow), since when, and what was counted since."""
+
+    version: str
+    share: float
+    since_ms: int
+    counted: Comparison = field(default_factory=Comparison)
 
 
 @dataclass(frozen=True, slots=True)
 class Registry:
     """``line``: the champions, oldest first, the serving one last. ``judged``: versions with a verdict; ``known``: all of them.
 
-    ``pinned``: who pinned the champion, or empty. ``since_ms``: when the champion came to serve.
+    ``pinned``: who pinned the champion, or empty. ``since_ms``: when the champion came to serve. ``rollout``: the one under way.
+    ``history`` is without what scorers counted.
     """
 
     line: tuple[str, ...] = ()
@@ -23,6 +35,7 @@ class Registry:
     known: frozenset[str] = frozenset()
     pinned: str = ""
     since_ms: int = 0
+    rollout: Rollout | None = None
     history: tuple[ModelRecord, ...] = field(default=(), repr=False)
 
     @property
@@ -37,11 +50,13 @@ class Registry:
 
     def after(self, record: ModelRecord) -> Registry:
         """The registry once ``record`` has happened. The same record twice changes nothing but the history."""
+        if record.event is ModelEvent.COMPARED:
+            return self._counting(record)
         line, judged, pinned, since_ms = self.line, self.judged, self.pinned, self.since_ms
         match record.event:
             case ModelEvent.PROMOTED if record.version != self.champion:
                 line, since_ms = (*line, record.version), record.time_ms
-            case ModelEvent.ROLLED_BACK:
+            case ModelEvent.ROLLED_BACK if record.version != self.champion:
                 kept = line[: line.index(record.version)] if record.version in line else line
                 line, since_ms = (*kept, record.version), record.time_ms
             case ModelEvent.PINNED:
@@ -51,7 +66,26 @@ class Registry:
         if record.event in _VERDICTS:
             judged = judged | {record.version}
         known, history = self.known | {record.version}, (*self.history, record)
-        return Registry(line, judged, known, pinned, since_ms, history)
+        return Registry(line, judged, known, pinned, since_ms, self._rollout_after(record), history)
+
+    def _rollout_after(self, record: ModelRecord) -> Rollout | None:
+        if record.event in {ModelEvent.SHADOW, ModelEvent.CANARY}:
+            return Rollout(record.version, record.share, record.time_ms)
+        ended = record.event in _DECIDES or (
+            record.event is ModelEvent.HELD and self.rollout is not None and self.rollout.version == record.version
+        )
+        return None if ended else self.rollout
+
+    def _counting(self, record: ModelRecord) -> Registry:
+        # Only of the present stage: what a slow replica says of an earlier one, or of another pair of models, is not evidence.
+        r = self.rollout
+        if r is None or (record.version, record.share, record.parent) != (r.version, r.share, self.champion):
+            return self
+        try:
+            counted = r.counted + comparison_from_json(record.report)
+        except ValueError:
+            return self
+        return replace(self, rollout=replace(r, counted=counted))
 
 
 def registry_of(records: Iterable[ModelRecord]) -> Registry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import structlog
@@ -10,7 +11,7 @@ import structlog
 from tiebreak.contracts.candidate import Candidate, Champion, Incumbents, Paired
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.codec import PROTOBUF, decode_model, encode, headers_for
-from tiebreak.contracts.errors import BadRecord, Conflict, ModelRefused, NotFound
+from tiebreak.contracts.errors import BadRecord, Conflict, ModelRefused, NotFound, PublishFailed, Unreachable
 from tiebreak.contracts.log import Log, Message, Outputs, Partition
 from tiebreak.contracts.messages import Manifest, ModelEvent, ModelRecord
 from tiebreak.contracts.ports import ModelStore
@@ -20,11 +21,13 @@ from tiebreak.deployment.gate import Decision, Verdict, judge, judge_serving
 from tiebreak.deployment.port import Probe, Served
 from tiebreak.deployment.registry import Registry
 from tiebreak.deployment.report import report_of
+from tiebreak.deployment.rollout import next_stage
 from tiebreak.runtime.metrics import Metrics
 
 GATE = "gate"
 _POLL_RECORDS = 500
 _POLL_S = 0.5
+_ADVANCE_S = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -133,10 +136,52 @@ class Deployer:
                 await self._publish(_record(manifest, ModelEvent.CANDIDATE, (), report_of(candidate)))
             decision = await self._decide(candidate, registry)
             event = ModelEvent.PROMOTED if decision.verdict is Verdict.PROMOTE else ModelEvent.HELD
+            if event is ModelEvent.PROMOTED and await self._by_stages(candidate, registry):
+                event = ModelEvent.SHADOW
             await self._publish(_record(manifest, event, decision.reasons, report_of(candidate)))
         self._tools.metrics.count("tiebreak_deployment_verdicts_total", verdict=decision.verdict.value)
         self._tools.metrics.observe("tiebreak_deployment_gate_seconds", self._tools.clock.monotonic() - began)
         _log.info("verdict", version=manifest.version, verdict=decision.verdict.value, reasons=decision.reasons)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Take rollouts further, until ``stop`` is set."""
+        while not stop.is_set():
+            try:
+                await self.advance()
+            except (Unreachable, PublishFailed) as error:
+                _log.warning("a rollout waits for the log", error=str(error))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _ADVANCE_S)
+
+    async def advance(self) -> None:
+        """The rollout's next stage, if it is due: all that it rests on is on the topic, so any deployer may go on with it."""
+        async with self._lock:
+            registry = await self._follow()
+            rollout = registry.rollout
+            if rollout is None or registry.pinned:
+                return
+            stage = next_stage(rollout, self._project.gate, int(self._tools.clock.wall() * 1000))
+            if stage is None:
+                return
+            back = stage.event is ModelEvent.ROLLED_BACK
+            serves = registry.champion if back else rollout.version
+            manifest = await self._tools.store.manifest(self._project.project, serves)
+            record = _record(
+                manifest, stage.event, stage.reasons, "", parent=rollout.version if back else registry.champion
+            )
+            await self._publish(replace(record, share=stage.share))
+        if stage.event is not ModelEvent.CANARY:
+            verdict = Verdict.ROLL_BACK if back else Verdict.PROMOTE
+            self._tools.metrics.count("tiebreak_deployment_verdicts_total", verdict=verdict.value)
+        _log.info("rollout", version=rollout.version, stage=stage.event.value, share=stage.share, reasons=stage.reasons)
+
+    async def _by_stages(self, candidate: Candidate, registry: Registry) -> bool:
+        gate = self._project.gate
+        if gate.rollout == "direct" or not registry.champion or len(candidate.evaluation.audit) < gate.young_labels:
+            return False
+        champion = await self._served(registry.champion)
+        # With other classes the two cannot answer parts of one stream: a new class comes at once, as the gate let it.
+        return champion is not None and champion.manifest.classes == candidate.manifest.classes
 
     async def promote(self, version: str, by: str, reason: str) -> None:
         """A person's word: serve this version, whatever the gate said. Raises NotFound, or ModelRefused for damaged bytes."""
@@ -147,9 +192,17 @@ class Deployer:
         self._tools.metrics.count("tiebreak_deployment_verdicts_total", verdict=Verdict.PROMOTE.value)
 
     async def rollback(self, by: str, reason: str) -> str:
-        """Serve the champion before this one again, and return its version. Raises Conflict when there is none before."""
+        """End the rollout under way, else serve the champion before this one again; return what serves.
+
+        Raises Conflict when there is none before.
+        """
         async with self._lock:
             registry = await self._follow()
+            if registry.rollout is not None:
+                manifest = await self._tools.store.manifest(self._project.project, registry.champion)
+                tried = registry.rollout.version
+                await self._publish(_record(manifest, ModelEvent.ROLLED_BACK, (reason,), "", by, tried))
+                return manifest.version
             if not registry.previous:
                 raise Conflict(
                     "There is no model to go back to.", fix="Promote a version: `tiebreak models list` has them."
@@ -179,6 +232,8 @@ class Deployer:
     async def _decide(self, candidate: Candidate, registry: Registry) -> Decision:
         if registry.pinned:
             return Decision(Verdict.HOLD, (f"{registry.champion} is pinned by {registry.pinned}",))
+        if registry.rollout:
+            return Decision(Verdict.HOLD, (f"the rollout of {registry.rollout.version} is under way",))
         refusals = await self._tools.probe.check(candidate, await self._served(registry.champion))
         return judge(candidate.evaluation, refusals, self._project.gate)
 

@@ -13,19 +13,21 @@ from typing import TypeVar
 
 import numpy as np
 
+from tiebreak.contracts.comparison import Comparison
 from tiebreak.contracts.errors import BadRecord, DeadReason, ModelRefused, NotFound, SlowDown
 from tiebreak.contracts.log import Batch, Partition, Record
 from tiebreak.contracts.messages import Manifest
 from tiebreak.contracts.ports import History
 from tiebreak.contracts.project import Project
-from tiebreak.contracts.tensors import EventColumns, FloatArray, Scores
+from tiebreak.contracts.tensors import EventColumns, FloatArray, Scores, Tensors
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.runtime.onnx_encoder import LoadedEncoder
-from tiebreak.runtime.onnx_session import ModelSession, RunOptions
+from tiebreak.runtime.onnx_session import Answers, ModelSession, RunOptions
 from tiebreak.runtime.sandbox import Limits, Sandbox, wanted_by
 from tiebreak.scoring.columns import keep_rows, keep_scores, unanswered_rows
 from tiebreak.scoring.decode import decode_batch
 from tiebreak.scoring.replays import Replays
+from tiebreak.scoring.trial import Trial, compare, draws, joined
 
 T = TypeVar("T")
 
@@ -55,6 +57,9 @@ class Scorer:
         self._sandbox = sandbox or Sandbox()
         self._now: _Serving | None = None
         self._before: _Serving | None = None
+        self._challenger: _Serving | None = None
+        self._trial: Trial | None = None
+        self._compared = Comparison()
         self._encoder: ModelSession | None = None
         self._changing = asyncio.Lock()
         self._sizes: deque[int] = deque([1], maxlen=_SIZES_KEPT)
@@ -82,11 +87,72 @@ class Scorer:
         if len(columns) == 0:
             return Scores(version, classes, np.empty((0, len(classes)), np.float32))
         self._sizes.append(len(columns))
-        started = time.perf_counter()
-        answers = await self._in(self._scoring, lambda: serving.session.answer(columns.inputs))
-        self._metrics.observe("tiebreak_scoring_model_seconds", time.perf_counter() - started)
+        challenger, trial = self._challenger, self._trial
+        scores, seconds = await self._ask(serving, columns.inputs)
+        self._metrics.observe("tiebreak_scoring_model_seconds", seconds)
         self._metrics.observe("tiebreak_scoring_batch_rows", len(columns))
-        return Scores(version, classes, answers.probabilities, answers.members, answers.embedding, answers.values)
+        if challenger is None or trial is None or challenger.session.plan.classes != classes:
+            return scores
+        return await self._score_both(columns, scores, serving, challenger, trial)
+
+    async def _score_both(
+        self, columns: EventColumns, scores: Scores, serving: _Serving, challenger: _Serving, trial: Trial
+    ) -> Scores:
+        drawn = draws(columns.ids, self._project.sampling.seed)
+        rows = np.flatnonzero(drawn < max(trial.share, self._project.gate.canary.compared))
+        if len(rows) == 0:
+            return scores
+        inputs = {name: array[rows] for name, array in columns.inputs.items()}
+        # The champion answers these rows once more: only on the same rows are two times comparable.
+        theirs, theirs_s = await self._ask(serving, inputs)
+        ours, ours_s = await self._ask(challenger, inputs)
+        if self._challenger is challenger:
+            self._compared += compare(theirs, ours, (theirs_s, ours_s))
+        mine = drawn[rows] < trial.share
+        return joined(scores, keep_scores(ours, mine), rows[mine]) if mine.any() else scores
+
+    async def _ask(self, model: _Serving, inputs: Tensors) -> tuple[Scores, float]:
+        def timed() -> tuple[Answers, float]:
+            started = time.perf_counter()
+            answers = model.session.answer(inputs)
+            return answers, time.perf_counter() - started
+
+        a, seconds = await self._in(self._scoring, timed)
+        version, classes = model.manifest.version, model.session.plan.classes
+        return Scores(version, classes, a.probabilities, a.members, a.embedding, a.values), seconds
+
+    @property
+    def trial(self) -> Trial | None:
+        """The stage of a rollout that this scorer takes part in."""
+        return self._trial
+
+    async def share(self, trial: Trial, manifest: Manifest, model: bytes) -> None:
+        """From the next batch on, score the compared share of the events with ``model`` too, and answer ``trial.share`` with it.
+
+        Raises ModelRefused as :meth:`swap` does; that counts as a failure of the challenger.
+        """
+        async with self._changing:
+            if self._challenger is None or self._challenger.manifest != manifest:
+                self._forget_trial()
+                try:
+                    self._challenger = await self._load(manifest, model)
+                except ModelRefused:
+                    self._compared, self._trial = Comparison(failed=1), trial
+                    raise
+            self._trial = trial
+
+    async def unshare(self) -> None:
+        """The rollout is over: the champion answers alone from the next batch on."""
+        async with self._changing:
+            self._forget_trial()
+
+    def take_comparison(self) -> Comparison:
+        """What was counted of the present trial since the last call."""
+        taken, self._compared = self._compared, Comparison()
+        return taken
+
+    def _forget_trial(self) -> None:
+        self._challenger, self._trial, self._compared = None, None, Comparison()
 
     async def embed_with(self, encoder: LoadedEncoder) -> None:
         """While no model serves, let this encoder alone give embeddings: the trainer's first labels need them."""
@@ -105,11 +171,14 @@ class Scorer:
                 return
             started = time.perf_counter()
             try:
-                serving = await self._load(manifest, model)
+                challenger = self._challenger
+                tried = challenger is not None and challenger.manifest == manifest
+                serving = challenger if challenger and tried else await self._load(manifest, model)
             except ModelRefused:
                 self._metrics.count("tiebreak_scoring_swaps_total", outcome="refused")
                 raise
             self._now, self._before = serving, self._now
+            self._forget_trial()
             self._metrics.observe("tiebreak_scoring_swap_seconds", time.perf_counter() - started)
             self._changed("swapped")
 

@@ -1,5 +1,5 @@
 """Follow topic ``models``: whatever serves by decision is what this replica scores with. The shell around one question:
-which version does the newest decision name?"""
+which version does the newest decision name, and which one is on trial beside it?"""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from tiebreak.contracts.messages import ModelEvent, ModelRecord
 from tiebreak.contracts.ports import ModelStore
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.scoring.stage import Scorer
+from tiebreak.scoring.trial import Trial
 
 _DECIDES = frozenset({ModelEvent.PROMOTED, ModelEvent.ROLLED_BACK})
+_TRIES = frozenset({ModelEvent.SHADOW, ModelEvent.CANARY})
 _MAX_RECORDS = 500
 _POLL_S = 0.5
 _RETRY_S = 1.0
@@ -36,6 +38,7 @@ class ModelFollower:
         self._metrics = metrics
         self._clock = clock
         self._champion = ""
+        self._trial: Trial | None = None
         self._behind: dict[Partition, int] = {}
         # Set once the newest decision is known and tried, or there is none: until then, no model does not mean cold start.
         self.caught_up = asyncio.Event()
@@ -60,13 +63,17 @@ class ModelFollower:
             self._log.warning("models_unreachable", error=str(error))
             await self._clock.sleep(_RETRY_S)
             return
-        self._champion = newest_champion(self._read(batch), self._champion)
+        records = list(self._read(batch))
+        self._champion = newest_champion(records, self._champion)
+        self._trial = newest_trial(records, self._trial)
         self._catch_up(batch)
         # Decisions older than our start are skipped over: a model that was rolled back since must not serve for a moment.
         if self._behind:
             return
         if self._champion and self._champion != self._scorer.version:
             await self._serve(self._champion)
+        if self._trial != self._scorer.trial:
+            await self._try(self._trial)
         self.caught_up.set()
 
     def _catch_up(self, batch: Batch) -> None:
@@ -99,6 +106,20 @@ class ModelFollower:
         else:
             self._log.info("model_serving", version=version)
 
+    async def _try(self, trial: Trial | None) -> None:
+        if trial is None:
+            await self._scorer.unshare()
+            return
+        try:
+            await self._scorer.share(trial, *await self._store.get(self._project, trial.version))
+        except ModelRefused as refusal:
+            self._log.error("challenger_refused", version=trial.version, reason=str(refusal))
+        except (NotFound, OSError) as error:
+            self._log.warning("challenger_missing", version=trial.version, error=str(error))
+            await self._clock.sleep(_RETRY_S)
+        else:
+            self._log.info("challenger_shares", version=trial.version, share=trial.share)
+
 
 def newest_champion(records: Iterable[ModelRecord], champion: str) -> str:
     """The version that serves after ``records`` (oldest first), when ``champion`` served before them."""
@@ -106,3 +127,15 @@ def newest_champion(records: Iterable[ModelRecord], champion: str) -> str:
         if record.event in _DECIDES:
             champion = record.version
     return champion
+
+
+def newest_trial(records: Iterable[ModelRecord], trial: Trial | None) -> Trial | None:
+    """The stage of a rollout after ``records`` (oldest first), when ``trial`` was under way before them."""
+    for record in records:
+        if record.event in _TRIES:
+            trial = Trial(record.version, record.share)
+        elif record.event in _DECIDES or (
+            record.event is ModelEvent.HELD and trial and trial.version == record.version
+        ):
+            trial = None
+    return trial
