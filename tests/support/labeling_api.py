@@ -84,7 +84,7 @@ class Office:
 
     def settler(self) -> Settler:
         """One that knows nothing yet but how to read the log."""
-        panel = Panel(self.project, self.log)
+        panel = Panel(self.project, self.queue, self.log)
         return Settler(self.project, self.queue, self.metrics, self.doorbell, panel)
 
     def loops(self) -> list[Callable[[asyncio.Event], Any]]:

@@ -11,6 +11,7 @@ from tiebreak.events.stage import ConsumeLoop, LoopSettings
 from tiebreak.events.stage_history import History
 from tiebreak.labeling.access import check_exposure
 from tiebreak.labeling.http import LabelingContext, create_app
+from tiebreak.labeling.http_issuer import JwksIssuer, issuer_client
 from tiebreak.labeling.redis import RedisQueue
 from tiebreak.labeling.redis_tokens import RedisTokens
 from tiebreak.labeling.stage import Doorbell, Intake, Settler, Sweeper
@@ -37,7 +38,7 @@ async def assemble_label(process: Process) -> ASGIApp | None:
     tokens, trail = RedisTokens(process.redis, project.project), AuditTrail(process.log, project.project, process.clock)
     process.life.run(Phase.SOURCES, "tokens", TokenRebuilder(tokens, trail, process.clock).run)
     _consume(process, Topic.TASKS, "intake", Intake(project, queue, metrics, doorbell))
-    settler = Settler(project, queue, metrics, doorbell, Panel(project, process.log))
+    settler = Settler(project, queue, metrics, doorbell, Panel(project, queue, process.log))
     _consume(process, Topic.ANNOTATIONS, "settling", settler)
     writer = process.log.writer()
     await writer.start()
@@ -52,10 +53,25 @@ async def assemble_label(process: Process) -> ASGIApp | None:
             clock=process.clock,
             doorbell=doorbell,
             health=process.health,
+            token_epoch=queue.token_epoch,
             audit=trail,
+            issuer=_issuer(process),
             originals=History(process.log, Topic.EVENTS.of(project.project)),
         )
     )
+
+
+def _issuer(process: Process) -> JwksIssuer | None:
+    rules = process.project.access.sso
+    if rules is None:
+        return None
+    client = issuer_client()
+
+    async def close(_timeout_s: float) -> None:
+        await client.aclose()
+
+    process.life.on_stop(Phase.SINKS, "issuer", close)
+    return JwksIssuer(rules, client, process.clock)
 
 
 def _consume(process: Process, topic: Topic, stage: str, handler: Handler) -> None:

@@ -37,6 +37,11 @@ class Ballot:
         """Late answers count like others; withdrawn ones and skips do not."""
         return self.state in (AnnotationState.SUBMITTED, AnnotationState.LATE)
 
+    @property
+    def skipped(self) -> bool:
+        """Passed on to somebody else."""
+        return self.state is AnnotationState.SKIPPED
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -91,9 +96,9 @@ class WeightedVote:
 
     def decide(self, ballots: Sequence[Ballot], rule: Rule) -> Decision:
         """The decision after ``ballots``. A reviewer's answer settles alone; as many skips as votes allowed go to review."""
-        early = _early(ballots, rule)
-        if early is not None:
-            return early
+        clear = early(ballots, rule)
+        if clear is not None:
+            return clear
         counted = [b for b in ballots if b.counts]
         weights = [self._weights.get(b.annotator, 1.0) for b in counted]
         shares = distribution(counted, weights)
@@ -101,7 +106,7 @@ class WeightedVote:
         tied = bool(rest) and rest[0][1] >= share
         if share >= rule.agreement and not tied:
             return Settle(best, shares, share, LabelMethod.CONSENSUS, tuple(counted), tuple(weights))
-        return _ask_or_review(ballots, rule)
+        return ask_or_review(ballots, rule)
 
 
 class DawidSkene:
@@ -118,9 +123,9 @@ class DawidSkene:
 
     def decide(self, ballots: Sequence[Ballot], rule: Rule) -> Decision:
         """The decision after ``ballots``. A reviewer's answer settles alone; as many skips as votes allowed go to review."""
-        early = _early(ballots, rule)
-        if early is not None:
-            return early
+        clear = early(ballots, rule)
+        if clear is not None:
+            return clear
         counted = [b for b in ballots if b.counts]
         said = {b.annotator: b.value for b in counted}
         belief = self._belief if self._belief.votes == said else self._again(said)
@@ -128,22 +133,24 @@ class DawidSkene:
         if sure >= rule.confidence:
             weights = tuple(belief.weights[b.annotator] for b in counted)
             return Settle(value, belief.distribution, sure, LabelMethod.CONSENSUS, tuple(counted), weights)
-        return _ask_or_review(ballots, rule)
+        return ask_or_review(ballots, rule)
 
 
-def _early(ballots: Sequence[Ballot], rule: Rule) -> Decision | None:
+def early(ballots: Sequence[Ballot], rule: Rule) -> Decision | None:
+    """What is clear before the answers are compared: a reviewer has spoken, or too few people have. None: compare them."""
     reviewed = [b for b in ballots if b.counts and b.reviewer]
     if reviewed:
         return adjudicated(reviewed[-1])
     counted = sum(b.counts for b in ballots)
     if counted >= rule.votes:
         return None
-    skips = sum(b.state is AnnotationState.SKIPPED for b in ballots)
+    skips = sum(b.skipped for b in ballots)
     return Review() if skips + counted >= max(rule.max_votes, rule.votes + 1) else Ask()
 
 
-def _ask_or_review(ballots: Sequence[Ballot], rule: Rule) -> Decision:
-    asked = sum(b.counts or b.state is AnnotationState.SKIPPED for b in ballots)
+def ask_or_review(ballots: Sequence[Ballot], rule: Rule) -> Decision:
+    """The answers do not agree: another person while there may be more, else a reviewer."""
+    asked = sum(b.counts or b.skipped for b in ballots)
     return Ask() if asked < rule.max_votes else Review()
 
 

@@ -306,6 +306,12 @@ class MemoryQueue:
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
+    async def keep_gold(self, pieces: Sequence[Task]) -> None:
+        self._state.gold.update({piece.task_id: piece for piece in pieces})
+
+    async def gold(self, have: int = 0) -> Sequence[Task] | None:
+        return None if len(self._state.gold) == have else list(self._state.gold.values())
+
     async def stats(self) -> Stats:
         s = self._guard()
         disputed = sum(e.state is TaskState.IN_REVIEW for e in s.tasks.values())

@@ -250,6 +250,12 @@ class Queue(Protocol):
     async def look(self, task_id: str) -> Task | None:
         """The task while its content is here: until some time after it settled or expired."""
 
+    async def keep_gold(self, pieces: Sequence[Task]) -> None:
+        """Remember gold, to be copied for people. One that is known is ignored."""
+
+    async def gold(self, have: int = 0) -> Sequence[Task] | None:
+        """All gold, or None where there are still ``have`` pieces of it."""
+
     async def stats(self) -> Stats:
         """Counts for gauges and the project page."""
 

@@ -147,6 +147,18 @@ class RedisQueue:
         leases, tasks, purged = await self._run("sweep", (limit, self._settings.keep_ms))
         return Swept(leases, tasks, purged)
 
+    async def keep_gold(self, pieces: Sequence[Task]) -> None:
+        if pieces:
+            async with reachable():
+                await self._client.hset(self._key("gold"), mapping={p.task_id: wire.encode(p) for p in pieces})
+
+    async def gold(self, have: int = 0) -> Sequence[Task] | None:
+        async with reachable():
+            if await self._client.hlen(self._key("gold")) == have:
+                return None
+            found: Sequence[Any] = await self._client.hvals(self._key("gold"))
+        return [wire.task_of(raw) for raw in found]
+
     async def stats(self) -> Stats:
         async with reachable(), self._client.pipeline(transaction=False) as pipe:
             pipe.mget(self._key("open_tasks"), self._key("in_review"), self._key("epoch"))

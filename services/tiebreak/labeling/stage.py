@@ -21,6 +21,7 @@ from tiebreak.contracts.messages import Annotation, Label, Task
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.consensus import Consensus, Review, majority
+from tiebreak.labeling.gold import Known
 from tiebreak.labeling.port import Outcome, Queue, Reopen, Settlement
 from tiebreak.labeling.settling import Step, TaskRecord, next_step, rule_of
 from tiebreak.labeling.stage_crowd import Heard, Panel
@@ -79,7 +80,7 @@ class Intake:
                 tasks.append(task_of(record, self._project))
             except BadRecord as error:
                 dead.append((record, error))
-        new = await self._queue.add(tasks) if tasks else 0
+        new = await take_in(self._queue, tasks)
         if new:
             self._metrics.count("tiebreak_labeling_tasks_added_total", new)
             self._doorbell.ring()
@@ -96,6 +97,13 @@ class Intake:
 
     async def revoked(self, partitions: frozenset[Partition]) -> None:
         """Nothing belongs to a partition."""
+
+
+async def take_in(queue: Queue, tasks: Sequence[Task]) -> int:
+    """Gold is kept, to be copied for people; everything else is offered. How many tasks were new."""
+    await queue.keep_gold([t for t in tasks if t.gold and not t.audience])
+    offered = [t for t in tasks if t.audience or not t.gold]
+    return await queue.add(offered) if offered else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +129,7 @@ class Settler:
         self._queue = queue
         self._metrics = metrics
         self._doorbell = doorbell or Doorbell()
-        self._panel = panel or Panel(project)
+        self._panel = panel or Panel(project, queue)
         self._classes = set(project.classes.names)
         self._uncommitted: list[tuple[Partition, int, tuple[str, int]]] = []
 
@@ -170,19 +178,27 @@ class Settler:
             if applied.record is None:
                 continue
             await self._learn_class(a)
+            rounds.gold |= {a.task_id} if applied.record.task.gold else set()
             step = self._step(applied.record, judge)
             if step.publish is not None:
                 settlements.append(Settlement(applied.record.sequence, step.publish))
             if step.offer is not None:
                 offers.append(Reopen(a.task_id, applied.record.sequence, isinstance(step.offer, Review)))
-        for label in await self._queue.settle(settlements) if settlements else ():
-            if label is not None:
-                rounds.labels[label.task_id, label.revision] = label
+        await self._store(settlements, rounds)
         if offers:
             await self._queue.reopen(offers)
             rounds.offered = True
 
+    async def _store(self, settlements: Sequence[Settlement], rounds: _Rounds) -> None:
+        for label in await self._queue.settle(settlements) if settlements else ():
+            if label is not None and label.task_id in rounds.gold:
+                await self._queue.published([(label.task_id, label.revision)])  # nothing new: it never reaches `labels`
+            elif label is not None:
+                rounds.labels[label.task_id, label.revision] = label
+
     def _step(self, record: TaskRecord, judge: Consensus) -> Step:
+        if record.task.gold:
+            return next_step(record, Known(record.task.gold), rule_of(self._project, record.task))
         step = next_step(record, judge, rule_of(self._project, record.task))
         if step.publish is not None and step.publish != record.unpublished:
             self._measure(record, step.publish)
@@ -198,7 +214,7 @@ class Settler:
             )
 
     async def _learn_class(self, a: Annotation) -> None:
-        if a.value and a.value not in self._classes:
+        if a.value and self._project.classes.open and a.value not in self._classes:
             await self._queue.add_class(a.value)
             self._classes.add(a.value)
 
@@ -233,6 +249,7 @@ class Settler:
 class _Rounds:
     labels: dict[tuple[str, int], Label] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
+    gold: set[str] = field(default_factory=set)
     offered: bool = False
 
 

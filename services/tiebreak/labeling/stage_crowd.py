@@ -15,8 +15,11 @@ from tiebreak.contracts.log import Log, Partition
 from tiebreak.contracts.messages import Annotation, AnnotationState
 from tiebreak.contracts.project import Project
 from tiebreak.labeling.consensus import Consensus, DawidSkene, majority, weighted
+from tiebreak.labeling.gold import Bank
+from tiebreak.labeling.port import Queue
 from tiebreak.labeling.posterior import Belief, Crowd, Said
 from tiebreak.labeling.stage_reading import annotation_of, records_of
+from tiebreak.labeling.structured import consensus_of
 
 _COUNTS = (AnnotationState.SUBMITTED, AnnotationState.LATE)
 
@@ -38,16 +41,27 @@ class _Seat:
 
 @dataclass(slots=True)
 class Panel:
-    """Gives each answer the consensus that judges its task. ``log`` is read again for what came before; None: nothing did."""
+    """Gives each answer the consensus that judges its task. ``log`` is read again for what came before; None: nothing did.
+
+    ``queue`` knows the gold: an answer to it says at once how good its person is.
+    """
 
     project: Project
+    queue: Queue
     log: Log | None = None
+    bank: Bank = field(default_factory=Bank)
     _seats: dict[Partition, _Seat] = field(default_factory=dict)
 
     async def judges(self, heard: Sequence[Heard]) -> Sequence[Consensus]:
         """One per answer, in order; ``heard`` is in the order of the log within each partition. Raises Unreachable."""
+        shared = consensus_of(self.project)
+        if shared is not None:
+            return [shared] * len(heard)
         if self.project.labeling.consensus == "majority":
             return [majority()] * len(heard)
+        pieces = await self.queue.gold(len(self.bank))
+        if pieces is not None:
+            self.bank = Bank(pieces)
         await self._catch_up(heard)
         return [self._judge(item) for item in heard]
 
@@ -59,7 +73,7 @@ class Panel:
     def _judge(self, item: Heard) -> Consensus:
         seat = self._seats[item.partition]
         seat.position = item.offset + 1
-        belief = learn(seat.crowd, item.annotation)
+        belief = learn(seat.crowd, item.annotation, self.bank)
         if self.project.labeling.consensus == "weighted":
             return weighted(belief, len(belief.distribution))
         return DawidSkene(belief, seat.crowd.belief)
@@ -87,11 +101,12 @@ class Panel:
                 annotation = annotation_of(record, self.project)
             except BadRecord:
                 continue  # on `dead` since it was first read
-            learn(seats[partition].crowd, annotation)
+            learn(seats[partition].crowd, annotation, self.bank)
 
 
-def learn(crowd: Crowd, a: Annotation) -> Belief:
-    """Show one answer of the log to the crowd. A reviewer's is the truth, and no vote."""
+def learn(crowd: Crowd, a: Annotation, bank: Bank) -> Belief:
+    """Show one answer of the log to the crowd. A reviewer's is the truth, and no vote; of gold the truth is known."""
     value = a.value if a.state in _COUNTS else None
-    truth = value if a.reviewer else None
-    return crowd.observe(a.task_id, a.annotator, Said(None if truth else value, a.revision, truth))
+    if a.reviewer and value is not None:
+        return crowd.observe(a.task_id, a.annotator, Said(None, a.revision, value))
+    return crowd.observe(a.task_id, a.annotator, Said(value, a.revision, bank.truth(a.task_id, a.annotator)))

@@ -15,7 +15,7 @@ from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.consensus import Consensus
 from tiebreak.labeling.port import Builder, Rebuildable
-from tiebreak.labeling.stage import Settler, label_message
+from tiebreak.labeling.stage import Settler, label_message, take_in
 from tiebreak.labeling.stage_crowd import Heard, Panel
 from tiebreak.labeling.stage_reading import annotation_of, records_of, task_of
 from tiebreak.runtime.metrics import Metrics
@@ -80,7 +80,7 @@ class Rebuilder:
             except BadRecord:
                 continue  # the intake has put it on `dead`
             if task.task_id not in settled:
-                added += await builder.add([task])
+                added += await take_in(builder, [task])
         return added
 
     async def _answers(self, builder: Builder, settled: dict[str, int]) -> int:
@@ -89,7 +89,7 @@ class Rebuilder:
         await writer.start()
         folded = 0
         try:
-            async for annotations, judges in self._open_answers(settled):
+            async for annotations, judges in self._open_answers(builder, settled):
                 labels = (await settler.fold(annotations, judges)).labels
                 # Those that were published before the loss are the same again; the others were decided but never sent.
                 await writer.publish(Outputs(messages=[label_message(label) for label in labels]))
@@ -100,9 +100,9 @@ class Rebuilder:
         return folded
 
     async def _open_answers(
-        self, settled: dict[str, int]
+        self, builder: Builder, settled: dict[str, int]
     ) -> AsyncIterator[tuple[Sequence[Annotation], Sequence[Consensus]]]:
-        panel, batch = Panel(self._project), list[Heard]()
+        panel, batch = Panel(self._project, builder), list[Heard]()
         async for record in records_of(self._log, Topic.ANNOTATIONS.of(self._project.project)):
             try:
                 annotation = annotation_of(record, self._project)

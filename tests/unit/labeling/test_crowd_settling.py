@@ -86,10 +86,14 @@ async def fresh_queue(project: Project) -> MemoryQueue:
     return queue
 
 
-async def labels_of(settler: Settler, cut: Sequence[Batch]) -> dict[tuple[str, int], bytes]:
+def settler(office: Office, queue: MemoryQueue) -> Settler:
+    return Settler(office.project, queue, office.metrics, panel=Panel(office.project, queue, office.log))
+
+
+async def labels_of(who: Settler, cut: Sequence[Batch]) -> dict[tuple[str, int], bytes]:
     made: dict[tuple[str, int], bytes] = {}
     for batch in cut:
-        for message in (await settler.handle(batch)).outputs.messages:
+        for message in (await who.handle(batch)).outputs.messages:
             label = decode_label(message.value)
             made[label.task_id, label.revision] = message.value
     return made
@@ -102,10 +106,10 @@ async def test_the_same_labels_however_the_log_is_cut_into_batches(
     """One answer at a time, seven at a time, all at once: the same bytes on `labels`."""
     project = crowd_project(consensus)
     office = await office_with_answers(project)
-    made = []
-    for size in (1, 7, 1000):
-        settler = Settler(project, await fresh_queue(project), office.metrics, panel=Panel(project, office.log))
-        made.append(await labels_of(settler, await batches(office, size)))
+    made = [
+        await labels_of(settler(office, await fresh_queue(project)), await batches(office, size))
+        for size in (1, 7, 1000)
+    ]
     assert made[0] == made[1] == made[2]
     assert len(made[0]) > TASKS * 0.6
 
@@ -115,15 +119,13 @@ async def test_a_settler_that_takes_over_in_the_middle_decides_as_the_first_woul
     project = crowd_project()
     office = await office_with_answers(project)
     cut = await batches(office, 5)
-    whole = await labels_of(
-        Settler(project, await fresh_queue(project), office.metrics, panel=Panel(project, office.log)), cut
-    )
+    whole = await labels_of(settler(office, await fresh_queue(project)), cut)
     queue = await fresh_queue(project)
-    first = Settler(project, queue, office.metrics, panel=Panel(project, office.log))
+    first = settler(office, queue)
     made = await labels_of(first, cut[: len(cut) // 2])
     await first.rewind()
     made |= await labels_of(first, cut[len(cut) // 2 - 1 : len(cut) // 2 + 2])
-    second = Settler(project, queue, office.metrics, panel=Panel(project, office.log))
+    second = settler(office, queue)
     made |= await labels_of(second, cut[len(cut) // 2 + 1 :])
     assert made == whole
 
@@ -133,7 +135,7 @@ async def test_a_lost_store_is_rebuilt_to_the_same_labels() -> None:
     project = crowd_project()
     office = await office_with_answers(project)
     whole = await labels_of(
-        Settler(project, await fresh_queue(project), office.metrics, panel=Panel(project, office.log)),
+        settler(office, await fresh_queue(project)),
         await batches(office, 9),
     )
     queue = MemoryQueue(project, SystemClock())
@@ -148,8 +150,8 @@ async def test_a_label_carries_the_posterior() -> None:
     """Its distribution is over all classes, its confidence beyond the bound, its votes weighted; few need four answers."""
     project = crowd_project()
     office = await office_with_answers(project)
-    settler = Settler(project, await fresh_queue(project), office.metrics, panel=Panel(project, office.log))
-    made: list[Label] = [decode_label(raw) for raw in (await labels_of(settler, await batches(office, 9))).values()]
+    raw = await labels_of(settler(office, await fresh_queue(project)), await batches(office, 9))
+    made: list[Label] = [decode_label(value) for value in raw.values()]
     assert all(set(x.distribution) == {"cat", "dog", "bird"} for x in made)
     assert all(x.confidence == max(x.distribution.values()) >= 0.9 for x in made)
     assert all(0.0 < v.weight < 1.0 for x in made for v in x.votes)

@@ -23,9 +23,14 @@ LABELING = Labeling(
 
 
 def task(
-    *, uncertainty: float = 0.1, predicted: str = "cat", reason: Reason = Reason.UNCERTAIN, **more: object
+    *,
+    uncertainty: float = 0.1,
+    predicted: str = "cat",
+    reason: Reason = Reason.UNCERTAIN,
+    lane: str = "normal",
+    audience: str = "",
 ) -> Task:
-    plain = a_task(1, predicted=predicted, **more)
+    plain = replace(a_task(1), predicted=predicted, lane=lane, audience=audience)
     return replace(plain, selection=replace(plain.selection, uncertainty=uncertainty, reason=reason))
 
 

@@ -1,0 +1,123 @@
+"""Tasks whose answer is known, among the others: how many a person gets, which, and what follows from their answers. Pure.
+
+A piece of gold is kept once and copied for each person under an id of its own, so a copy looks like any other task and nobody is
+asked the same twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from tiebreak.contracts.ids import task_id, unit_hash
+from tiebreak.contracts.messages import LabelMethod, Task
+from tiebreak.contracts.project import Gold
+from tiebreak.labeling.consensus import Ask, Ballot, Decision, Rule, Settle
+
+# Two-sided 95 %.
+_Z = 1.959964
+
+
+def wilson(right: int, asked: int) -> tuple[float, float]:
+    """The 95 % interval of a share (E. B. Wilson, "Probable Inference", JASA 22, 1927); (0, 1) of nothing.
+
+    >>> tuple(round(x, 3) for x in wilson(8, 10))
+    (0.49, 0.943)
+    """
+    if asked == 0:
+        return 0.0, 1.0
+    share, z2 = right / asked, _Z * _Z
+    middle = (share + z2 / (2 * asked)) / (1 + z2 / asked)
+    half = _Z / (1 + z2 / asked) * math.sqrt(share * (1 - share) / asked + z2 / (4 * asked * asked))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a person did on gold: ``right`` of ``asked``."""
+
+    right: int = 0
+    asked: int = 0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the accuracy."""
+        return wilson(self.right, self.asked)
+
+
+def paused(standing: Standing, rule: Gold) -> bool:
+    """Whether the person is surely below what is asked: the whole interval is, after enough gold.
+
+    >>> paused(Standing(2, 10), Gold(accuracy=0.6, after=8)), paused(Standing(5, 10), Gold(accuracy=0.6, after=8))
+    (True, False)
+    """
+    return standing.asked >= rule.after and standing.interval[1] < rule.accuracy
+
+
+def rate(standing: Standing, rule: Gold) -> float:
+    """The share of a person's tasks that is gold: ``most`` while nothing is known, less as the interval narrows.
+
+    It stays up where the interval still holds the bound, for there the next answer matters.
+
+    >>> rate(Standing(), Gold(most=0.2, least=0.03)), round(rate(Standing(99, 100), Gold(most=0.2, least=0.03)), 3)
+    (0.2, 0.039)
+    """
+    low, high = standing.interval
+    open_question = low < rule.accuracy <= high and standing.asked > 0
+    wide = max(high - low, 0.5) if open_question else high - low
+    return min(rule.most, max(rule.least, rule.most * wide))
+
+
+def copy_of(piece: Task, person: str, now_ms: int) -> Task:
+    """The task by which ``person`` gets ``piece``: nothing that people are shown tells it from others."""
+    return replace(
+        piece, task_id=task_id(piece.project, _event(piece, person)), audience=person, votes_wanted=1, created_ms=now_ms
+    )
+
+
+def _event(piece: Task, person: str) -> str:
+    return f"gold/{piece.task_id}/{person}"
+
+
+class Bank:
+    """All gold of a project. Everything it says is a function of the gold alone, so a replay is told the same."""
+
+    def __init__(self, pieces: Sequence[Task] = ()) -> None:
+        self._pieces = {piece.task_id: piece for piece in pieces}
+        self._copies: dict[str, dict[str, Task]] = {}
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def truth(self, task: str, person: str) -> str | None:
+        """The right answer where ``task`` is a copy of gold made for ``person``."""
+        piece = self._of(person).get(task)
+        return piece.gold if piece is not None else None
+
+    def next_for(self, person: str, had: Collection[str], now_ms: int) -> Task | None:
+        """A copy of gold that this person has not had (``had``: ids of copies), in an order of their own; None: they had all."""
+        for task, piece in self._of(person).items():
+            if task not in had:
+                return copy_of(piece, person, now_ms)
+        return None
+
+    def _of(self, person: str) -> Mapping[str, Task]:
+        if person not in self._copies:
+            pieces = sorted(self._pieces.values(), key=lambda p: unit_hash(0, f"gold/{person}", p.task_id))
+            self._copies[person] = {copy_of(p, person, 0).task_id: p for p in pieces}
+        return self._copies[person]
+
+
+class Known:
+    """Implements ``consensus.Consensus`` for gold: any answer or skip ends the task, whatever it says."""
+
+    def __init__(self, truth: str) -> None:
+        self._truth = truth
+
+    def decide(self, ballots: Sequence[Ballot], rule: Rule) -> Decision:  # noqa: ARG002 - a Consensus
+        """Settled with what was known; open again when the answer was taken back."""
+        given = [b for b in ballots if b.counts or b.skipped]
+        if not given:
+            return Ask()
+        return Settle(self._truth, {self._truth: 1.0}, 1.0, LabelMethod.GOLD, tuple(given), (0.0,) * len(given))
