@@ -11,6 +11,7 @@ from tiebreak.contracts.ports import History
 from tiebreak.contracts.project import Project
 from tiebreak.labeling.port import Queue, Tokens
 from tiebreak.labeling.stage import Doorbell
+from tiebreak.labeling.stage_door import Door, Issuer
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.health import Health
 from tiebreak.runtime.metrics import Metrics
@@ -32,6 +33,12 @@ class LabelingContext:
     doorbell: Doorbell = field(default_factory=Doorbell)
     health: Health | None = None
     audit: AuditTrail | None = None
+    issuer: Issuer | None = None
+    door: Door = field(init=False)
+
+    def __post_init__(self) -> None:
+        # One door for all routes: each person has one bucket, wherever they knock.
+        object.__setattr__(self, "door", Door(self.tokens, self.clock, self.project.access, self.issuer))
     originals: History | None = None
 
     def check_project(self, name: str) -> None:

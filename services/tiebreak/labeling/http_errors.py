@@ -24,6 +24,7 @@ from tiebreak.contracts.errors import (
     Unreachable,
 )
 from tiebreak.labeling.port import Refused
+from tiebreak.labeling.rate import TooMany
 from tiebreak.runtime.metrics import Metrics
 
 _log = structlog.get_logger("tiebreak.labeling.http")
@@ -34,6 +35,7 @@ _STATUS: Mapping[type[TiebreakError], HTTPStatus] = {
     Forbidden: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
+    TooMany: HTTPStatus.TOO_MANY_REQUESTS,
     SlowDown: HTTPStatus.SERVICE_UNAVAILABLE,
     Unreachable: HTTPStatus.SERVICE_UNAVAILABLE,
     PublishFailed: HTTPStatus.SERVICE_UNAVAILABLE,
@@ -63,7 +65,7 @@ def of_error(error: TiebreakError) -> Response:
     if isinstance(error, PublishFailed):
         error = SlowDown("The log did not take it, so it is not safe yet.", fix="Retry with the same Idempotency-Key.")
     headers = {}
-    if status is HTTPStatus.SERVICE_UNAVAILABLE:
+    if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
         wait_s = error.retry_after_s if isinstance(error, SlowDown) else 1.0
         headers["Retry-After"] = str(max(1, math.ceil(wait_s)))
     if status is HTTPStatus.UNAUTHORIZED:

@@ -27,7 +27,7 @@ Manager = Annotated[Principal, Depends(needs(Right.MANAGE))]
 
 def reveal_routes(ctx: LabelingContext) -> APIRouter:
     """One route. Nothing is kept: the original is read from `events` each time, and is gone when its retention ends."""
-    router = guarded_router(ctx.tokens, ctx.clock, prefix="/v1")
+    router = guarded_router(ctx.door, prefix="/v1")
 
     @router.post("/tasks/{task}:reveal")
     async def reveal(task: str, body: RevealIn, who: Manager) -> RevealOut:

@@ -11,11 +11,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.errors import Forbidden, Unauthenticated
 from tiebreak.labeling.access import Principal, Right
-from tiebreak.labeling.port import Tokens
-from tiebreak.labeling.tokens import bearer_of, digest_of, principal_of
+from tiebreak.labeling.stage_door import Door
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -77,25 +75,23 @@ class BodyLimit:
         await self._app(scope, limited, send)
 
 
-def authenticator(tokens: Tokens, clock: Clock) -> Callable[[Request], Awaitable[Principal]]:
-    """A dependency that finds the principal of the bearer token, or raises Unauthenticated (the same words whatever is wrong)."""
+def authenticator(door: Door) -> Callable[[Request], Awaitable[Principal]]:
+    """A dependency that finds the principal of the bearer token, or raises Unauthenticated or TooMany."""
 
     async def authenticate(request: Request) -> Principal:
-        token = bearer_of(request.headers.get("authorization"))
-        record = await tokens.get(digest_of(token)) if token is not None else None
-        principal = principal_of(record, round(clock.wall() * 1000))
-        if principal is None:
-            raise Unauthenticated("No valid token.", fix="Send `Authorization: Bearer <token>`; ask a manager for one.")
+        address = request.client.host if request.client else ""
+        principal = await door.enter(request.headers.get("authorization"), address)
         request.state.principal = principal
         return principal
 
     return authenticate
 
 
-def needs(right: Right) -> Callable[[Request], Principal]:
+def needs(right: Right) -> Callable[[Request], Awaitable[Principal]]:
     """A dependency for one route: the principal, if its role has ``right``; else Forbidden."""
 
-    def principal(request: Request) -> Principal:
+    # Not a plain function: the framework would send those to a thread, once per request.
+    async def principal(request: Request) -> Principal:
         who: Principal | None = getattr(request.state, "principal", None)
         if who is None:  # a route outside a guarded router: deny
             raise Unauthenticated("No valid token.")
@@ -107,6 +103,6 @@ def needs(right: Right) -> Callable[[Request], Principal]:
     return principal
 
 
-def guarded_router(tokens: Tokens, clock: Clock, **options: Any) -> APIRouter:
+def guarded_router(door: Door, **options: Any) -> APIRouter:
     """A router all of whose routes want a valid token before anything else is looked at."""
-    return APIRouter(dependencies=[Depends(authenticator(tokens, clock))], **options)
+    return APIRouter(dependencies=[Depends(authenticator(door))], **options)

@@ -66,7 +66,7 @@ def idempotency_key(text: str) -> str:
 
 def task_routes(ctx: LabelingContext) -> APIRouter:
     """All routes under ``/v1`` that annotators use."""
-    router = guarded_router(ctx.tokens, ctx.clock, prefix="/v1")
+    router = guarded_router(ctx.door, prefix="/v1")
     _claiming(router, ctx)
     _answering(router, ctx)
     _looking(router, ctx)

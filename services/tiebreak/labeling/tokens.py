@@ -21,6 +21,7 @@ from tiebreak.labeling.access import Principal, Role
 PREFIX = "tb_"
 RANDOM_BYTES = 32
 MAX_LENGTH = 200
+MAX_JWT_LENGTH = 8192
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 
 
@@ -46,6 +47,15 @@ def token_text(random: bytes) -> str:
     return PREFIX + urlsafe_b64encode(random).rstrip(b"=").decode("ascii")
 
 
+def is_name(text: str) -> bool:
+    """Whether ``text`` can name a person in keys, packed fields and logs.
+
+    >>> is_name("ann@example.org"), is_name("a b")
+    (True, False)
+    """
+    return _NAME.fullmatch(text) is not None
+
+
 def digest_of(token: str) -> str:
     """The name under which a token is stored; any text, however odd, has one."""
     return sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
@@ -53,7 +63,7 @@ def digest_of(token: str) -> str:
 
 def mint(random: bytes, name: str, role: Role, now_ms: int, ttl_ms: int) -> tuple[str, TokenRecord]:
     """A new token and its record. ``name`` names the person: 1 to 64 of ``A-Za-z0-9._@+-``. ``ttl_ms`` 0: no expiry."""
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise Invalid("a name has 1 to 64 letters, digits or ._@+- and starts with a letter or digit")
     if ttl_ms < 0:
         raise Invalid("a token cannot expire before it is made")
@@ -68,13 +78,13 @@ def principal_of(record: TokenRecord | None, now_ms: int) -> Principal | None:
     return Principal(record.name, record.role)
 
 
-def bearer_of(header: str | None) -> str | None:
+def bearer_of(header: str | None, max_length: int = MAX_LENGTH) -> str | None:
     """The token in an ``Authorization`` header (RFC 6750), or None.
 
     >>> bearer_of("bearer  tb_x"), bearer_of("Basic eDp5"), bearer_of(None)
     ('tb_x', None, None)
     """
-    if header is None or len(header) > MAX_LENGTH:
+    if header is None or len(header) > max_length:
         return None
     scheme, _, value = header.partition(" ")
     value = value.strip()
