@@ -46,7 +46,7 @@ PURE_STDLIB = frozenset(
 )
 PURE_ELSEWHERE: Mapping[str, frozenset[str]] = {
     "contracts": frozenset({"numpy", "orjson", "google"}),
-    "contracts/project.py": frozenset({"numpy", "pydantic"}),
+    "contracts/project": frozenset({"numpy", "pydantic"}),  # project.py and its parts
     **dict.fromkeys(STAGES, frozenset({"numpy"})),
     "scoring/json": frozenset({"numpy", "orjson"}),  # a lane of the codec: it parses as the codec does
     "sampling/drift": frozenset({"numpy", "river"}),

@@ -6,25 +6,20 @@ schema from the same lines (``docs/adr/0002-project-file-is-pydantic.md``). Read
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from tiebreak.contracts.messages import PayloadKind, Reason
+from tiebreak.contracts.project_answers import Answer, AnswerKind
+from tiebreak.contracts.project_privacy import MaskPattern, Privacy
+from tiebreak.contracts.project_section import ClassName, Name, Section, Share
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
-ClassName = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+__all__ = ["Answer", "AnswerKind", "ClassName", "MaskPattern", "Name", "Privacy", "Section", "Share"]
+
 Datatype = Literal["BOOL", "UINT8", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES"]
-
-
-class Section(BaseModel):
-    """A part of the project file: unknown keys are refused, nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TensorSpec(Section):
@@ -59,11 +54,9 @@ class Classes(Section):
     open: bool = False
 
     @model_validator(mode="after")
-    def _enough_classes(self) -> Self:
+    def _no_class_twice(self) -> Self:
         if len(set(self.names)) != len(self.names):
             raise ValueError("names: a class is listed twice")
-        if not self.open and len(self.names) < 2:
-            raise ValueError("names: a closed set needs at least 2 classes (or set open: true)")
         return self
 
 
@@ -207,6 +200,7 @@ class Labeling(Section):
     payload: PayloadKind = PayloadKind.TEXT
     question: str = "Which class is this?"
     guidelines: str = ""
+    answer: Answer = Answer()
     schema_version: Annotated[int, Field(ge=1)] = 1
 
     @model_validator(mode="after")
@@ -273,9 +267,22 @@ class Canary(Section):
         return self
 
 
+class Slice(Section):
+    """A part of the stream on which a challenger must not be worse: events whose ``field`` (one of ``input.fields``) is at least
+
+    ``at_least`` and below ``below``; a side that is not given is open.
+    """
+
+    name: ClassName
+    field: str
+    at_least: float | None = None
+    below: float | None = None
+
+
 class Gate(Section):
     """When a challenger may serve. Below ``young_labels`` audit labels the fast lane for young models decides.
 
+    ``slices``: beside the classes, the parts of the stream on which it must not be shown to be worse.
     ``rollout``: what passes the gate serves at once (``direct``), or by stages (``canary``), young models excepted.
 
     ``max_latency_ratio``: it may take so many times the champion's time for a batch, where the difference is noticeable.
@@ -284,84 +291,13 @@ class Gate(Section):
     non_inferiority: Annotated[float, Field(ge=0.0, le=0.5)] = 0.02
     alpha: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
     young_labels: Annotated[int, Field(ge=0, le=1_000_000)] = 300
+    slices: tuple[Slice, ...] = ()
     rollout: Literal["direct", "canary"] = "direct"
     canary: Canary = Canary()
     max_latency_ratio: Annotated[float, Field(ge=1.0, le=100.0)] = 2.0
     max_model_bytes: Annotated[int, Field(ge=1024, le=4 * 2**30)] = 256 * 2**20
     max_nodes: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
     probe_timeout_s: Annotated[float, Field(gt=0.0, le=600.0)] = 20.0
-
-
-class MaskPattern(Section):
-    """What else to mask: ``regex`` finds it, ``entity`` names its masks (the name in capitals where it is not given)."""
-
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_ -]{0,62}$")]
-    regex: Annotated[str, StringConstraints(min_length=1, max_length=500)]
-    score: Annotated[float, Field(gt=0.0, le=1.0)] = 0.6
-    entity: Annotated[str, StringConstraints(pattern=r"^([A-Z][A-Z0-9_]{0,62})?$")] = ""
-
-    @model_validator(mode="after")
-    def _compiles(self) -> Self:
-        try:
-            found = re.compile(self.regex).search("")
-        except re.error as error:
-            raise ValueError(f"regex: is no regular expression: {error}") from error
-        if found:
-            raise ValueError("regex: matches the empty text, so it would be found everywhere")
-        return self
-
-    @property
-    def kind(self) -> str:
-        """The entity that its masks are named by."""
-        return self.entity or re.sub(r"[ -]", "_", self.name).upper()
-
-
-EntityName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,62}$")]
-
-
-class Privacy(Section):
-    """Masking of payloads before a task exists (needs the ``privacy`` extra).
-
-    ``entities`` are Presidio's names. ``columns`` of tables are personal whatever they hold: column to the entity that names its masks.
-    ``phone_regions`` are ISO countries whose national numbers are looked for as well. What scores below ``threshold`` is left.
-    """
-
-    mask: bool = False
-    entities: tuple[EntityName, ...] = ("EMAIL_ADDRESS", "CREDIT_CARD", "IBAN_CODE", "PHONE_NUMBER")
-    patterns: Annotated[tuple[MaskPattern, ...], Field(max_length=50)] = ()
-    columns: Annotated[Mapping[str, EntityName], Field(max_length=500)] = {}
-    phone_regions: Annotated[tuple[str, ...], Field(max_length=20)] = ("US", "GB")
-    threshold: Share = 0.3
-
-
-RoleName = Literal["viewer", "annotator", "reviewer", "manager", "admin"]
-
-
-class Sso(Section):
-    """An OpenID Connect issuer whose JWTs are accepted. ``roles``: from its roles to ours; who has none of them stays out.
-
-    ``name_claim`` becomes the name on answers: choose one that its owner cannot change.
-    """
-
-    issuer: Annotated[str, StringConstraints(min_length=1, max_length=500)]
-    audience: Annotated[str, StringConstraints(min_length=1, max_length=500)]
-    jwks_url: Annotated[
-        str, StringConstraints(pattern=r"^(https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/])", max_length=1000)
-    ]
-    roles: Mapping[str, RoleName]
-    roles_claim: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "roles"
-    name_claim: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "sub"
-    leeway_s: Annotated[float, Field(ge=0.0, le=300.0)] = 30.0
-
-
-class Access(Section):
-    """Who may use the API besides holders of tokens, and how fast. Limits hold per process: a person's requests, an address' guesses."""
-
-    sso: Sso | None = None
-    requests_per_s: Annotated[float, Field(gt=0.0, le=1e6)] = 200.0
-    request_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
-    failures_per_s: Annotated[float, Field(gt=0.0, le=1e6)] = 5.0
-    failure_burst: Annotated[int, Field(ge=1, le=1_000_000)] = 100
 
 
 RoleName = Literal["viewer", "annotator", "reviewer", "manager", "admin"]
@@ -412,7 +348,6 @@ class Project(Section):
     gate: Gate = Gate()
     privacy: Privacy = Privacy()
     access: Access = Access()
-    access: Access = Access()
 
     @model_validator(mode="after")
     def _pictures_are_not_masked(self) -> Self:
@@ -420,4 +355,31 @@ class Project(Section):
             raise ValueError(
                 "privacy.mask: finds personal data in texts and tables, not in pictures (labeling.payload: image)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _answers_fit_the_classes(self) -> Self:
+        answer, names = self.labeling.answer, self.classes.names
+        least = answer.kind.least_classes
+        if not self.classes.open and len(names) < least:
+            raise ValueError(f"classes: names: a closed set needs at least {least} classes (or set open: true)")
+        if self.classes.open and answer.kind is not AnswerKind.SINGLE:
+            raise ValueError(f"classes: open: new classes may appear where people choose one, not for {answer.kind}")
+        if answer.kind.is_structured and self.labeling.consensus != "majority":
+            raise ValueError(f"labeling: consensus: {self.labeling.consensus} judges single classes, not {answer.kind}")
+        unknown = [name for name in answer.examples if not self.classes.open and name not in names]
+        if unknown:
+            raise ValueError(f"labeling: answer: examples: {unknown[0]!r} is not one of the classes")
+        return self
+
+    @model_validator(mode="after")
+    def _slices_are_of_fields(self) -> Self:
+        names = [cut.name for cut in self.gate.slices]
+        unknown = sorted({cut.field for cut in self.gate.slices} - set(self.input.fields))
+        if unknown:
+            raise ValueError(f"gate.slices: {unknown[0]!r} is not one of input.fields")
+        if self.gate.slices and self.model.encoder:
+            raise ValueError("gate.slices: an encoder hides the fields from the gate")
+        if len(set(names)) != len(names):
+            raise ValueError("gate.slices: two slices have the same name")
         return self

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from tiebreak.contracts.codec import decode_annotation, decode_task
-from tiebreak.contracts.errors import BadRecord, DeadReason, Unreachable
+from tiebreak.contracts.errors import BadRecord, DeadReason, Invalid, Unreachable
 from tiebreak.contracts.ids import annotation_id
 from tiebreak.contracts.log import Log, Record
 from tiebreak.contracts.messages import Annotation, Task
 from tiebreak.contracts.project import Project
+from tiebreak.labeling.answers import canonical
 from tiebreak.labeling.routing import routed
 
 _BATCH = 1000
@@ -33,9 +34,19 @@ def annotation_of(record: Record, project: Project) -> Annotation:
         raise BadRecord(DeadReason.UNKNOWN_PROJECT, "the annotation belongs to another project")
     if a.annotation_id != annotation_id(a.task_id, a.annotator):
         raise BadRecord(DeadReason.UNDECODABLE, "the annotation's id is not the one of its task and annotator")
-    if a.value and a.value not in project.classes.names and not project.classes.open:
-        raise BadRecord(DeadReason.UNKNOWN_CLASS, "the class is not one of the project's")
+    if a.value and not project.classes.open and not _is_known(a.value, project):
+        raise BadRecord(DeadReason.UNKNOWN_CLASS, "the answer is none of the project's schema")
     return a
+
+
+def _is_known(value: str, project: Project) -> bool:
+    answer, names = project.labeling.answer, project.classes.names
+    if not answer.kind.is_structured:
+        return value in names
+    try:
+        return canonical(answer, names, value) == value
+    except Invalid:
+        return False
 
 
 async def records_of(log: Log, topic: str) -> AsyncIterator[Record]:

@@ -1,0 +1,62 @@
+"""The part of the project file about what an answer is: a class, several, a number, spans of a text, boxes on a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from tiebreak.contracts.project_section import ClassName, Section
+
+
+class AnswerKind(StrEnum):
+    """What people are asked for. ``docs/annotation-schema.md`` shows the form of each."""
+
+    SINGLE = "single"
+    ORDINAL = "ordinal"
+    PAIRWISE = "pairwise"
+    MULTI = "multi"
+    NUMERIC = "numeric"
+    SPANS = "spans"
+    BOXES = "boxes"
+
+    @property
+    def is_structured(self) -> bool:
+        """Whether an answer is JSON; else it is the name of a class, and models learn from it."""
+        return self in {AnswerKind.MULTI, AnswerKind.NUMERIC, AnswerKind.SPANS, AnswerKind.BOXES}
+
+    @property
+    def least_classes(self) -> int:
+        """How many classes a closed set needs at least."""
+        return {AnswerKind.NUMERIC: 0, AnswerKind.SPANS: 1, AnswerKind.BOXES: 1, AnswerKind.MULTI: 1}.get(self, 2)
+
+
+class Answer(Section):
+    """The annotation schema, together with ``classes``, ``labeling.guidelines`` and ``labeling.schema_version``.
+
+    ``ordinal``: the classes in their order. ``pairwise``: left, right and perhaps a tie, on tables of two columns. ``numeric``: from
+    ``least`` to ``most`` in steps of ``step`` (0: any number); answers within ``tolerance`` of the median agree. ``multi``: from
+    ``least_choices`` to ``most_choices`` classes. ``spans`` and ``boxes`` with an intersection over union of ``overlap`` are the
+    same one. ``examples``: class to texts that belong to it.
+    """
+
+    kind: AnswerKind = AnswerKind.SINGLE
+    least: float = 0.0
+    most: float = 100.0
+    step: Annotated[float, Field(ge=0.0)] = 1.0
+    unit: Annotated[str, StringConstraints(max_length=20)] = ""
+    tolerance: Annotated[float, Field(ge=0.0)] = 0.0
+    least_choices: Annotated[int, Field(ge=0, le=1000)] = 0
+    most_choices: Annotated[int, Field(ge=1, le=1000)] = 1000
+    overlap: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    examples: Mapping[ClassName, tuple[str, ...]] = {}
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.most <= self.least:
+            raise ValueError(f"most: {self.most:g} is not above least ({self.least:g})")
+        if self.most_choices < self.least_choices:
+            raise ValueError(f"most_choices: {self.most_choices} is below least_choices ({self.least_choices})")
+        return self

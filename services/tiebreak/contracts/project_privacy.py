@@ -1,0 +1,53 @@
+"""The part of the project file about personal data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from tiebreak.contracts.project_section import Section, Share
+
+
+class MaskPattern(Section):
+    """What else to mask: ``regex`` finds it, ``entity`` names its masks (the name in capitals where it is not given)."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_ -]{0,62}$")]
+    regex: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+    score: Annotated[float, Field(gt=0.0, le=1.0)] = 0.6
+    entity: Annotated[str, StringConstraints(pattern=r"^([A-Z][A-Z0-9_]{0,62})?$")] = ""
+
+    @model_validator(mode="after")
+    def _compiles(self) -> Self:
+        try:
+            found = re.compile(self.regex).search("")
+        except re.error as error:
+            raise ValueError(f"regex: is no regular expression: {error}") from error
+        if found:
+            raise ValueError("regex: matches the empty text, so it would be found everywhere")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """The entity that its masks are named by."""
+        return self.entity or re.sub(r"[ -]", "_", self.name).upper()
+
+
+EntityName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,62}$")]
+
+
+class Privacy(Section):
+    """Masking of payloads before a task exists (needs the ``privacy`` extra).
+
+    ``entities`` are Presidio's names. ``columns`` of tables are personal whatever they hold: column to the entity that names its masks.
+    ``phone_regions`` are ISO countries whose national numbers are looked for as well. What scores below ``threshold`` is left.
+    """
+
+    mask: bool = False
+    entities: tuple[EntityName, ...] = ("EMAIL_ADDRESS", "CREDIT_CARD", "IBAN_CODE", "PHONE_NUMBER")
+    patterns: Annotated[tuple[MaskPattern, ...], Field(max_length=50)] = ()
+    columns: Annotated[Mapping[str, EntityName], Field(max_length=500)] = {}
+    phone_regions: Annotated[tuple[str, ...], Field(max_length=20)] = ("US", "GB")
+    threshold: Share = 0.3
