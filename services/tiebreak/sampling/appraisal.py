@@ -14,7 +14,7 @@ from tiebreak.contracts.project import Budget, Drift, Project, Sampling
 from tiebreak.contracts.tensors import FloatArray
 from tiebreak.sampling import acquisition, chance, drift, schedule
 from tiebreak.sampling.drift import DriftState, Fired
-from tiebreak.sampling.schedule import Plan
+from tiebreak.sampling.schedule import OpenBurst, Plan
 from tiebreak.sampling.state import SamplerState
 
 Floats = NDArray[np.float64]
@@ -69,6 +69,7 @@ class Scored:
 class Appraisal:
     """What can be said of a batch before any budget: per row the utility and its draws, for the batch the share to aim at.
 
+    ``bursts`` are those opened now, with their labels.
     ``draws`` ``(n, 3)``: noise for uncertainty, noise for novelty, and whether to examine the row for novelty at all.
     """
 
@@ -79,7 +80,7 @@ class Appraisal:
     draws: Floats
     share: float
     records: tuple[DriftRecord, ...]
-    bursts: tuple[str, ...]
+    bursts: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +186,12 @@ def _watch(
 
 def _react(
     policy: Policy, state: SamplerState, batch: Scored, seen: tuple[tuple[Fired, ...], float], now_s: float
-) -> tuple[tuple[DriftRecord, ...], tuple[str, ...], Plan]:
+) -> tuple[tuple[DriftRecord, ...], tuple[tuple[str, int], ...], Plan]:
     """A warning for each watch that fired alone, and a burst for each alarm."""
     fired, share = seen
     plan, burst = state.plan, policy.drift.burst
     records: list[DriftRecord] = []
-    bursts: list[str] = []
+    bursts: list[tuple[str, int]] = []
     for one in fired:
         if not one.alarm:
             records.append(record(policy, batch, DriftEvent.WARNING, one, now_s))
@@ -198,16 +199,17 @@ def _react(
         row = min(max(0, one.at - state.seen - 1), len(batch) - 1)
         # Named after the event that raised it: a replay opens the same burst, and borrows for it once.
         burst_id = blake2b(batch.ids[row], digest_size=8, key=policy.project.encode()[:64]).hexdigest()
-        records.append(record(policy, batch, DriftEvent.ALARM, one, now_s, burst_id))
-        if burst.labels:
+        size = schedule.burst_labels(plan, burst)
+        records.append(record(policy, batch, DriftEvent.ALARM, one, now_s, (burst_id, size)))
+        if size:
             plan = schedule.open_burst(plan, burst_id, one.at, burst, share)
-            bursts.append(burst_id)
-            records.append(record(policy, batch, DriftEvent.BURST_OPENED, one, now_s, burst_id))
+            bursts.append((burst_id, size))
+            records.append(record(policy, batch, DriftEvent.BURST_OPENED, one, now_s, (burst_id, size)))
     return tuple(records), tuple(bursts), plan
 
 
 def record(
-    policy: Policy, batch: Scored, event: DriftEvent, fired: Fired, now_s: float, burst_id: str = ""
+    policy: Policy, batch: Scored, event: DriftEvent, fired: Fired, now_s: float, burst: tuple[str, int] = ("", 0)
 ) -> DriftRecord:
     """What the topic ``drift`` is told."""
     return DriftRecord(
@@ -217,15 +219,15 @@ def record(
         signal=fired.signal,
         statistic=fired.statistic,
         slice="",
-        burst_id=burst_id,
-        burst_size=policy.drift.burst.labels if burst_id else 0,
+        burst_id=burst[0],
+        burst_size=burst[1],
         partition=batch.partition,
         offset=batch.offset,
         time_ms=int(now_s * 1000),
     )
 
 
-def closed(policy: Policy, batch: Scored, burst_id: str, now_s: float) -> DriftRecord:
+def closed(policy: Policy, batch: Scored, burst: OpenBurst, now_s: float) -> DriftRecord:
     """What the topic ``drift`` is told when a burst has had its labels, or its time."""
     return DriftRecord(
         project=policy.project,
@@ -234,8 +236,8 @@ def closed(policy: Policy, batch: Scored, burst_id: str, now_s: float) -> DriftR
         signal="",
         statistic=0.0,
         slice="",
-        burst_id=burst_id,
-        burst_size=policy.drift.burst.labels,
+        burst_id=burst.burst_id,
+        burst_size=burst.size,
         partition=batch.partition,
         offset=batch.offset,
         time_ms=int(max(0.0, now_s) * 1000),

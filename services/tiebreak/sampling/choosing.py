@@ -15,6 +15,7 @@ from tiebreak.contracts.ports import Grant
 from tiebreak.contracts.tensors import FloatArray
 from tiebreak.sampling import diversity, schedule, threshold
 from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, by_chance, closed
+from tiebreak.sampling.budget import HAIR
 from tiebreak.sampling.chance import clears, gumbel, gumbel_level
 from tiebreak.sampling.diversity import Memory
 from tiebreak.sampling.state import SamplerState, digest
@@ -22,9 +23,10 @@ from tiebreak.sampling.state import SamplerState, digest
 Floats = NDArray[np.float64]
 
 BLOCK = 64
+CATCH_UP = 2.0 * BLOCK  # events within which labels that are behind the plan are asked for
 LOG_FLOOR = 1e-3  # a utility of 0 stays comparable: ln(1e-3)
 CHANCE_TEMPER = 1.0  # of cold starts, of strategy `random`, and at least that of bursts
-NOVEL_SHARE = 0.1  # of the budget, for events far from everything asked so far: more of it buys out-of-scope traffic
+NOVEL_SHARE = 0.05  # of the budget, for events far from everything asked so far: more of it buys out-of-scope traffic
 NOVEL_EXAMINED = 0.25  # of the events: a new class sends many, and comparing each with the whole coverage costs
 NOVEL_TEMPER = 0.1
 NOVEL_WINDOW = 256
@@ -122,7 +124,7 @@ class Chooser:
         was_burst = schedule.in_force(self._plan, self.seen)
         self._plan = schedule.next_block(self._plan, self._appraisal.share, BLOCK, self.seen, self._policy.drift.burst)
         if was_burst and not self._plan.burst.burst_id:
-            self._records.append(closed(self._policy, self._batch, burst.burst_id, self._plan.last_s))
+            self._records.append(closed(self._policy, self._batch, burst, self._plan.last_s))
         self._enter(self._next_regime())
         for unit in self._waiting.units:
             self._coverage = diversity.cover(self._coverage, unit, COVERAGE, self._near.similarity)
@@ -132,7 +134,9 @@ class Chooser:
         if self.seen % threshold.due(BLOCK, self._sampling.window) == 0 or not self._scores.usable:
             # The audit slice has had its part of the events already.
             left = max(1e-9, 1.0 - self._audit_share)
-            self._scores = threshold.relevel(self._scores, self._uncertain_share / left)
+            # Scores fall while a model learns, and yesterday's quantile then asks too little: what is missing is caught up with.
+            behind = max(0.0, self._balance) / CATCH_UP
+            self._scores = threshold.relevel(self._scores, (self._uncertain_share + behind) / left)
         # Resemblance hardly ever raises a score: below this, a row need not be looked at.
         most = self._balance + self._plan.share * BLOCK
         self._scores = threshold.bounded(self._scores, most, 2.0 * diversity.FLOOR)
@@ -306,7 +310,8 @@ class Chooser:
                 self._audits -= 1
                 self._add(one.row, Reason.AUDIT, (self._appraisal.kind, self._utility(one), 0.0), self._audit_share)
             return
-        if self._balance <= -threshold.AHEAD or self._others <= 0:
+        # Sums of shares differ in their last bits with how a stream is cut; a whole label must not hang on those.
+        if self._balance <= HAIR - threshold.AHEAD or self._others <= 0:
             return
         must, chosen = self._uncertain(one, score)
         if not chosen and one.row not in self._novel:

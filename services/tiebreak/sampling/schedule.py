@@ -2,7 +2,9 @@
 
 The budget is in labels per hour and a threshold needs a share, so the arrival rate of events is estimated here:
 ``share = min(target_share, labels_per_hour * fleet / events_per_hour)``, where ``fleet`` is this replica's part of the partitions.
-What is asked beyond that share, at the start and in bursts, is a debt, paid back at a fifth of the share.
+What is asked beyond that share, at the start and in bursts, is a debt, and half of the share pays it back, as in the bucket
+(``budget.py``): two rates would have the bucket refuse what the schedule asks for. No debt outgrows the past it follows, so a
+stream that ends soon after has spent its budget all the same: early labels are few, a burst is a part of what was planned so far.
 """
 
 from __future__ import annotations
@@ -11,20 +13,24 @@ from dataclasses import dataclass, field, replace
 from math import exp
 
 from tiebreak.contracts.project import Budget, Burst, Sampling
+from tiebreak.sampling.budget import REPAYMENT
 
 MEMORY_S = 30.0  # time constant of the arrival rate
 LONGEST_GAP_S = 60.0  # a longer gap between two batches is a stop or a jump of the clock, and says nothing of the rate
-EARLY_LABELS = 30  # asked ahead of plan while the model is young: a label is worth most then
+EARLY_LABELS = 16  # asked ahead of plan while the model is young: a label is worth most then
 EARLY_MULTIPLIER = 4.0
-REPAYMENT = 0.2  # of the share
+BURST_PART = 0.25  # of the labels planned so far, at most, go into one burst
+LEAST_BURST = 8.0  # labels of a burst on a young stream
 SQUEEZED, EASED, LEAST_SQUEEZE = 0.9, 1.02, 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class OpenBurst:
-    """A burst while ``burst_id`` is not empty: from event number ``opens_at``, until ``labels`` are spent or ``ends_at``."""
+    """A burst while ``burst_id`` is not empty: from event number ``opens_at``, until its ``size`` labels are spent
+    (``labels`` are left) or ``ends_at``."""
 
     burst_id: str = ""
+    size: int = 0
     labels: float = 0.0
     opens_at: int = 0
     ends_at: int = 0
@@ -32,7 +38,9 @@ class OpenBurst:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """State of the schedule. ``share`` holds for the current block; ``early`` and ``debt`` are in labels.
+    """State of the schedule. ``share`` holds for the current block; ``early``, ``debt`` and ``planned`` are in labels.
+
+    ``planned`` is what the base share has amounted to so far.
 
     ``squeeze`` in [0.1, 1] follows refusals of the shared budget (another replica or a full queue used it): a higher threshold
     that picks the best is better than taking whoever comes first until the bucket is empty.
@@ -41,6 +49,7 @@ class Plan:
     share: float = 0.0
     early: float = float(EARLY_LABELS)
     debt: float = 0.0
+    planned: float = 0.0
     squeeze: float = 1.0
     arrived: float = 0.0
     elapsed_s: float = 0.0
@@ -68,18 +77,19 @@ def base_share(plan: Plan, sampling: Sampling, budget: Budget, fleet: float) -> 
 
 def next_block(plan: Plan, base: float, events: int, seen: int, burst: Burst) -> Plan:
     """Fix the share of the next block of ``events``; ``seen`` is the number of events before it."""
-    plan = _end_burst(plan, seen)
-    share = base
+    plan = _eased(_end_burst(plan, seen), base * events)
+    share, early = base, plan.early
     if in_force(plan, seen):
         share = base * burst.multiplier
-    elif plan.early > 0.0:
-        share = base * EARLY_MULTIPLIER
+    elif early > 0.0:
+        share = base + min(base * (EARLY_MULTIPLIER - 1.0), early / events)
+        early -= (min(1.0, share) - base) * events
     elif plan.debt > 0.0:
-        share = base * (1.0 - REPAYMENT)
+        # No more than is owed: what the last block paid too much would never be asked.
+        share = base - min(base * REPAYMENT, plan.debt / events)
     share = min(1.0, share)
-    ahead = (share - base) * events
-    early = max(0.0, plan.early - ahead) if not in_force(plan, seen) and plan.early > 0.0 else plan.early
-    return replace(plan, share=share, early=early, debt=max(0.0, plan.debt + ahead))
+    debt = max(0.0, plan.debt + (share - base) * events)
+    return replace(plan, share=share, early=max(0.0, early), debt=debt, planned=plan.planned + base * events)
 
 
 def in_force(plan: Plan, seen: int) -> bool:
@@ -92,9 +102,15 @@ def open_burst(plan: Plan, burst_id: str, at: int, burst: Burst, base: float) ->
 
     While one is in force the newer takes its place: it is about the newer change.
     """
-    expected = burst.labels / max(min(1.0, base * burst.multiplier), 1e-6)
-    opened = OpenBurst(burst_id, float(burst.labels), at, at + max(1, int(min(4.0 * expected, 1e9))))
+    labels = burst_labels(plan, burst)
+    expected = labels / max(min(1.0, base * burst.multiplier), 1e-6)
+    opened = OpenBurst(burst_id, labels, float(labels), at, at + max(1, int(min(4.0 * expected, 1e9))))
     return replace(plan, burst=opened)
+
+
+def burst_labels(plan: Plan, burst: Burst) -> int:
+    """The size of a burst opened now: ``burst.labels``, or what a stream as young as this can pay back."""
+    return min(burst.labels, int(max(LEAST_BURST, BURST_PART * plan.planned)))
 
 
 def spent(plan: Plan, labels: int, seen: int) -> Plan:
@@ -109,6 +125,13 @@ def answered(plan: Plan, wanted: int, granted: int) -> Plan:
     if granted < wanted:
         return replace(plan, squeeze=max(LEAST_SQUEEZE, plan.squeeze * SQUEEZED))
     return replace(plan, squeeze=min(1.0, plan.squeeze * EASED**wanted))
+
+
+def _eased(plan: Plan, labels: float) -> Plan:
+    """Forget refusals as time goes by, too: a squeezed share is granted few labels, and would recover by them hardly at all."""
+    if plan.squeeze >= 1.0:
+        return plan
+    return replace(plan, squeeze=min(1.0, plan.squeeze * EASED ** (labels / plan.squeeze)))
 
 
 def _end_burst(plan: Plan, seen: int) -> Plan:

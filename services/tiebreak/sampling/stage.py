@@ -130,8 +130,8 @@ class Sampler:
         await self._save()
 
     async def _grant(self, columns: EventColumns, appraisal: Appraisal, wanted: int, now_s: float) -> Grant:
-        for burst_id in appraisal.bursts:
-            await self._budget.borrow(self._policy.drift.burst.labels, burst_id)
+        for burst_id, labels in appraisal.bursts:
+            await self._budget.borrow(labels, burst_id)
         return await self._budget.take(wanted, now_s, _batch_key(columns)) if wanted else Grant(0, -1)
 
     def _fleet(self) -> float:

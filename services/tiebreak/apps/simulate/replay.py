@@ -143,7 +143,7 @@ class Replay:
         return Scored(
             ids=[b"%d" % i for i in range(start, stop)],
             version=str(self._s.models),
-            probabilities=np.zeros((len(x), 0), np.float32) if members is None else members.mean(axis=0),
+            probabilities=np.zeros((len(x), 0), np.float32) if model is None else model.probabilities(x),
             members=members,
             features=x,
             inputs=x,
