@@ -1,7 +1,7 @@
 # `make` alone explains every target. Python 3.11+ is all that `make demo` needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-venv venv test test-fast chaos lint format generate kafka kafka-jars lock wheel clean
+.PHONY: help demo demo-venv venv test test-fast chaos fuzz lint format generate kafka kafka-jars lock wheel clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -57,6 +57,9 @@ test-fast: $(VENV)/.dev ## Run the tests that need no server and no browser
 
 chaos: $(VENV)/.dev kafka-jars ## Kill one process again and again, on both logs (minutes; KILLS=50 SEED=2 for more)
 	$(PY) -m pytest -q -s tests/chaos $(PYTEST_ARGS)
+
+fuzz: $(VENV)/.dev ## Try the HTTP API with requests made from its OpenAPI document (EXAMPLES=250 per route)
+	TIEBREAK_FUZZ_EXAMPLES=$(or $(EXAMPLES),250) $(PY) -m pytest -q tests/properties/test_http_fuzz.py $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## Check style, types, the import rule and the generated files
 	$(VENV)/bin/ruff check .
