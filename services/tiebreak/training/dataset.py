@@ -10,6 +10,8 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
+from itertools import islice, zip_longest
 
 import numpy as np
 
@@ -141,12 +143,18 @@ def choose(rows: Sequence[Row], limit: int, window: int, seed: int) -> tuple[Row
         return tuple(recent)
     newest = recent[len(recent) - limit // 2 :]
     by_class: dict[str, list[Row]] = {}
-    for row in sorted(recent[: len(recent) - limit // 2], key=lambda r: unit_hash(seed, "replay", r.label_id)):
+    for row in sorted(recent[: len(recent) - limit // 2], key=lambda r: _replay_rank(seed, r.label_id)):
         by_class.setdefault(row.value, []).append(row)
-    ranked = [(rank, value, row) for value, mine in by_class.items() for rank, row in enumerate(mine)]
-    ranked.sort(key=lambda entry: entry[:2])
-    older = [row for _, _, row in ranked[: limit - limit // 2]]
+    # One of each class, then a second one of each, and so on.
+    rounds = zip_longest(*(by_class[value] for value in sorted(by_class)))
+    older = islice((row for turn in rounds for row in turn if row is not None), limit - limit // 2)
     return tuple(sorted([*older, *newest], key=lambda r: r.place))
+
+
+@lru_cache(maxsize=2**16)
+def _replay_rank(seed: int, label_id: str) -> float:
+    # The same labels stand for sampling on step after step: their hashes are computed once.
+    return unit_hash(seed, "replay", label_id)
 
 
 def classes_of(names: Sequence[str], rows: Sequence[Row]) -> tuple[str, ...]:

@@ -37,7 +37,8 @@ class Discriminant:
         found = [self._means(z, share) for share in (mass, *(mass * count[:, None] for count in counts))]
         means, priors = np.stack([m for m, _ in found]), np.stack([p for _, p in found])
         heads, k, d = means.shape
-        weights: Matrix = np.linalg.solve(self._covariance(z, mass), means.reshape(heads * k, d).T).reshape(d, heads, k)
+        solved = np.linalg.solve(self._covariance(z, mass), means.reshape(heads * k, d).T)
+        weights = solved.reshape(d, heads, k)
         bias = priors - 0.5 * np.einsum("hkd,dhk->hk", means, weights)
         return SoftmaxModel(
             labels.classes, features, weights.astype(np.float32), bias.astype(np.float32), self.seed, whole=True

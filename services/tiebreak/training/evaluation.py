@@ -14,7 +14,7 @@ from tiebreak.contracts.candidate import Evaluation, Interval, Paired
 from tiebreak.contracts.tensors import FloatArray
 from tiebreak.training.dataset import Row
 from tiebreak.training.features import Matrix
-from tiebreak.training.learner import Model, bootstrap
+from tiebreak.training.learner import Model, bootstrap, softmax
 
 _MOST_WEIGHT = 20.0
 _FEWEST_FOR_TEMPERATURE = 30
@@ -22,6 +22,7 @@ _MOST_FOR_TEMPERATURE = 1000
 _COLDEST, _HOTTEST = 0.25, 4.0
 _GOLDEN = (sqrt(5.0) - 1.0) / 2.0
 _BINS = 10
+_TINY = 1e-30
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,17 @@ def fit_temperature(model: Model, rows: Sequence[Row]) -> float:
     if len(rows) < _FEWEST_FOR_TEMPERATURE:
         return 1.0
     rows = rows[-_MOST_FOR_TEMPERATURE:]
+    logs: FloatArray = np.log(np.maximum(model.voters(_features(rows)), _TINY)).astype(np.float32)
+    columns = _columns(model, rows)
+
+    def loss(log_temperature: float) -> float:
+        tempered = softmax((logs / np.exp(log_temperature)).astype(np.float32))
+        return _nll(tempered.mean(axis=0), columns)
+
     low, high = np.log(_COLDEST), np.log(_HOTTEST)
     while high - low > 1e-2:
         left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-        if _nll(model, rows, float(np.exp(left))) <= _nll(model, rows, float(np.exp(right))):
+        if loss(left) <= loss(right):
             high = right
         else:
             low = left
@@ -70,54 +78,75 @@ class Serving:
     contender: Contender | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Answers:
+    """``p`` ``(n, k)`` of a contender for ``n`` rows, asked once, and the ``columns`` ``(n,)`` of what is right: -1 where unknown."""
+
+    p: FloatArray
+    columns: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, contender: Contender, rows: Sequence[Row]) -> _Answers:
+        if not rows:
+            return cls(np.zeros((0, len(contender.model.classes)), np.float32), np.zeros(0, np.int64))
+        p = contender.model.probabilities(_features(rows), contender.temperature)
+        return cls(p, _columns(contender.model, rows))
+
+    def right(self) -> Matrix:
+        result: Matrix = (self.p.argmax(axis=1) == self.columns).astype(np.float64)
+        return result
+
+    def brier(self) -> tuple[float, ...]:
+        # Half the squared distance to the label: within [0, 1], and 1 for a class that the model does not know at worst.
+        p = self.p.astype(np.float64)
+        truth = np.where(self.columns >= 0, p[np.arange(len(p)), self.columns], 0.0)
+        scores = 0.5 * ((p * p).sum(axis=1) - 2.0 * truth + 1.0)
+        return tuple(np.clip(scores, 0.0, 1.0).tolist())
+
+
 def evaluate(
     challenger: Contender, serving: Serving | None, training: Sequence[Row], audit: Sequence[Row], alpha: float
 ) -> Evaluation:
     """Judge on ``audit`` (never trained), and on ``training`` by the members whose bootstrap left each label out."""
     champion = serving.contender if serving else None
-    ours = right(challenger, audit)
-    theirs = right(champion, audit) if champion else np.zeros(0)
+    ours = _Answers.of(challenger, audit)
+    theirs = _Answers.of(champion, audit) if champion else None
     left_out = _left_out(challenger, champion, training)
     total = sum(left_out.weights)
     effective = total * total / max(sum(w * w for w in left_out.weights), 1e-12)
     hits = sum(w * r for w, r in zip(left_out.weights, left_out.challenger, strict=True)) / max(total, 1e-12)
     return Evaluation(
         champion=serving.version if serving else "",
-        audit=compare(champion, challenger, audit) if champion else Paired(),
+        audit=_pairs(audit, theirs, ours) if theirs else Paired(),
         left_out=left_out if champion else Paired(),
-        accuracy=wilson(float(ours.sum()), len(audit), alpha),
+        accuracy=wilson(float(ours.right().sum()), len(audit), alpha),
         left_out_accuracy=wilson(hits * effective, effective, alpha),
-        champion_accuracy=wilson(float(theirs.sum()), len(audit), alpha) if champion else None,
-        per_class=_per_class(audit, ours, alpha),
-        metrics=_metrics(challenger, champion, training, audit),
+        champion_accuracy=wilson(float(theirs.right().sum()), len(audit), alpha) if theirs else None,
+        per_class=_per_class(audit, ours.right(), alpha),
+        metrics={
+            "training_labels": float(len(training)),
+            "audit_labels": float(len(audit)),
+            "temperature": challenger.temperature,
+            **_variety(challenger.model, ours, training, audit),
+            **_figures("", ours),
+            **_figures("champion_", theirs),
+        },
     )
 
 
 def compare(champion: Contender, challenger: Contender, rows: Sequence[Row]) -> Paired:
     """Both on the same audit rows, with their Brier scores."""
-    pairs = _paired(rows, right(champion, rows), right(challenger, rows))
-    return replace(pairs, champion_brier=_brier(champion, rows), challenger_brier=_brier(challenger, rows))
+    return _pairs(rows, _Answers.of(champion, rows), _Answers.of(challenger, rows))
 
 
-def _brier(contender: Contender, rows: Sequence[Row]) -> tuple[float, ...]:
-    # Half the squared distance to the label: within [0, 1], and 1 for a class that the model does not know at worst.
-    if not rows:
-        return ()
-    p = contender.model.probabilities(_features(rows), contender.temperature).astype(np.float64)
-    columns = _columns(contender.model, rows)
-    truth = np.where(columns >= 0, p[np.arange(len(rows)), columns], 0.0)
-    scores = 0.5 * ((p * p).sum(axis=1) - 2.0 * truth + 1.0)
-    return tuple(np.clip(scores, 0.0, 1.0).tolist())
+def _pairs(rows: Sequence[Row], champion: _Answers, challenger: _Answers) -> Paired:
+    pairs = _paired(rows, champion.right(), challenger.right())
+    return replace(pairs, champion_brier=champion.brier(), challenger_brier=challenger.brier())
 
 
 def right(contender: Contender, rows: Sequence[Row]) -> Matrix:
     """``(n,)``: 1 where the contender's first class is the label's value, else 0."""
-    if not rows:
-        return np.zeros(0)
-    columns = _columns(contender.model, rows)
-    chosen = contender.model.probabilities(_features(rows), contender.temperature).argmax(axis=1)
-    result: Matrix = (chosen == columns).astype(np.float64)
-    return result
+    return _Answers.of(contender, rows).right()
 
 
 def _left_out(challenger: Contender, champion: Contender | None, rows: Sequence[Row]) -> Paired:
@@ -164,31 +193,26 @@ def _per_class(rows: Sequence[Row], hits: Matrix, alpha: float) -> dict[str, Int
     return result
 
 
-def _metrics(
-    challenger: Contender, champion: Contender | None, training: Sequence[Row], audit: Sequence[Row]
-) -> dict[str, float]:
-    found = {
-        "training_labels": float(len(training)),
-        "audit_labels": float(len(audit)),
-        "temperature": challenger.temperature,
-        **_variety(challenger.model, (*training, *audit)),
-    }
-    for prefix, contender in (("", challenger), ("champion_", champion)):
-        if contender is not None and audit:
-            p = contender.model.probabilities(_features(audit), contender.temperature)
-            found[f"{prefix}nll"] = _nll(contender.model, audit, contender.temperature)
-            found[f"{prefix}entropy"] = float(-(p * np.log(np.maximum(p, 1e-12))).sum(axis=1).mean())
-            found[f"{prefix}calibration_error"] = _calibration_error(p, _columns(contender.model, audit))
-    return found
-
-
-def _variety(model: Model, rows: Sequence[Row]) -> dict[str, float]:
-    if not rows:
+def _figures(prefix: str, answers: _Answers | None) -> dict[str, float]:
+    if answers is None or not len(answers.p):
         return {}
-    chosen = model.probabilities(_features(rows)).argmax(axis=1)
+    p = answers.p
     return {
-        "predicted_classes": float(len(set(chosen.tolist()))),
-        "labelled_classes": float(len({row.value for row in rows})),
+        f"{prefix}nll": _nll(p, answers.columns),
+        f"{prefix}entropy": float(-(p * np.log(np.maximum(p, 1e-12))).sum(axis=1).mean()),
+        f"{prefix}calibration_error": _calibration_error(p, answers.columns),
+    }
+
+
+def _variety(model: Model, answers: _Answers, training: Sequence[Row], audit: Sequence[Row]) -> dict[str, float]:
+    if not training and not audit:
+        return {}
+    chosen = set(answers.p.argmax(axis=1).tolist())
+    if training:
+        chosen |= set(model.probabilities(_features(training)).argmax(axis=1).tolist())
+    return {
+        "predicted_classes": float(len(chosen)),
+        "labelled_classes": float(len({row.value for row in (*training, *audit)})),
     }
 
 
@@ -203,10 +227,8 @@ def _calibration_error(p: FloatArray, columns: NDArray[np.int64]) -> float:
     return sum(gaps) / len(p)
 
 
-def _nll(model: Model, rows: Sequence[Row], temperature: float) -> float:
-    p = model.probabilities(_features(rows), temperature)
-    columns = _columns(model, rows)
-    truth = np.where(columns >= 0, p[np.arange(len(rows)), columns], 0.0)
+def _nll(p: FloatArray, columns: NDArray[np.int64]) -> float:
+    truth = np.where(columns >= 0, p[np.arange(len(p)), columns], 0.0)
     return float(-np.log(np.maximum(truth, 1e-6)).mean())
 
 

@@ -49,8 +49,14 @@ def kernel(a: NDArray[np.floating], b: NDArray[np.floating], gamma: float) -> ND
     >>> kernel(np.zeros((1, 2)), np.array([[0.0, 0.0], [3.0, 4.0]]), 0.04).round(3).tolist()
     [[1.0, 0.368]]
     """
-    square = (a * a).sum(axis=1)[:, None] - 2.0 * (a @ b.T) + (b * b).sum(axis=1)[None, :]
-    result: NDArray[np.floating] = np.exp(np.maximum(square, 0.0) * -gamma)
+    result: NDArray[np.floating] = a @ b.T
+    # In place: on thousands of rows fresh memory would cost more than the arithmetic.
+    result *= -2.0
+    result += (a * a).sum(axis=1)[:, None]
+    result += (b * b).sum(axis=1)[None, :]
+    np.maximum(result, 0.0, out=result)
+    result *= -gamma
+    np.exp(result, out=result)
     return result
 
 

@@ -23,6 +23,10 @@ from tiebreak.training.features import FeatureMap, Matrix, fit_features, whiteni
 
 # P(Poisson(1) <= i) for i = 0..5: a uniform number below the first counts 0, below the second 1, and so on.
 _POISSON = np.array([0.36787944, 0.73575888, 0.9196986, 0.98101184, 0.99634015, 0.99940582])
+_PRECISE_ROWS = 1000
+_ITERATIONS = 20
+_FEW_ITERATIONS = 10  # of members, when there are many labels: what serves is fitted to convergence
+_DRAWS = 8  # members served by one hash of a label
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,10 @@ class SoftmaxModel:
         result: FloatArray = self._heads(x, temperature, 0, 1 if self.whole else None).mean(axis=0)
         return result
 
+    def voters(self, x: FloatArray) -> FloatArray:
+        """``(n, d)`` to ``(h, n, k)``: the probabilities, at temperature 1, whose mean is what serves."""
+        return self._heads(x, 1.0, 0, 1 if self.whole else None)
+
     def _heads(self, x: FloatArray, temperature: float, first: int, end: int | None = None) -> FloatArray:
         weights, bias = self.weights[:, first:end], self.bias[first:end]
         p, m, k = weights.shape
@@ -132,6 +140,9 @@ class Model(Protocol):
     def probabilities(self, x: FloatArray, temperature: float = 1.0) -> FloatArray:
         """``(n, width)`` to ``(n, k)``: what serves."""
 
+    def voters(self, x: FloatArray) -> FloatArray:
+        """``(n, width)`` to ``(h, n, k)``: the probabilities, at temperature 1, whose mean is what serves."""
+
     def digest(self) -> str:
         """sha256 of everything learned."""
 
@@ -158,66 +169,71 @@ class SoftmaxCommittee:
         features = fit_features(labels.x[order], s.units(width), s.sharpness)
         basis, back = _basis(features, labels.x, s, width >= s.wide)
         solver = _Solver(basis, labels.targets, s.l2)
-        start = solver.solve(labels.weights, None)
+        whole = solver.solve(labels.weights)
         counts = bootstrap(labels.label_ids, s.committee, s.seed)
-        members = [solver.solve(labels.weights * counts[m], start) for m in range(s.committee)]
-        heads = np.stack([start, *members], axis=1)
+        most = _ITERATIONS if len(labels) <= _PRECISE_ROWS else _FEW_ITERATIONS
+        # From nothing, not from `whole`: that has seen what a member leaves out, and would speak for itself through it.
+        members = [solver.solve(labels.weights * counts[m], most) for m in range(s.committee)]
+        heads = np.stack([whole, *members], axis=1)
         weights = np.einsum("pq,qmk->pmk", back, heads[:-1]).astype(np.float32)
         return SoftmaxModel(labels.classes, features, weights, heads[-1].astype(np.float32), s.seed, whole=True)
 
 
-def _basis(features: FeatureMap, x: FloatArray, s: Settings, wide: bool) -> tuple[Matrix, Matrix]:
+def _basis(features: FeatureMap, x: FloatArray, s: Settings, wide: bool) -> tuple[NDArray[np.floating], Matrix]:
     # The heads are fitted in a basis of comparable columns, then folded back (`back`) onto the plain features.
     d, count = x.shape[1], len(features.landmarks)
     back = np.zeros((d + count, d + count))
     back[:d, :d] = np.eye(d) * ((s.wide_gain if wide else s.linear_gain) / np.sqrt(d))
     if count:
         back[d:, d:] = whitening(features) * s.kernel_gain
-    phi = features.apply(x).astype(np.float64)
-    return np.concatenate([phi @ back, np.ones((len(x), 1))], axis=1), back
+    kind = np.float64 if len(x) <= _PRECISE_ROWS else np.float32
+    phi = features.apply(x).astype(kind)
+    return np.concatenate([phi @ back.astype(kind), np.ones((len(x), 1), kind)], axis=1), back
 
 
 class _Solver:
     """Minimises weighted cross-entropy + l2/2 |W|^2 for several weightings of the same rows.
 
     Parameters are preconditioned by the Cholesky factor of Boehning's bound on the Hessian (Ann. Inst. Stat. Math. 1992), which
-    makes L-BFGS need tens of iterations instead of hundreds. Float64 throughout.
+    makes L-BFGS need tens of iterations instead of hundreds. Few rows get float64; many get float32 in the sums over rows, which
+    halves their cost and errs far below the tolerance.
     """
 
-    def __init__(self, basis: Matrix, targets: Matrix, l2: float) -> None:
-        n, p = basis.shape
-        factor = cholesky(0.25 / n * (basis.T @ basis) + l2 * np.eye(p), lower=True)
+    def __init__(self, basis: NDArray[np.floating], targets: Matrix, l2: float) -> None:
+        p = basis.shape[1]
+        bound = 0.25 / len(basis) * (basis.T @ basis).astype(np.float64)
+        factor = cholesky(bound + l2 * np.eye(p), lower=True)
         self._inverse: Matrix = solve_triangular(factor, np.eye(p), lower=True).T
-        self._factor: Matrix = factor
-        self._rows: Matrix = basis @ self._inverse
+        self._kind = basis.dtype
+        self._rows = basis @ self._inverse.astype(self._kind)
         self._penalty: Matrix = l2 * (self._inverse.T @ self._inverse)
-        self._targets = targets
+        self._targets = targets.astype(self._kind)
 
-    def solve(self, weights: Matrix, start: Matrix | None) -> Matrix:
+    def solve(self, weights: Matrix, most: int = _ITERATIONS) -> Matrix:
         """``(n,)`` label weights to ``(p, k)`` parameters in the basis."""
         p, k = self._rows.shape[1], self._targets.shape[1]
-        share = weights / max(float(weights.sum()), 1e-12)
-        first = np.zeros(p * k) if start is None else (self._factor.T @ start).ravel()
+        share = (weights / max(float(weights.sum()), 1e-12)).astype(self._kind)
         found = minimize(
             self._objective,
-            first,
+            np.zeros(p * k),
             args=(share,),
             jac=True,
             method="L-BFGS-B",
-            options={"maxiter": 20, "gtol": 2e-3, "ftol": 3e-6},
+            options={"maxiter": most, "gtol": 2e-3, "ftol": 3e-6},
         )
         result: Matrix = self._inverse @ found.x.reshape(p, k)
         return result
 
-    def _objective(self, flat: NDArray[np.float64], share: Matrix) -> tuple[float, NDArray[np.float64]]:
+    def _objective(self, flat: NDArray[np.float64], share: NDArray[np.floating]) -> tuple[float, NDArray[np.float64]]:
         v = flat.reshape(self._rows.shape[1], -1)
-        logits = self._rows @ v
+        logits = self._rows @ v.astype(self._kind)
         logits -= logits.max(axis=1, keepdims=True)
         exp = np.exp(logits)
         total = exp.sum(axis=1, keepdims=True)
         pull = self._penalty @ v
         loss = -float(share @ (self._targets * (logits - np.log(total))).sum(axis=1)) + 0.5 * float((v * pull).sum())
-        return loss, (self._rows.T @ ((exp / total - self._targets) * share[:, None]) + pull).ravel()
+        slope = self._rows.T @ ((exp / total - self._targets) * share[:, None])
+        return loss, (slope.astype(np.float64) + pull).ravel()
 
 
 def softmax(logits: FloatArray) -> FloatArray:
@@ -233,10 +249,14 @@ def softmax(logits: FloatArray) -> FloatArray:
 
 def bootstrap(label_ids: Sequence[str], committee: int, seed: int) -> Matrix:
     """``(m, n)`` Poisson(1) counts that depend on nothing but seed, member and label id."""
-    raw = b"".join(_digest(seed, f"bootstrap-{m}", label) for m in range(committee) for label in label_ids)
-    unit = np.frombuffer(raw, "<u8").reshape(committee, len(label_ids), 2)[:, :, 0] / 2.0**64
+    groups = range(0, committee, _DRAWS)
+    raw = b"".join(_digest(seed, f"bootstrap-{g}", label, 8 * _DRAWS) for g in groups for label in label_ids)
+    draws = np.frombuffer(raw, "<u8").reshape(len(groups), len(label_ids), _DRAWS).transpose(0, 2, 1)
+    unit = draws.reshape(len(groups) * _DRAWS, len(label_ids))[:committee] / 2.0**64
     return np.searchsorted(_POISSON, unit, side="right").astype(np.float64)
 
 
-def _digest(seed: int, purpose: str, key: str) -> bytes:
-    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16, key=f"{seed}:{purpose}".encode()[:64]).digest()
+def _digest(seed: int, purpose: str, key: str, size: int = 16) -> bytes:
+    return blake2b(
+        key.encode("utf-8", "surrogatepass"), digest_size=size, key=f"{seed}:{purpose}".encode()[:64]
+    ).digest()

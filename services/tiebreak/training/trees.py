@@ -75,6 +75,10 @@ class TreeModel:
         result: FloatArray = self.members(x, temperature).mean(axis=0)
         return result
 
+    def voters(self, x: FloatArray) -> FloatArray:
+        """``(n, d)`` to ``(m, n, k)``: the members."""
+        return self.members(x)
+
     def digest(self) -> str:
         """sha256 of the classes and of every array: name, shape, little-endian bytes."""
         h = sha256(repr((self.classes, self.width, self.seed)).encode())
