@@ -23,6 +23,7 @@ from tiebreak.events.stage import ConsumeLoop, LoopSettings
 from tiebreak.labeling.access import Role
 from tiebreak.labeling.http import LabelingContext, create_app
 from tiebreak.labeling.memory import MemoryQueue, MemoryTokens
+from tiebreak.labeling.port import Tokens
 from tiebreak.labeling.stage import Doorbell, Intake, Settler, Sweeper
 from tiebreak.labeling.stage_crowd import Panel
 from tiebreak.labeling.stage_reading import records_of
@@ -44,7 +45,7 @@ class Office:
     log: MemoryLog
     metrics: Metrics
     doorbell: Doorbell
-    tokens: MemoryTokens
+    tokens: Tokens
     app: FastAPI
     context: LabelingContext
     clock: SystemClock = field(default_factory=SystemClock)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
+import uvloop
 
 from tiebreak.runtime.settings import Options, Settings, resolve
 
@@ -56,7 +57,8 @@ def settings_of(options: Options, default_port: int = 0) -> Settings:
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end; Ctrl-C outside of a life cycle ends with the shell's code for it."""
     try:
-        return asyncio.run(work)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(work)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from tiebreak import __version__
 from tiebreak.labeling.http_context import LabelingContext
 from tiebreak.labeling.http_errors import install
+from tiebreak.labeling.http_hot import HotPaths
 from tiebreak.labeling.http_openapi import DescribedApp
 from tiebreak.labeling.http_page import page_routes
 from tiebreak.labeling.http_reveal import reveal_routes
@@ -39,5 +40,7 @@ def create_app(ctx: LabelingContext) -> FastAPI:
     if ctx.health is not None:
         app.routes.extend(ops_routes(ctx.health, ctx.metrics))
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
-    app.add_middleware(SecurityHeaders)  # added last: the outermost
+    app.add_middleware(SecurityHeaders)
+    # Added last, so the outermost: what it answers itself has the same headers.
+    app.add_middleware(HotPaths, ctx=ctx)
     return app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tiebreak.contracts.clock import Clock
@@ -11,15 +12,23 @@ from tiebreak.contracts.ports import History
 from tiebreak.contracts.project import Project
 from tiebreak.labeling.port import Queue, Tokens
 from tiebreak.labeling.stage import Doorbell
+from tiebreak.labeling.stage_answers import Desk
 from tiebreak.labeling.stage_door import Door, Issuer
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.health import Health
 from tiebreak.runtime.metrics import Metrics
 
 
+def no_epoch() -> bytes | None:
+    """For queues that do not tell when a token was made or ended: every request asks the token store."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class LabelingContext:
     """``writer`` is started and closed by whoever made it. ``health`` adds the health and metrics routes.
+
+    ``token_epoch``: see ``stage_token_cache.py``.
 
     ``audit`` and ``originals`` (the topic ``events``) are what revealing an unmasked payload takes.
     """
@@ -32,13 +41,18 @@ class LabelingContext:
     clock: Clock
     doorbell: Doorbell = field(default_factory=Doorbell)
     health: Health | None = None
+    token_epoch: Callable[[], bytes | None] = no_epoch
     audit: AuditTrail | None = None
     issuer: Issuer | None = None
     door: Door = field(init=False)
+    desk: Desk = field(init=False)
 
     def __post_init__(self) -> None:
         # One door for all routes: each person has one bucket, wherever they knock.
         object.__setattr__(self, "door", Door(self.tokens, self.clock, self.project.access, self.issuer))
+        # And one desk: answers of one moment share their way to the log.
+        object.__setattr__(self, "desk", Desk(self.project, self.queue, self.writer, self.metrics))
+
     originals: History | None = None
 
     def check_project(self, name: str) -> None:

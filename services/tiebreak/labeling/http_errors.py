@@ -71,7 +71,8 @@ def of_error(error: TiebreakError) -> Response:
     if status is HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="tiebreak"'
     code = error.refusal if isinstance(error, Refused) else status.name.lower()
-    return problem(status, code, str(error), headers)
+    fix = {"fix": error.fix} if error.fix else {}
+    return problem(status, code, str(error), headers, **fix)
 
 
 def of_validation(error: RequestValidationError) -> Response:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
+from tiebreak.contracts.codec import dump_json
 from tiebreak.contracts.messages import Payload, PayloadKind
 from tiebreak.labeling.access import Role
 from tiebreak.labeling.payloads import Cell, shown
-from tiebreak.labeling.port import Claimed, Done, Lease
-from tiebreak.labeling.stage_answers import Accepted
+from tiebreak.labeling.port import Act, Claimed, Done, Lease
+from tiebreak.labeling.stage_answers import Accepted, Submission
 
 Seconds = Annotated[float, Field(ge=0.0, le=86_400.0)]
 Token = Annotated[int, Field(ge=0, lt=2**53)]
@@ -68,15 +69,28 @@ class ClaimIn(Body):
 
 
 class VoteIn(Body):
-    """An answer. ``lead_time_s`` is active time as the page measured it."""
+    """An answer: ``value`` names a class, ``answer`` is JSON of the project's ``answer_schema``; one of the two.
 
-    model_config = _like({"lease_token": _TOKEN, "value": "cat", "lead_time_s": 2.4})
+    ``lead_time_s`` is active time as the page measured it.
+    """
+
+    model_config = _like(
+        {"lease_token": _TOKEN, "value": "cat", "lead_time_s": 2.4},
+        {"lease_token": _TOKEN, "answer": [{"start": 3, "end": 8, "label": "cat"}], "lead_time_s": 4.1},
+    )
 
     lease_token: Token
-    value: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    value: Annotated[str, StringConstraints(max_length=200)] = ""
+    answer: JsonValue = None
     lead_time_s: Seconds | None = None
     comment: Annotated[str, StringConstraints(max_length=2000)] = ""
     flagged: bool = False
+
+    @model_validator(mode="after")
+    def _one_answer(self) -> Self:
+        if bool(self.value) == (self.answer is not None):
+            raise ValueError("give either value or answer")
+        return self
 
 
 class SkipIn(Body):
@@ -232,6 +246,7 @@ class ProjectOut(Out):
             "lease_s": 60.0,
             "undo_s": 10.0,
             "schema_version": 1,
+            "answer_schema": {"type": "string", "enum": ["cat", "dog", "bird"]},
             "open_tasks": 12,
             "you": _ME,
         }
@@ -247,6 +262,7 @@ class ProjectOut(Out):
     lease_s: float
     undo_s: float
     schema_version: int
+    answer_schema: dict[str, Any]
     open_tasks: int
     you: MeOut
 
@@ -282,6 +298,26 @@ def payload_out(payload: Payload | None) -> PayloadOut:
     seen = shown(payload)
     return PayloadOut(
         kind=seen.kind, media_type=seen.media_type, text=seen.text, image=seen.image, columns=seen.columns
+    )
+
+
+def _said(vote: VoteIn) -> str:
+    if vote.answer is None:
+        return vote.value
+    return vote.answer if isinstance(vote.answer, str) else dump_json(vote.answer).decode()
+
+
+def vote_of(task_id: str, key: str, vote: VoteIn) -> Submission:
+    """The body of an answer as the desk takes it."""
+    return Submission(
+        act=Act.VOTE,
+        task_id=task_id,
+        key=key,
+        token=vote.lease_token,
+        value=_said(vote),
+        comment=vote.comment,
+        flagged=vote.flagged,
+        lead_time_s=vote.lead_time_s,
     )
 
 

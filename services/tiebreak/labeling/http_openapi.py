@@ -24,6 +24,7 @@ _PARAMETERS: Mapping[str, tuple[str, object]] = {
     "annotation": ("`annotation_id` of your answer.", "7d1a0b5c3e8f49219c64d2f0a1b3c5e7"),
     "lease": ("`lease.id` of a claimed task.", f"{_TASK}.1764000000000001"),
     "limit": ("How many, the newest first.", 50),
+    "next": ("So many tasks to hold next, as after a claim: one round trip per task.", 1),
     "Idempotency-Key": (
         (
             "1 to 128 of `A-Za-z0-9._:-`, new for each thing you mean to do and the same for each retry of it. The same key with "
@@ -193,6 +194,7 @@ def _problem_schema() -> dict[str, Any]:
             "title": {"type": "string"},
             "status": {"type": "integer"},
             "detail": {"type": "string", "description": "What is wrong, and what to do about it."},
+            "fix": {"type": "string", "description": "The part of `detail` that says what to do, where there is one."},
             "errors": {
                 "type": "array",
                 "description": "Which fields are wrong, and the kind of mistake.",

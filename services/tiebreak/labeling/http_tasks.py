@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 
 from tiebreak.contracts.errors import Conflict, Invalid
 from tiebreak.labeling.access import Principal, Right
+from tiebreak.labeling.answers import json_schema
 from tiebreak.labeling.http_context import LabelingContext
 from tiebreak.labeling.http_models import (
     AnnotationOut,
@@ -23,14 +24,15 @@ from tiebreak.labeling.http_models import (
     SkipIn,
     VoteIn,
     annotation_out,
+    claim_out,
     done_out,
-    task_out,
+    vote_of,
 )
 from tiebreak.labeling.http_security import guarded_router, needs
 from tiebreak.labeling.lifecycle import class_of
 from tiebreak.labeling.port import Act, Claimed
 from tiebreak.labeling.refusals import not_found
-from tiebreak.labeling.stage_answers import Desk, Submission
+from tiebreak.labeling.stage_answers import Submission
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _LEASE = re.compile(r"([0-9a-f]{32})\.([0-9]{1,16})")
@@ -39,6 +41,7 @@ _LOOK_AGAIN_S = 1.0
 
 Annotator = Annotated[Principal, Depends(needs(Right.ANNOTATE))]
 Reader = Annotated[Principal, Depends(needs(Right.READ))]
+Further = Annotated[int, Query(alias="next", ge=0, le=10)]
 Key = Annotated[str, Header(alias="Idempotency-Key", max_length=128)]
 
 
@@ -82,11 +85,7 @@ def _claiming(router: APIRouter, ctx: LabelingContext) -> None:
         ctx.check_project(project)
         claimed = await _claim(ctx, body, who, request)
         ctx.metrics.count("tiebreak_labeling_claims_total", outcome=claimed.reason or "leased")
-        return ClaimOut(
-            tasks=tuple(task_out(lease, labeling.lease_s) for lease in claimed.leases),
-            reason=claimed.reason.value if claimed.reason else None,
-            retry_after_s=round(claimed.retry_after_s, 3),
-        )
+        return claim_out(claimed, labeling.lease_s)
 
     @router.post("/leases/{lease}:renew")
     async def renew(lease: str, who: Annotator) -> RenewOut:
@@ -119,28 +118,18 @@ async def _claim(ctx: LabelingContext, body: ClaimIn, who: Principal, request: R
 
 def _answering(router: APIRouter, ctx: LabelingContext) -> None:
     labeling = ctx.project.labeling
-    desk = Desk(ctx.project, ctx.queue, ctx.writer, ctx.metrics)
 
-    async def accept(who: Principal, said: Submission) -> AnnotationOut:
-        return annotation_out(await desk.accept(who, said), labeling.lease_s, labeling.undo_s)
+    async def accept(who: Principal, said: Submission, want: int = 0) -> AnnotationOut:
+        return annotation_out(await ctx.desk.accept(who, said, want=want), labeling.lease_s, labeling.undo_s)
 
     @router.post("/tasks/{task}/annotations", status_code=201)
-    async def submit(task: str, body: VoteIn, who: Annotator, idempotency: Key) -> AnnotationOut:
-        """Answer a task. It is on the log, acknowledged by all replicas, before you see 201."""
+    async def submit(task: str, body: VoteIn, who: Annotator, idempotency: Key, further: Further = 0) -> AnnotationOut:
+        """Answer a task. It is on the log, acknowledged by all replicas, before you see 201.
+
+        `?next=1` claims the next one in the same request: one round trip per task.
+        """
         key = idempotency_key(idempotency)
-        return await accept(
-            who,
-            Submission(
-                act=Act.VOTE,
-                task_id=task_id(task),
-                key=key,
-                token=body.lease_token,
-                value=body.value,
-                comment=body.comment,
-                flagged=body.flagged,
-                lead_time_s=body.lead_time_s,
-            ),
-        )
+        return await accept(who, vote_of(task_id(task), key, body), further)
 
     @router.post("/tasks/{task}:skip", status_code=201)
     async def skip(task: str, body: SkipIn, who: Annotator, idempotency: Key) -> AnnotationOut:
@@ -194,18 +183,19 @@ def _looking(router: APIRouter, ctx: LabelingContext) -> None:
     async def info(name: str, who: Reader) -> ProjectOut:
         """The question, the guidelines, the classes, and how much is open."""
         ctx.check_project(name)
-        stats = await ctx.queue.stats()
+        stats, classes = await ctx.queue.stats(), await ctx.classes()
         return ProjectOut(
             project=project.project,
             description=project.description,
             question=labeling.question,
             guidelines=labeling.guidelines,
-            classes=await ctx.classes(),
+            classes=classes,
             classes_open=project.classes.open,
             payload=labeling.payload,
             lease_s=labeling.lease_s,
             undo_s=labeling.undo_s,
             schema_version=labeling.schema_version,
+            answer_schema=json_schema(project, classes),
             open_tasks=stats.open_tasks,
             you=await me_of(who),
         )

@@ -7,22 +7,28 @@ the answer from the log whether or not it was confirmed here.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
 import orjson
 
-from tiebreak.contracts.errors import Invalid, SlowDown
+from tiebreak.contracts.errors import SlowDown
 from tiebreak.contracts.ids import annotation_id
-from tiebreak.contracts.log import Outputs, Writer
+from tiebreak.contracts.log import Message, Outputs, Writer
 from tiebreak.contracts.messages import Annotation, AnnotationState
 from tiebreak.contracts.project import Project
 from tiebreak.labeling.access import Principal, Right
+from tiebreak.labeling.answers import canonical
 from tiebreak.labeling.lifecycle import class_of
-from tiebreak.labeling.port import Act, Answer, Lease, Queue, Receipt, Refusal
+from tiebreak.labeling.port import Act, Answer, Claimed, Lease, Queue, Receipt, Refusal
 from tiebreak.labeling.refusals import refused
 from tiebreak.labeling.stage import annotation_message
 from tiebreak.runtime.metrics import Metrics
+from tiebreak.runtime.together import Together
+
+# Answers of one moment go to the log in one request, up to this many.
+_MOST = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +52,19 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The annotation as it is on the log, and after an undo the task's new lease."""
+    """The annotation as it is on the log; after an undo the task's new lease; and what the person holds next, if they asked."""
 
     annotation: Annotation
     lease: Lease | None
+    next: Claimed | None = None
+
+
+async def _trusted() -> None:
+    """For callers whose right to answer was looked up just now."""
 
 
 class Desk:
-    """Takes people's answers. ``publish_timeout_s`` bounds how long a person waits for a broker that is away."""
+    """Takes people's answers. ``publish_timeout_s`` bounds how long the log may take to acknowledge them."""
 
     def __init__(
         self, project: Project, queue: Queue, writer: Writer, metrics: Metrics, publish_timeout_s: float = 3.0
@@ -63,36 +74,53 @@ class Desk:
         self._writer = writer
         self._metrics = metrics
         self._publish_timeout_s = publish_timeout_s
+        self._publishing = Together(self._publish, _MOST)
 
-    async def accept(self, who: Principal, said: Submission) -> Accepted:
-        """Durable when it returns. Raises Invalid, NotFound, Refused, or SlowDown and PublishFailed (retry with the same key)."""
+    async def accept(
+        self, who: Principal, said: Submission, *, want: int = 0, still: Callable[[], Awaitable[None]] = _trusted
+    ) -> Accepted:
+        """Durable when it returns. Raises Invalid, NotFound, Refused, or SlowDown and PublishFailed (retry with the same key).
+
+        ``want`` > 0: the person then holds so many tasks, as after a claim. ``still`` raises when they lost the right to answer; it
+        is asked once the queue has answered, before anything is on the log.
+        """
         value = await self._class(said.value) if said.act is Act.VOTE else ""
         receipt = await self._queue.prepare(
             Answer(said.act, said.task_id, who.name, said.key, said.digest(), said.token)
         )
+        await still()
         annotation = self._annotation(who, said, receipt, value)
-        try:
-            async with asyncio.timeout(self._publish_timeout_s):
-                await self._writer.publish(Outputs(messages=[annotation_message(annotation)]))
-        except TimeoutError as error:
-            raise SlowDown(
-                "The log does not answer, so the answer is not safe yet.",
-                fix="Retry with the same Idempotency-Key.",
-            ) from error
-        lease = await self._queue.confirm(annotation, counted=receipt.counted)
+        await self._publishing.ask(annotation_message(annotation))
+        # The queue takes them in this order: the claim no longer finds the task that was just answered.
+        confirming = self._queue.confirm(annotation, counted=receipt.counted)
+        lease, claimed = await asyncio.gather(confirming, self._claim(who, want if receipt.counted else 0))
         if not receipt.counted:
             raise refused(Refusal.SETTLED)
         self._metrics.count("tiebreak_labeling_answers_total", act=said.act)
         if said.act is Act.VOTE:
             self._metrics.observe("tiebreak_labeling_work_seconds", _elapsed_s(receipt))
-        return Accepted(annotation, lease)
+        return Accepted(annotation, lease, claimed)
+
+    async def _publish(self, messages: Sequence[Message]) -> Sequence[None]:
+        try:
+            async with asyncio.timeout(self._publish_timeout_s):
+                await self._writer.publish(Outputs(messages=messages))
+        except TimeoutError as error:
+            raise SlowDown(
+                "The log does not answer, so the answer is not safe yet.",
+                fix="Retry with the same Idempotency-Key.",
+            ) from error
+        return [None] * len(messages)
+
+    async def _claim(self, who: Principal, want: int) -> Claimed | None:
+        return await self._queue.claim(who.name, want, review=who.may(Right.REVIEW)) if want else None
 
     async def _class(self, value: str) -> str:
         classes = self._project.classes
-        if value in classes.names:
+        if value in classes.names and not self._project.labeling.answer.kind.is_structured:
             return value
         if not classes.open:
-            raise Invalid("The value is not one of the project's classes.", fix="Choose one of `classes`.")
+            return canonical(self._project.labeling.answer, classes.names, value)
         known = (*classes.names, *await self._queue.classes())
         return class_of(value, known)
 

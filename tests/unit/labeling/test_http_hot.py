@@ -1,0 +1,119 @@
+"""Claim and submit past the framework's layers: the same answers, and a token that ends ends there too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+import redis.asyncio
+
+from tests.support.labeling import a_project, a_task
+from tests.support.labeling_api import Office, claim, open_office, submit
+from tiebreak.contracts.messages import AnnotationState
+from tiebreak.labeling.http import create_app
+from tiebreak.labeling.http_context import LabelingContext
+from tiebreak.labeling.redis import RedisQueue
+from tiebreak.labeling.redis_tokens import RedisTokens
+
+# A content type that the hot way leaves to the framework.
+SLOW = {"content-type": "application/json; charset=utf-8"}
+
+
+async def both_ways(client: httpx.AsyncClient, path: str, body: bytes, **headers: str) -> list[httpx.Response]:
+    """The same request on the hot way and through the framework."""
+    ways = ({"content-type": "application/json"}, SLOW)
+    return [await client.post(path, content=body, headers={**headers, **way}) for way in ways]
+
+
+def without_times(body: Any) -> Any:
+    """The body but for what moves with every claim."""
+    for task in body.get("tasks", []):
+        task["lease"]["deadline_ms"] = 0
+    return body
+
+
+async def test_both_ways_answer_a_claim_and_a_vote_alike(office: Office) -> None:
+    """Status, body and headers are the same, whichever way a request took."""
+    ann = await office.client("ann")
+    hot, slow = await both_ways(ann, "/v1/projects/pets/tasks:claim", b'{"max":2}')
+    assert (hot.status_code, without_times(hot.json())) == (slow.status_code, without_times(slow.json()))
+    assert dict(hot.headers) == dict(slow.headers)
+    task = hot.json()["tasks"][0]
+    vote = b'{"lease_token":%d,"value":"cat"}' % task["lease"]["token"]
+    path = f"/v1/tasks/{task['task_id']}/annotations"
+    hot, slow = await both_ways(ann, path, vote, **{"idempotency-key": "one"})
+    assert (hot.status_code, hot.json()) == (slow.status_code, slow.json()) == (201, hot.json())
+    assert dict(hot.headers) == dict(slow.headers)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers"),
+    [
+        ("/v1/projects/pets/tasks:claim", b'{"max":"2"}', {}),
+        ("/v1/projects/pets/tasks:claim", b"[", {}),
+        ("/v1/projects/dogs/tasks:claim", b"{}", {}),
+        ("/v1/tasks/{task}/annotations", b'{"lease_token":1,"value":"cat"}', {}),
+        ("/v1/tasks/{task}/annotations", b'{"lease_token":1,"value":"cat"}', {"idempotency-key": "a b"}),
+        ("/v1/tasks/{task}/annotations", b'{"lease_token":1,"value":"cat"}', {"idempotency-key": "key"}),
+        ("/v1/tasks/{task}/annotations", b'{"lease_token":1,"value":"cow"}', {"idempotency-key": "key"}),
+        ("/v1/tasks/{task}/annotations?next=11", b'{"lease_token":1,"value":"cat"}', {"idempotency-key": "key"}),
+        ("/v1/tasks/%s/annotations" % ("0" * 32), b'{"lease_token":1,"value":"cat"}', {"idempotency-key": "key"}),
+    ],
+)
+async def test_both_ways_refuse_alike(office: Office, path: str, body: bytes, headers: dict[str, str]) -> None:
+    """What is malformed, unknown, stale or not a class gets the same problem, byte for byte."""
+    ann = await office.client("ann")
+    (task,) = (await claim(ann))["tasks"]
+    hot, slow = await both_ways(ann, path.format(task=task["task_id"]), body, **headers)
+    assert (hot.status_code, hot.content) == (slow.status_code, slow.content)
+    assert hot.status_code in (404, 409, 422)
+    assert dict(hot.headers) == dict(slow.headers)
+
+
+async def test_a_vote_brings_the_next_task_when_asked(office: Office) -> None:
+    """One round trip per task; the last one says why there is nothing, and a retry changes nothing."""
+    ann = await office.client("ann")
+    (task,) = (await claim(ann))["tasks"]
+    seen = [task["task_id"]]
+    while task:
+        vote = {"lease_token": task["lease"]["token"], "value": "cat"}
+        path, key = f"/v1/tasks/{task['task_id']}/annotations?next=1", {"idempotency-key": task["task_id"]}
+        first = (await ann.post(path, json=vote, headers=key)).json()
+        again = (await ann.post(path, json=vote, headers=key)).json()
+        assert without_times(first["next"]) == without_times(again["next"])
+        task = first["next"]["tasks"][0] if first["next"]["tasks"] else None
+        seen += [task["task_id"]] if task else []
+    assert len(set(seen)) == len(seen) == 3
+    assert [a.state for a in await office.annotations()] == [AnnotationState.SUBMITTED] * 6
+    assert len({a.annotation_id for a in await office.annotations()}) == 3
+
+
+@pytest.mark.redis
+async def test_a_token_that_is_ended_ends_for_the_very_next_claim_and_vote(redis_client: redis.asyncio.Redis) -> None:
+    """Revoked by another process while this one remembers it: nothing is given away, nothing reaches the log."""
+    project = a_project()
+    office = await open_office(project)
+    queue, tokens = RedisQueue(redis_client, project), RedisTokens(redis_client, project.project)
+    builder = await queue.begin_build()
+    if builder is not None:
+        await builder.end_build([])
+    await queue.add([a_task(i) for i in range(4)])
+    office = replace(office, queue=queue, tokens=tokens, app=create_app(over(office.context, queue, tokens)))
+    ann, bob = await office.client("ann"), await office.client("bob")
+    for person in (ann, bob, ann, bob):
+        await claim(person)  # the second time they are remembered
+    (held,) = (await claim(ann))["tasks"]
+    await tokens.revoke("ann")
+    refused = [await ann.post("/v1/projects/pets/tasks:claim", json={}), await submit(ann, held)]
+    assert [answer.status_code for answer in refused] == [401, 401]
+    assert await office.annotations() == []
+    assert len((await claim(bob))["tasks"]) == 1
+
+
+def over(ctx: LabelingContext, queue: RedisQueue, tokens: RedisTokens) -> LabelingContext:
+    """The same office over Redis."""
+    return LabelingContext(
+        ctx.project, queue, tokens, ctx.writer, ctx.metrics, ctx.clock, token_epoch=queue.token_epoch
+    )
