@@ -12,7 +12,6 @@ from tiebreak.events.stage_history import History
 from tiebreak.labeling.access import check_exposure
 from tiebreak.labeling.http import LabelingContext, create_app
 from tiebreak.labeling.http_issuer import JwksIssuer, issuer_client
-from tiebreak.labeling.http_issuer import JwksIssuer, issuer_client
 from tiebreak.labeling.redis import RedisQueue
 from tiebreak.labeling.redis_tokens import RedisTokens
 from tiebreak.labeling.stage import Doorbell, Intake, Settler, Sweeper
@@ -57,23 +56,9 @@ async def assemble_label(process: Process) -> ASGIApp | None:
             token_epoch=queue.token_epoch,
             audit=trail,
             issuer=_issuer(process),
-            issuer=_issuer(process),
             originals=History(process.log, Topic.EVENTS.of(project.project)),
         )
     )
-
-
-def _issuer(process: Process) -> JwksIssuer | None:
-    rules = process.project.access.sso
-    if rules is None:
-        return None
-    client = issuer_client()
-
-    async def close(_timeout_s: float) -> None:
-        await client.aclose()
-
-    process.life.on_stop(Phase.SINKS, "issuer", close)
-    return JwksIssuer(rules, client, process.clock)
 
 
 def _issuer(process: Process) -> JwksIssuer | None:
