@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,7 +26,7 @@ class Paired:
 
     ``champion`` and ``challenger`` hold the share of each label's verdicts that were right, in [0, 1] (0 or 1 where one
     prediction is judged, between them where several committee members are). ``weights`` >= 0. The Brier scores, halved to lie
-    in [0, 1], lower is better, are there for audit labels and empty elsewhere.
+    in [0, 1], lower is better, are there for audit labels and empty elsewhere. ``slices``: name of a declared slice -> who is in it.
     """
 
     label_ids: tuple[str, ...] = ()
@@ -35,6 +36,7 @@ class Paired:
     weights: tuple[float, ...] = ()
     champion_brier: tuple[float, ...] = ()
     challenger_brier: tuple[float, ...] = ()
+    slices: Mapping[str, tuple[bool, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.label_ids)

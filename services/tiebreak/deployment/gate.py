@@ -2,7 +2,7 @@
 
 "Not enough evidence" is ``hold``, never ``promote``. The one exception is named as such in its reason: the fast lane for young
 models, open while there are fewer audit labels than ``gate.young_labels``. Whatever the lane, a challenger that is shown to be
-worse, overall, on one class or in its probabilities, does not serve. Bounds are anytime-valid (``confidence.py``).
+worse, overall, on one class or slice, or in its probabilities, does not serve. Bounds are anytime-valid (``confidence.py``).
 """
 
 from __future__ import annotations
@@ -82,20 +82,30 @@ def _shown_worse(audit: Paired, gate: Gate) -> Iterator[str]:
     overall = bounds(_gains(audit), gate.alpha)
     if overall.high < -margin:
         yield f"{_seen(overall)}: it is worse by more than {_points(margin)} points"
-    names = sorted(set(audit.classes))
-    for name in names if len(names) > 1 else ():
-        # Each class at its share of alpha: with many classes, one of them looks bad by chance.
-        found = bounds(
-            [g for g, c in zip(_gains(audit), audit.classes, strict=True) if c == name], gate.alpha / len(names)
-        )
+    parts = _parts(audit)
+    for name, gains in parts.items():
+        # Each part at its share of alpha: with many of them, one looks bad by chance.
+        found = bounds(gains, gate.alpha / len(parts))
         if found.high < -margin:
-            yield f"class {name}: {_seen(found)}: it is worse by more than {_points(margin)} points"
+            yield f"{name}: {_seen(found)}: it is worse by more than {_points(margin)} points"
     brier = bounds([b - a for a, b in zip(audit.champion_brier, audit.challenger_brier, strict=True)], gate.alpha)
     if brier.low > margin:
         yield (
             f"calibration: on {brier.n} audit labels its Brier score is {brier.low:.3f} to {brier.high:.3f} worse,"
             f" more than {margin:g}"
         )
+
+
+def _parts(audit: Paired) -> dict[str, list[float]]:
+    """The gains of each class, where there is more than one, and of each declared slice."""
+    gains, names = _gains(audit), sorted(set(audit.classes))
+    parts = {
+        f"class {name}": [g for g, c in zip(gains, audit.classes, strict=True) if c == name]
+        for name in (names if len(names) > 1 else ())
+    }
+    for name, members in audit.slices.items():
+        parts[f"slice {name}"] = [g for g, inside in zip(gains, members, strict=True) if inside]
+    return parts
 
 
 def _grown(evaluation: Evaluation, gate: Gate) -> Decision:

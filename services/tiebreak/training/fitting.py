@@ -17,6 +17,7 @@ from tiebreak.training.dataset import Dataset, Row, choose, classes_of, training
 from tiebreak.training.evaluation import Contender, Serving, evaluate, fit_temperature
 from tiebreak.training.export import Encoder, export, inputs_of
 from tiebreak.training.learner import Learner, Model
+from tiebreak.training.slices import slices_of
 
 _GOLDEN_ROWS = 16
 _AUDIT_ROWS = (
@@ -83,6 +84,8 @@ def train(learner: Learner, project: Project, material: Material, serving: Servi
         material.audit,
         project.gate.alpha,
     )
+    in_slices = slices_of(material.audit if len(evaluation.audit) else (), project)
+    evaluation = replace(evaluation, audit=replace(evaluation.audit, slices=in_slices))
     manifest = Manifest(
         project=project.project,
         version=version,

@@ -88,6 +88,24 @@ def test_flattery_is_held_as_soon_as_blind_labels_contradict_it() -> None:
     assert decision == Decision(Verdict.HOLD, (f"fast lane for young models (60 of 100 audit labels): {said}",))
 
 
+def test_a_collapsed_slice_is_held_with_its_name_whatever_the_rest_gained() -> None:
+    """Better overall, lost where it matters: each part is judged at its share of alpha, and every part that is worse is named."""
+    n = 400
+    lost, won = (0.0,) * 40, (1.0,) * 360
+    audit = Paired(
+        tuple(map(str, range(n))),
+        ("a", "b") * 200,
+        (1.0,) * 40 + (0.0,) * 200 + (1.0,) * 160,
+        lost + won,
+        (1.0,) * n,
+        slices={"large": (True,) * 40 + (False,) * 360, "small": (False,) * 40 + (True,) * 360, "none": (False,) * n},
+    )
+    decision = judge(evaluation(audit), (), GATE)
+    assert decision.verdict is Verdict.HOLD
+    assert [reason.split(":")[0] for reason in decision.reasons] == ["slice large"]
+    assert judge(evaluation(replace(audit, slices={})), (), GATE).verdict is Verdict.PROMOTE
+
+
 def test_weights_undo_the_selection_among_left_out_labels() -> None:
     """One rarely selected label stands for many: a win on it outweighs two losses on labels that are always selected."""
     old, new = (1.0, 1.0, 0.0), (0.0, 0.0, 1.0)
