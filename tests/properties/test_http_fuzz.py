@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -53,7 +54,9 @@ def token(api: ApiServer) -> str:
 @settings(
     max_examples=EXAMPLES, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
 )
-def test_no_request_made_from_the_document_breaks_the_api(case: schemathesis.Case, api: ApiServer, token: str) -> None:
+def test_no_request_made_from_the_document_breaks_the_api(
+    case: schemathesis.Case[Any], api: ApiServer, token: str
+) -> None:
     """Whatever the body, parameters and headers: an answer that the document names, never a 5xx."""
     held = api.call(api.office.queue.claim("fuzz", 3)).leases
     # From the document alone no id is ever one that exists: every other request gets one that does.

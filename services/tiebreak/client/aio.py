@@ -1,0 +1,175 @@
+"""The client that awaits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from random import random
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+
+from tiebreak.client import calls
+from tiebreak.client import models as m
+from tiebreak.client.calls import Call
+from tiebreak.client.errors import ApiError, Unavailable, error_of
+from tiebreak.client.retries import Retries, asked_s
+
+T = TypeVar("T")
+_USUAL_S = 10.0
+_BEATS_PER_LEASE = 3
+
+
+@dataclass(slots=True)
+class Kept:
+    """A task whose lease is renewed meanwhile. ``lost``: it is no longer yours (answered, or given away): stop working on it."""
+
+    task: m.Task
+    lost: bool = False
+
+
+class AsyncClient:
+    """The labeling API as one person of one project, see the package. Raises ApiError's kinds; ``transport`` is for tests.
+
+    One object belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str,
+        project: str,
+        retries: Retries | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._project = project
+        self._retries = retries or Retries()
+        self._http = httpx.AsyncClient(
+            base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=_USUAL_S, transport=transport
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        await self._http.aclose()
+
+    async def claim(self, want: int = 1, wait_s: float = 0.0) -> m.Claim:
+        """Hold ``want`` tasks (1 to 10): those you hold already, renewed, and new ones. Waits up to ``wait_s`` (30) for the first."""
+        return await self._do(calls.claim(self._project, want, wait_s))
+
+    async def submit(
+        self,
+        task: m.Task,
+        answer: object,
+        *,
+        lead_time_s: float | None = None,
+        comment: str = "",
+        flagged: bool = False,
+        key: str = "",
+    ) -> m.Annotation:
+        """Answer a task: the name of a class, or JSON where the project asks another kind of question. On the log when it returns.
+
+        ``lead_time_s``: active time. ``key``: an Idempotency-Key of your own, to be safe across a restart of your program.
+        """
+        more = {"lead_time_s": lead_time_s, "comment": comment, "flagged": flagged}
+        return await self._do(calls.submit(task, answer, key, **more))
+
+    async def skip(self, task: m.Task, reason: str = "", *, flagged: bool = False, key: str = "") -> m.Annotation:
+        """Pass a task on to somebody else."""
+        return await self._do(calls.skip(task, reason, flagged, key))
+
+    async def undo(self, annotation: m.Annotation, key: str = "") -> m.Annotation:
+        """Take an answer back within the project's ``undo_s``."""
+        return await self._do(calls.undo(annotation.annotation_id, key))
+
+    async def renew(self, task: m.Task) -> m.Renewed:
+        """The heartbeat, once; see :meth:`keep`."""
+        return await self._do(calls.renew(task))
+
+    async def release(self, task: m.Task) -> None:
+        """Give a task back unanswered, at once."""
+        await self._do(calls.release(task))
+
+    async def me(self) -> m.Me:
+        """Who you are here."""
+        return await self._do(calls.me())
+
+    async def history(self, limit: int = 50) -> m.History:
+        """Your newest answers."""
+        return await self._do(calls.history(limit))
+
+    async def project(self) -> m.ProjectInfo:
+        """The question, the guidelines, the classes, and how much is open."""
+        return await self._do(calls.project(self._project))
+
+    async def add_class(self, name: str) -> str:
+        """Add a class to an open set; the class as it is now known."""
+        return await self._do(calls.add_class(self._project, name))
+
+    @asynccontextmanager
+    async def keep(self, task: m.Task) -> AsyncIterator[Kept]:
+        """Renew the lease of ``task`` in the background as long as the block runs. If the block raises, the task is given back."""
+        kept = Kept(task)
+        beat = asyncio.create_task(self._beat(kept), name="tiebreak heartbeat")
+        try:
+            yield kept
+        except BaseException:
+            with suppress(ApiError):
+                await self.release(task)
+            raise
+        finally:
+            beat.cancel()
+            await asyncio.wait({beat})
+
+    async def _beat(self, kept: Kept) -> None:
+        while True:
+            await asyncio.sleep(kept.task.lease.lease_s / _BEATS_PER_LEASE)
+            try:
+                await self.renew(kept.task)
+            except Unavailable:
+                continue  # the next beat is soon enough
+            except ApiError:
+                kept.lost = True
+                return
+
+    async def _do(self, call: Call[T]) -> T:
+        attempt = 0
+        while True:
+            attempt += 1
+            status, problem, wait_s = 0, None, 0.0
+            try:
+                answer = await self._http.request(
+                    call.method,
+                    call.path,
+                    json=call.body,
+                    params=call.params,
+                    headers=call.headers(),
+                    timeout=_USUAL_S + call.wait_s,
+                )
+                if answer.is_success:
+                    return call.read(answer.json() if answer.content else {})
+                status, problem, wait_s = answer.status_code, _json(answer), asked_s(answer.headers.get("retry-after"))
+            except httpx.TransportError as error:
+                problem = {"detail": f"The server does not answer: {type(error).__name__}."}
+            pause_s = self._retries.wait_s(attempt, status, wait_s, random())
+            if pause_s is None:
+                raise error_of(status, problem)
+            await asyncio.sleep(pause_s)
+
+
+def _json(answer: httpx.Response) -> object:
+    try:
+        return answer.json()
+    except ValueError:
+        return None  # not ours: a proxy's page

@@ -1,0 +1,88 @@
+"""The requests of the API, described once for both clients. Pure."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+from urllib.parse import quote
+
+from tiebreak.client import models as m
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T]):
+    """One request and how its answer is read. ``wait_s``: how long the server may think beyond the usual."""
+
+    method: str
+    path: str
+    read: Callable[[m.Json], T]
+    body: Mapping[str, object] | None = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    key: str = ""
+    wait_s: float = 0.0
+
+    def headers(self) -> dict[str, str]:
+        """The same key for every attempt."""
+        return {"Idempotency-Key": self.key} if self.key else {}
+
+
+def _key(given: str) -> str:
+    return given or str(uuid.uuid4())
+
+
+def claim(project: str, want: int, wait_s: float) -> Call[m.Claim]:
+    """Hold tasks."""
+    body = {"max": want, "wait_ms": round(wait_s * 1000)}
+    return Call("POST", f"/v1/projects/{quote(project, safe='')}/tasks:claim", m.claim_of, body, wait_s=wait_s)
+
+
+def submit(task: m.Task, answer: object, key: str, **more: str | float | bool | None) -> Call[m.Annotation]:
+    """Answer a task with a class, or with other JSON."""
+    said = {"value": answer} if isinstance(answer, str) else {"answer": answer}
+    body = {"lease_token": task.lease.token, **said, **{k: v for k, v in more.items() if v not in (None, "", False)}}
+    return Call("POST", f"/v1/tasks/{task.task_id}/annotations", m.annotation_of, body, key=_key(key))
+
+
+def skip(task: m.Task, reason: str, flagged: bool, key: str) -> Call[m.Annotation]:
+    """Pass a task on."""
+    body = {"lease_token": task.lease.token, "reason": reason, "flagged": flagged}
+    return Call("POST", f"/v1/tasks/{task.task_id}:skip", m.annotation_of, body, key=_key(key))
+
+
+def undo(annotation_id: str, key: str) -> Call[m.Annotation]:
+    """Take an answer back."""
+    return Call("POST", f"/v1/annotations/{quote(annotation_id, safe='')}:undo", m.annotation_of, key=_key(key))
+
+
+def renew(task: m.Task) -> Call[m.Renewed]:
+    """The heartbeat."""
+    return Call("POST", f"/v1/leases/{task.lease.id}:renew", m.renewed_of)
+
+
+def release(task: m.Task) -> Call[None]:
+    """Give a task back."""
+    return Call("POST", f"/v1/leases/{task.lease.id}:release", m.nothing_of)
+
+
+def me() -> Call[m.Me]:
+    """Who one is."""
+    return Call("GET", "/v1/me", m.me_of)
+
+
+def history(limit: int) -> Call[m.History]:
+    """One's own answers."""
+    return Call("GET", "/v1/me/annotations", m.history_of, params={"limit": str(limit)})
+
+
+def project(name: str) -> Call[m.ProjectInfo]:
+    """The project."""
+    return Call("GET", f"/v1/projects/{quote(name, safe='')}", m.project_of)
+
+
+def add_class(project_name: str, name: str) -> Call[str]:
+    """Add a class to an open set."""
+    return Call("POST", f"/v1/projects/{quote(project_name, safe='')}/classes", m.class_of, {"name": name})
