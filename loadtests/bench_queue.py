@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
+from subprocess import Popen
 
 import numpy as np
+import uvloop
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from loadtests.figures import Figure, judged, save, show
 from loadtests.queue import depth
-from loadtests.queue.http import Tally, annotate, knock, process, ready
+from loadtests.queue.http import Tally, annotate, annotate_on, knock, process, processor_s, ready
 from loadtests.queue.tasks import CALM, built, fill, project_of, tokens, write
 from loadtests.speed.ground import Ground, cores, ground
 from scripts.kafka import free_port, missing_tools
@@ -25,6 +26,8 @@ from tiebreak.events.kafka import KafkaLog
 from tiebreak.labeling.redis import RedisQueue
 
 PEOPLE, CLAIMERS = 50, 200
+# More than the people of the first case can answer.
+TASKS_PER_S = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,29 +67,53 @@ async def pairs(where: Ground, client: Redis, size: Size) -> list[Figure]:
         await ready(ours, "/health/ready", a)
         queue = RedisQueue(client, project)
         await built(queue)
-        await fill(queue, project.project, range(int(size.seconds * size.turns * 1000)))
+        await fill(queue, project.project, range(int(size.seconds * size.turns * TASKS_PER_S)))
         held = await tokens(client, project.project, PEOPLE)
         await knock(bare, PEOPLE, 1.0)
         await annotate(ours, project.project, held, 1.0)
         empty: list[Tally] = []
         people: list[Tally] = []
+        onward: list[Tally] = []
         for _ in range(size.turns):
-            empty.append(await knock(bare, PEOPLE, size.seconds))
-            people.append(await annotate(ours, project.project, held, size.seconds))
-    odd = [status for tally in (*empty, *people) for status in tally.odd]
+            empty.append(await clocked(b, knock(bare, PEOPLE, size.seconds)))
+            people.append(await clocked(a, annotate(ours, project.project, held, size.seconds)))
+            onward.append(await clocked(a, annotate_on(ours, project.project, held, size.seconds)))
+    odd = [status for tally in (*empty, *people, *onward) for status in tally.odd]
     base, rate = median(tally.rate for tally in empty), median(tally.rate for tally in people)
+    on = median(tally.rate for tally in onward)
     how = f"median of {size.turns} turns of {size.seconds:g} s, {PEOPLE} annotators, one API process, Kafka and Redis"
     waits = [second for tally in people for second in tally.claims]
     answers = [second for tally in people for second in tally.submits]
     return [
         judged("queue", "pairs / empty posts", rate / base, how, judge=size.judge),
+        judged("queue", "answers with ?next=1 / empty posts", on / base, how, judge=size.judge),
         Figure("claim and submit pairs per second", rate, "", None, how),
+        Figure("answers per second, each with the next task", on, "", None, "one request per task (?next=1)"),
         Figure("empty posts per second", base, "", None, "the same client, the same server settings"),
+        *_costs(empty, people, onward),
         Figure("claim over HTTP: p50 (ms)", 1000 * float(np.percentile(waits, 50)), "", None),
         Figure("claim over HTTP: p99 (ms)", 1000 * float(np.percentile(waits, 99)), "", None),
         Figure("submit over HTTP: p99 (ms)", 1000 * float(np.percentile(answers, 99)), "", None),
         judged("queue", "odd answers", len(odd), f"statuses {sorted(set(odd))}" if odd else ""),
     ]
+
+
+def _costs(empty: Sequence[Tally], people: Sequence[Tally], onward: Sequence[Tally]) -> list[Figure]:
+    """What a busy machine changes least: processor time of the API process, settling and intake included."""
+    base, pair, on = (median(tally.cost_us for tally in tallies) for tallies in (empty, people, onward))
+    how = f"{base:.0f} us per empty post, {pair:.0f} us per pair, {on:.0f} us per answer with the next task"
+    return [
+        Figure("by processor time: empty post / pair", base / pair, "", None, how),
+        Figure("by processor time: empty post / answer with ?next=1", base / on, "", None, how),
+    ]
+
+
+async def clocked(server: Popen[bytes], run: Awaitable[Tally]) -> Tally:
+    """The run's tally with the processor time that ``server`` took meanwhile."""
+    before = processor_s(server)
+    tally = await run
+    tally.processor_s = processor_s(server) - before
+    return tally
 
 
 async def _make_topics(where: Ground, project: Project) -> None:
@@ -155,7 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     size = QUICK if os.environ.get("QUICK", "") not in {"", "0"} else FULL
     with ground() as where:
-        figures = asyncio.run(measure(where, [n for n in options.only.split(",") if n] or list(CASES), size))
+        figures = uvloop.run(measure(where, [n for n in options.only.split(",") if n] or list(CASES), size))
     server, own = cores()
     show(f"Labeling queue: servers and client on core {server}, the API on core {own}", figures)
     if not options.only:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
+import uvloop
 from fastapi import FastAPI
 
 from loadtests.speed.ground import cores, pin
@@ -23,34 +26,56 @@ _START_S = 90.0
 _PATIENCE_S = 30.0
 
 
-class Connection:
-    """One kept-alive HTTP/1.1 connection of one person."""
+class Connection(asyncio.Protocol):
+    """One kept-alive HTTP/1.1 connection of one person, one request at a time. No more is read of an answer than is needed."""
 
     def __init__(self, address: str, token: str = "") -> None:
         where = urlsplit(address)
-        self._host, self._port = where.hostname, where.port
+        self._host, self._port = where.hostname or "", where.port or 80
         self._head = f"Host: {where.netloc}\r\nContent-Type: application/json\r\n"
         if token:
             self._head += f"Authorization: Bearer {token}\r\n"
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._transport: asyncio.Transport | None = None
+        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
+        self._heard = b""
 
     async def request(self, method: str, path: str, body: bytes = b"", more: str = "") -> tuple[int, bytes]:
         """Status and body. Raises OSError or TimeoutError; the connection is not to be used after that."""
-        if self._streams is None:
-            self._streams = await asyncio.open_connection(self._host, self._port)
-        reader, writer = self._streams
+        loop = asyncio.get_running_loop()
+        if self._transport is None:
+            self._transport, _ = await loop.create_connection(lambda: self, self._host, self._port)
+        self._heard, self._answer = b"", loop.create_future()
         head = f"{method} {path} HTTP/1.1\r\n{self._head}{more}Content-Length: {len(body)}\r\n\r\n"
-        writer.write(head.encode() + body)
-        async with asyncio.timeout(_PATIENCE_S):
-            answer = (await reader.readuntil(b"\r\n\r\n")).lower()
-            _, _, rest = answer.partition(b"\r\ncontent-length: ")
-            length = int(rest.split(b"\r\n", 1)[0]) if rest else 0
-            return int(answer[9:12]), await reader.readexactly(length)
+        self._transport.write(head.encode() + body)
+        guard = loop.call_later(_PATIENCE_S, self._give_up)
+        try:
+            return await self._answer
+        finally:
+            guard.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        self._heard += data
+        end = self._heard.find(b"\r\n\r\n")
+        if end < 0 or self._answer is None or self._answer.done():
+            return
+        _, _, rest = self._heard[: end + 2].lower().partition(b"\r\ncontent-length: ")
+        length = int(rest.split(b"\r\n", 1)[0]) if rest else 0
+        body = self._heard[end + 4 :]
+        if len(body) >= length:
+            self._answer.set_result((int(self._heard[9:12]), body))
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's name
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(ConnectionError("The server hung up."))
+
+    def _give_up(self) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(TimeoutError())
 
     def close(self) -> None:
         """Hang up."""
-        if self._streams is not None:
-            self._streams[1].close()
+        if self._transport is not None:
+            self._transport.close()
 
 
 @dataclass(slots=True)
@@ -62,11 +87,17 @@ class Tally:
     claims: list[float] = field(default_factory=list)
     submits: list[float] = field(default_factory=list)
     odd: list[int] = field(default_factory=list)
+    processor_s: float = 0.0
 
     @property
     def rate(self) -> float:
         """Requests, or claim and submit pairs, per second."""
         return self.done / self.seconds if self.seconds else 0.0
+
+    @property
+    def cost_us(self) -> float:
+        """Processor time of the server for one of them, in microseconds."""
+        return 1e6 * self.processor_s / self.done if self.done else 0.0
 
 
 async def knock(address: str, people: int, seconds: float) -> Tally:
@@ -94,15 +125,13 @@ async def annotate(address: str, project: str, tokens: Sequence[str], seconds: f
     async def one(token: str) -> None:
         line = Connection(address, token)
         while (start := time.perf_counter()) - began < seconds:
-            status, body = await line.request("POST", f"/v1/projects/{project}/tasks:claim", b'{"max":1}')
+            status, body = await _claim(line, project)
             claimed = time.perf_counter()
             tasks = orjson.loads(body)["tasks"] if status == 200 else []
             if not tasks:
                 tally.odd.append(status)
                 break
-            vote = orjson.dumps({"lease_token": tasks[0]["lease"]["token"], "value": "cat", "lead_time_s": 0.0})
-            key = f"Idempotency-Key: {run}-{next(keys)}\r\n"
-            status, _ = await line.request("POST", f"/v1/tasks/{tasks[0]['task_id']}/annotations", vote, key)
+            status, _ = await _vote(line, tasks[0], f"{run}-{next(keys)}")
             tally.odd += [status] if status != 201 else []
             tally.claims.append(claimed - start)
             tally.submits.append(time.perf_counter() - claimed)
@@ -112,6 +141,38 @@ async def annotate(address: str, project: str, tokens: Sequence[str], seconds: f
     await asyncio.gather(*(one(token) for token in tokens))
     tally.seconds = time.perf_counter() - began
     return tally
+
+
+async def annotate_on(address: str, project: str, tokens: Sequence[str], seconds: float) -> Tally:
+    """The same with one request per task: each answer brings the next task (``?next=1``)."""
+    tally, keys, began = Tally(), count(), time.perf_counter()
+    run = f"{time.time_ns():x}"
+
+    async def one(token: str) -> None:
+        line = Connection(address, token)
+        status, body = await _claim(line, project)
+        tasks = orjson.loads(body)["tasks"] if status == 200 else []
+        while tasks and (start := time.perf_counter()) - began < seconds:
+            status, body = await _vote(line, tasks[0], f"{run}-{next(keys)}", "?next=1")
+            tally.submits.append(time.perf_counter() - start)
+            tally.done += 1
+            tasks = orjson.loads(body)["next"]["tasks"] if status == 201 else []
+        tally.odd += [status] if not tasks else []
+        line.close()
+
+    await asyncio.gather(*(one(token) for token in tokens))
+    tally.seconds = time.perf_counter() - began
+    return tally
+
+
+async def _claim(line: Connection, project: str) -> tuple[int, bytes]:
+    return await line.request("POST", f"/v1/projects/{project}/tasks:claim", b'{"max":1}')
+
+
+async def _vote(line: Connection, task: Mapping[str, Any], key: str, query: str = "") -> tuple[int, bytes]:
+    vote = b'{"lease_token":%d,"value":"cat","lead_time_s":0.0}' % task["lease"]["token"]
+    path = f"/v1/tasks/{task['task_id']}/annotations{query}"
+    return await line.request("POST", path, vote, f"Idempotency-Key: {key}\r\n")
 
 
 @contextmanager
@@ -134,6 +195,12 @@ def process(arguments: Sequence[str], log: Path) -> Iterator[subprocess.Popen[by
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+
+
+def processor_s(child: subprocess.Popen[bytes]) -> float:
+    """Processor seconds that a child has used so far (Linux), all its threads together."""
+    fields = Path(f"/proc/{child.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def ready(address: str, path: str, child: subprocess.Popen[bytes]) -> None:
@@ -177,4 +244,4 @@ async def serve_empty(port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve_empty(int(sys.argv[1])))
+    uvloop.run(serve_empty(int(sys.argv[1])))

@@ -43,6 +43,8 @@ def write(project: Project, folder: Path) -> Path:
         "project": project.project,
         "input": {"tensors": [{"name": "x", "shape": [16]}]},
         "classes": {"names": list(CLASSES)},
+        # A person who answers as fast as a machine is what is measured here.
+        "access": {"requests_per_s": 1e6, "request_burst": 1e6},
     }
     path.write_text(yaml.safe_dump(body), encoding="utf-8")
     return path
