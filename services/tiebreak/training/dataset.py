@@ -98,31 +98,60 @@ def _place(row: Row) -> tuple[int, str]:
 
 
 class Dataset:
-    """A set-union on (label id, highest revision). Taking in the newest labels costs the same however many there are."""
+    """A set-union on (label id, highest revision). Taking in the newest labels costs the same however many there are.
 
-    def __init__(self, rows: Iterable[Row] = ()) -> None:
+    With a ``capacity`` it holds that many of the newest standing labels of each kind, and a quarter more before it lets go:
+    what is older is left to the ledger. :attr:`short` says when so many were taken back that the ledger must be asked.
+    """
+
+    def __init__(self, rows: Iterable[Row] = (), capacity: int | None = None) -> None:
+        self._capacity = capacity
+        self._revisions: dict[str, int] = {}
         self._rows: dict[str, Row] = {}
         self._standing: dict[bool, list[Row]] = {False: [], True: []}
+        self._let_go: dict[bool, tuple[int, str]] = {}
         for row in rows:
             self.add(row)
 
-    def seen(self, label_id: str, revision: int) -> bool:
-        """Whether this revision, or a later one, is in already."""
-        known = self._rows.get(label_id)
-        return known is not None and known.revision >= revision
+    @property
+    def short(self) -> bool:
+        """Whether labels that were let go belong among the newest again."""
+        return any(len(self._standing[audit]) < (self._capacity or 0) for audit in self._let_go)
+
+    def known(self, label_id: str) -> bool:
+        """Whether a revision of it was added not too long ago."""
+        return label_id in self._revisions
 
     def add(self, row: Row) -> bool:
-        """False, and no change, for a replay."""
-        known = self._rows.get(row.label_id)
-        if known is not None and known.revision >= row.revision:
+        """False, and no change, for a replay of what is :meth:`known`."""
+        if self._revisions.get(row.label_id, 0) >= row.revision:
             return False
-        if known is not None and not known.withdrawn:
-            before = self._standing[known.audit]
-            del before[bisect_left(before, known.place, key=_place)]
-        self._rows[row.label_id] = row
-        if not row.withdrawn:
+        before = self._rows.pop(row.label_id, None)
+        if before is not None:
+            standing = self._standing[before.audit]
+            del standing[bisect_left(standing, before.place, key=_place)]
+        self._revisions[row.label_id] = row.revision
+        gone = self._let_go.get(row.audit)
+        if not row.withdrawn and (gone is None or row.place > gone):
+            self._rows[row.label_id] = row
             insort(self._standing[row.audit], row, key=_place)
+            self._trim(row.audit)
         return True
+
+    def _trim(self, audit: bool) -> None:
+        standing = self._standing[audit]
+        if self._capacity is None or len(standing) <= self._capacity + self._capacity // 4:
+            return
+        # An eighth stays beyond the capacity: a few withdrawals shall not send us to the ledger.
+        old = standing[: -(self._capacity + self._capacity // 8)]
+        del standing[: len(old)]
+        self._let_go[audit] = old[-1].place
+        for row in old:
+            del self._rows[row.label_id]
+        if len(self._revisions) > 8 * self._capacity:
+            # The newest entries stay: what is not in the ledger yet is among them.
+            recent = list(self._revisions.items())[-4 * self._capacity :]
+            self._revisions = {label: row.revision for label, row in self._rows.items()} | dict(recent)
 
     def rows(self, *, audit: bool, newest: int | None = None) -> tuple[Row, ...]:
         """The standing audit labels, or the standing training labels, in canonical order; all, or so many of the newest.

@@ -53,6 +53,10 @@ CREATE TABLE IF NOT EXISTS retractions (
 )"""
 
 
+# The newest standing labels of a kind are found without reading the others.
+_BY_TIME = "CREATE INDEX IF NOT EXISTS labels_by_time ON labels (audit, settled_ms, label_id) WHERE withdrawn = 0"
+
+
 @dataclass(frozen=True, slots=True)
 class Retraction:
     """An annotator whose votes no longer count, and who said so, why and when."""
@@ -169,6 +173,21 @@ class Ledger:
         ):
             where = Partition(topic, part)
             yield LedgerLabel(label, revision, value, bool(audit), bool(withdrawn), settled, where, position, wire)
+
+    def newest(self, *, audit: bool) -> Iterator[bytes]:
+        """The standing labels of a kind as they were on the topic, the last settled first. Read only as far as it is asked."""
+        query = (
+            "SELECT wire FROM labels AS l INDEXED BY labels_by_time WHERE audit = ? AND withdrawn = 0 AND NOT EXISTS"
+            " (SELECT 1 FROM labels AS n WHERE n.label_id = l.label_id AND n.revision > l.revision)"
+            " ORDER BY settled_ms DESC, label_id DESC"
+        )
+        for (wire,) in self._db.execute(query, (audit,)):
+            yield wire
+
+    def revision(self, label_id: str) -> int:
+        """The highest revision of a label, 0 where there is none."""
+        query = "SELECT COALESCE(MAX(revision), 0) FROM labels WHERE label_id = ?"
+        return int(self._db.execute(query, (label_id,)).fetchone()[0])
 
     def aside(self) -> tuple[AsideLabel, ...]:
         """What is kept aside, oldest first per partition."""
@@ -300,6 +319,7 @@ class Ledger:
         if not tables:
             self._create()
         self._db.execute(_RETRACTIONS)
+        self._db.execute(_BY_TIME)
 
     def _create(self) -> None:
         self.path.chmod(0o600)

@@ -24,6 +24,7 @@ from tiebreak.training.fitting import Material, Stamp, material_of, planned, tra
 from tiebreak.training.retraction import without
 from tiebreak.training.sklearn_learners import contest_of
 from tiebreak.training.sqlite import AsideLabel, Ledger, LedgerLabel, Step, Weights
+from tiebreak.training.sqlite_window import window_of
 from tiebreak.training.stage_review import Reviewer
 
 _POLL_RECORDS = 500
@@ -69,7 +70,7 @@ class Trainer:
         self._encoder = encoder
         self._width = encoder.width if encoder is not None else width_of(project.input.tensors)
         self._contest = contest_of(project.training, self._width)
-        self._dataset = Dataset()
+        self._dataset = Dataset(capacity=project.training.window)
         self._retracted: frozenset[str] = frozenset()
         self._gathered = _Gathered()
         self._offer: Candidate | None = None
@@ -118,14 +119,17 @@ class Trainer:
 
     def _load(self) -> Dataset:
         self._retracted = frozenset(r.annotator for r in self._ledger.retractions())
-        return Dataset(row_of(without(decode_label(label.wire), self._retracted)) for label in self._ledger.labels())
+        return window_of(self._ledger, self._project.training.window, self._retracted)
+
+    async def _reload(self) -> None:
+        self._dataset = await asyncio.to_thread(self._load)
+        for label in self._gathered.labels:
+            self._dataset.add(row_of(without(decode_label(label.wire), self._retracted)))
 
     async def _heed_retractions(self) -> None:
         # Somebody's command line may have written one since.
         if {r.annotator for r in self._ledger.retractions()} != self._retracted:
-            self._dataset = await asyncio.to_thread(self._load)
-            for label in self._gathered.labels:
-                self._dataset.add(row_of(without(decode_label(label.wire), self._retracted)))
+            await self._reload()
             self._owed = self._owed or self._ledger.weights() is not None
 
     def _readmit(self) -> None:
@@ -160,6 +164,8 @@ class Trainer:
         if refused is not None:
             return AsideLabel(partition, position, *refused, wire)
         row = row_of(without(label, self._retracted))
+        if not self._dataset.known(label.label_id) and self._ledger.revision(label.label_id) >= label.revision:
+            return None
         if not self._dataset.add(row):
             return None
         use = "withdrawn" if row.withdrawn else "audit" if row.audit else "train"
@@ -228,6 +234,8 @@ class Trainer:
 
     async def _fit(self, sink: CandidateSink) -> Candidate | None:
         """A candidate from all labels known now; None where there are too few."""
+        if self._dataset.short:
+            await self._reload()
         material = material_of(self._dataset, self._project)
         if not material.learnable or len(material.training) < self._project.training.min_labels:
             self._owed = False
