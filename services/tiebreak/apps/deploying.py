@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tiebreak.apps.stream import MODELS_FOLDER
+from tiebreak.apps.stream import models_of
 from tiebreak.apps.wiring import open_log
 from tiebreak.contracts.project import Project
 from tiebreak.deployment.files import FileModelStore
@@ -33,4 +33,4 @@ async def open_deployer(project: Project, settings: Settings) -> AsyncIterator[D
 
 def store_of(settings: Settings) -> FileModelStore:
     """The models of the data directory."""
-    return FileModelStore(settings.data_dir / MODELS_FOLDER)
+    return models_of(settings)

@@ -17,6 +17,7 @@ from tiebreak.contracts.messages import DriftRecord
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.sampled import Sampled
 from tiebreak.contracts.topics import Topic
+from tiebreak.deployment.ed25519 import Seal
 from tiebreak.deployment.files import FileModelStore
 from tiebreak.events.stage import ConsumeLoop, LoopSettings
 from tiebreak.events.stage_history import History
@@ -24,6 +25,7 @@ from tiebreak.runtime.garbage import collect_rarely
 from tiebreak.runtime.lifecycle import Phase
 from tiebreak.runtime.masking import Mask, load_mask
 from tiebreak.runtime.onnx_encoder import load_encoder
+from tiebreak.runtime.settings import Settings
 from tiebreak.sampling.redis import RedisBudget, RedisSnapshots
 from tiebreak.sampling.stage import Sampler
 from tiebreak.sampling.tasks import build_task
@@ -125,7 +127,7 @@ async def assemble_stream(process: Process) -> ASGIApp | None:
     else:
         if (encoder := await load_encoder(project)) is not None:
             await scorer.embed_with(encoder)
-        store = FileModelStore(process.settings.data_dir / MODELS_FOLDER)
+        store = models_of(process.settings)
         models = process.log.reader([Topic.MODELS.of(project.project)], None)
         follower = ModelFollower(project.project, models, store, scorer, process.metrics, process.clock)
         process.life.run(Phase.WORK, "model follower", follower.run)
@@ -157,6 +159,11 @@ async def assemble_stream(process: Process) -> ASGIApp | None:
 
     process.life.on_stop(Phase.SINKS, "scorer and sampler", close)
     return None
+
+
+def models_of(settings: Settings) -> FileModelStore:
+    """The models of the data directory. Raises ConfigError for a key that is none."""
+    return FileModelStore(settings.data_dir / MODELS_FOLDER, Seal.of(settings.signing_key, settings.verify_key))
 
 
 async def serve_file(scorer: Scorer, project: Project, clock: Clock) -> None:

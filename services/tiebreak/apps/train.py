@@ -7,12 +7,11 @@ import asyncio
 from starlette.types import ASGIApp
 
 from tiebreak.apps.recording_runs import RUNS_FOLDER, RecordingSink
-from tiebreak.apps.stream import MODELS_FOLDER
+from tiebreak.apps.stream import models_of
 from tiebreak.apps.wiring import Process, open_sandbox
 from tiebreak.contracts.errors import ConfigError
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
-from tiebreak.deployment.files import FileModelStore
 from tiebreak.deployment.files_runs import RunFiles
 from tiebreak.deployment.sandbox import SandboxProbe
 from tiebreak.deployment.stage import Deployer, Tools
@@ -42,7 +41,11 @@ async def assemble_train(process: Process) -> ASGIApp | None:
             f"Project {project.project} scores with a model file of yours, so there is nothing to train.",
             fix="Set model.source: trainer, or leave `tiebreak train` out.",
         )
-    store = FileModelStore(data / MODELS_FOLDER)
+    if process.settings.verify_key and not process.settings.signing_key:
+        raise ConfigError(
+            "TIEBREAK_VERIFY_KEY is set without TIEBREAK_SIGNING_KEY: every model made here would be refused."
+        )
+    store = models_of(process.settings)
     sandbox = open_sandbox(process.life)
     tools = Tools(store, process.log, SandboxProbe(project, sandbox), process.metrics, process.clock)
     deployer = Deployer(project, tools)

@@ -1,4 +1,4 @@
-"""The model store as files: ``<root>/<project>/<version>/{model.onnx, manifest.json}``.
+"""The model store as files: ``<root>/<project>/<version>/{model.onnx, manifest.json}``, and ``manifest.sig`` where it is signed.
 
 A version appears whole or not at all: written beside its place, synced, renamed, and the folder synced. Nothing here follows
 a symbolic link, and all is readable by its owner alone.
@@ -13,12 +13,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tiebreak.contracts.errors import Invalid, ModelRefused
+from tiebreak.contracts.errors import Invalid, ModelRefused, NotFound
 from tiebreak.contracts.messages import Manifest
+from tiebreak.deployment.ed25519 import Seal
 from tiebreak.deployment.manifests import check_bytes, manifest_from_json, manifest_to_json, no_such_model, other_bytes
 from tiebreak.deployment.naming import checked_name, natural_order
 
-_MODEL, _MANIFEST = "model.onnx", "manifest.json"
+_MODEL, _MANIFEST, _SIGNATURE = "model.onnx", "manifest.json", "manifest.sig"
+_SIGNATURE_BYTES = 64
 _PARTIAL = ".partial-"
 _MAX_MANIFEST = 256 * 2**20
 
@@ -26,8 +28,10 @@ _MAX_MANIFEST = 256 * 2**20
 class FileModelStore:
     """A ModelStore in a folder of one machine, or of a shared file system with atomic rename."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, seal: Seal | None = None) -> None:
+        """``seal``: signs what is put; where it has a key to check with, what is not signed by it is refused."""
         self._root = root
+        self._seal = seal or Seal()
 
     async def put(self, manifest: Manifest, model: bytes) -> None:
         await asyncio.to_thread(self._put, manifest, model)
@@ -51,7 +55,10 @@ class FileModelStore:
         partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=home))  # mkdtemp gives 0700
         try:
             _write(partial / _MODEL, model)
-            _write(partial / _MANIFEST, manifest_to_json(manifest))
+            said = manifest_to_json(manifest)
+            _write(partial / _MANIFEST, said)
+            if (signature := self._seal.sign(said)) is not None:
+                _write(partial / _SIGNATURE, signature)
             _sync_folder(partial)
             self._publish(partial, home / manifest.version, manifest)
             _sync_folder(home)
@@ -69,7 +76,12 @@ class FileModelStore:
                 raise other_bytes(manifest) from error
 
     def _manifest(self, project: str, version: str) -> Manifest:
-        return manifest_from_json(_read(self._place(project, version), _MANIFEST, project, version, _MAX_MANIFEST))
+        place = self._place(project, version)
+        said = _read(place, _MANIFEST, project, version, _MAX_MANIFEST)
+        if self._seal.checks:
+            # Before a byte of it is believed.
+            self._seal.check(said, _signature(place, project, version), version)
+        return manifest_from_json(said)
 
     def _get(self, project: str, version: str) -> tuple[Manifest, bytes]:
         manifest = self._manifest(project, version)
@@ -117,6 +129,13 @@ def _read(folder: Path, name: str, project: str, version: str, limit: int) -> by
         ) from error
     with os.fdopen(handle, "rb") as file:
         return file.read(limit + 1)
+
+
+def _signature(folder: Path, project: str, version: str) -> bytes:
+    try:
+        return _read(folder, _SIGNATURE, project, version, _SIGNATURE_BYTES)
+    except NotFound:
+        return b""
 
 
 def _refuse_link(folder: Path) -> None:

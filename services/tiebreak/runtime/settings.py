@@ -47,7 +47,8 @@ class Settings:
 
     ``kafka`` "" means that the log is Redis Streams on ``redis``. ``embedded`` says that ``redis`` is the private server of
     ``data_dir``, which `tiebreak up` starts. ``port`` 0 asks the system for a free one. ``behind_proxy`` is the operator's word
-    that a proxy in front does TLS.
+    that a proxy in front does TLS. ``signing_key`` and ``verify_key`` are PEM files (TIEBREAK_SIGNING_KEY, TIEBREAK_VERIFY_KEY): with
+    the first a trainer signs its models, with the second models without that signature are refused.
     """
 
     kafka: str
@@ -59,6 +60,8 @@ class Settings:
     stop_timeout_s: float = 25.0
     tls: Tls | None = None
     behind_proxy: bool = False
+    signing_key: Path | None = None
+    verify_key: Path | None = None
 
 
 def resolve(options: Options, environ: Mapping[str, str], default_port: int = 0) -> Settings:
@@ -80,11 +83,17 @@ def resolve(options: Options, environ: Mapping[str, str], default_port: int = 0)
         stop_timeout_s=stop,
         tls=_tls(options, environ),
         behind_proxy=_flag(options.behind_proxy, environ, "TIEBREAK_BEHIND_PROXY"),
+        signing_key=_path(environ, "TIEBREAK_SIGNING_KEY"),
+        verify_key=_path(environ, "TIEBREAK_VERIFY_KEY"),
     )
 
 
 def _pick(option: str | None, environ: Mapping[str, str], name: str, default: str) -> str:
     return option if option is not None else environ.get(name, default)
+
+
+def _path(environ: Mapping[str, str], name: str) -> Path | None:
+    return Path(environ[name]).expanduser().resolve() if environ.get(name) else None
 
 
 def _number(

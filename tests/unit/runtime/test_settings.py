@@ -25,9 +25,15 @@ def test_an_option_wins_over_the_environment_and_that_over_the_default() -> None
         "TIEBREAK_REDIS": "redis://env:6379/0",
         "TIEBREAK_PORT": "81",
         "TIEBREAK_DATA": "/tmp",
+        "TIEBREAK_VERIFY_KEY": "/keys/models.pub",
     }
     assert resolve(Options(kafka="one:1,two:2", port=0), environ, default_port=8080) == Settings(
-        kafka="one:1,two:2", redis="redis://env:6379/0", embedded=False, data_dir=Path("/tmp"), port=0
+        kafka="one:1,two:2",
+        redis="redis://env:6379/0",
+        embedded=False,
+        data_dir=Path("/tmp"),
+        port=0,
+        verify_key=Path("/keys/models.pub"),
     )
 
 
