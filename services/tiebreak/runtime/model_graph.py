@@ -19,7 +19,7 @@ from tiebreak.contracts.errors import ModelRefused
 ALLOWED_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 # onnxruntime can be told to take session options from the file itself: a file must not choose how it is run.
 _REFUSED_METADATA = frozenset({"ort_config"})
-_MAX_ELEMENTS = 2**31
+_MAX_ELEMENTS, _MAX_RANK = 2**31, 64
 _PASS_THROUGH = frozenset({"Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout"})
 _LABEL_ATTRIBUTES = ("classlabels_strings", "classlabels_int64s", "classlabels_ints")
 _DATATYPES: Mapping[int, str] = {
@@ -156,6 +156,8 @@ def _check_tensor(tensor: TensorProto) -> None:
         )
     if tensor.HasField("segment"):
         raise ModelRefused(f"Tensor {tensor.name!r} is a segment of a larger one.")
+    if len(tensor.dims) > _MAX_RANK:
+        raise ModelRefused(f"Tensor {tensor.name!r} has {len(tensor.dims)} dimensions.")
     if any(size < 0 or size >= _MAX_ELEMENTS for size in tensor.dims) or prod(tensor.dims) >= _MAX_ELEMENTS:
         raise ModelRefused(f"Tensor {tensor.name!r} has impossible dimensions.")
     if tensor.HasField("raw_data"):

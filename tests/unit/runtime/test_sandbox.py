@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import random
 import re
 import signal
@@ -181,6 +182,12 @@ def softmax_over_the_batch() -> bytes:
     return bytes(proto.SerializeToString())
 
 
+def cyclic() -> bytes:
+    proto = parse(GOOD)
+    proto.graph.node[0].input[0] = proto.graph.node[1].output[0]
+    return bytes(proto.SerializeToString())
+
+
 def random_answer() -> bytes:
     graph = helper.make_graph(
         [
@@ -258,8 +265,17 @@ def endless() -> bytes:
         (softmax_over_the_batch(), "changes with the others|do not sum to 1"),
         (random_answer(), "not deterministic"),
         (bomb(), "fails|memory|ended the process"),
+        (pickle.dumps({"weights": [1.0]}), "not an ONNX model|no ONNX graph"),
+        (b"\x18\x00\x00\x00ORTM" + bytes(200), "not an ONNX model|no ONNX graph"),
+        (str(parse(GOOD)).encode(), "not an ONNX model|no ONNX graph"),
+        (random.Random(3).randbytes(5000), "not an ONNX model|no ONNX graph"),
+        (dense(W3, opset=999), "does not load|fails"),
+        (cyclic(), "does not load|fails"),
     ],
-    ids=["empty", "zip", "cut", "shape", "dtype", "columns", "nan", "sum", "batch_axis", "random", "bomb"],
+    ids=[
+        *("empty", "zip", "cut", "shape", "dtype", "columns", "nan", "sum", "batch_axis", "random", "bomb"),
+        *("pickle", "ort", "text", "noise", "opset", "cycle"),
+    ],
 )
 async def test_a_model_that_must_not_serve_is_refused(model: bytes, reason: str) -> None:
     """Wrong file, wrong contract or wrong answers: one line that says which."""
