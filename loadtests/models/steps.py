@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
 
 import numpy as np
 
 from tests.support.eventually import eventually
-from tests.support.labels import blob_labels
+from tests.support.labels import blob_labels, make_label
 from tests.support.training import Running, log_for, publish_labels
+from tiebreak.contracts.codec import decode_label, encode
+from tiebreak.contracts.log import Partition
 from tiebreak.contracts.messages import ModelEvent
 from tiebreak.contracts.project import Project
 from tiebreak.deployment.memory import MemoryModelStore
@@ -22,9 +25,13 @@ from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.runtime.sandbox import Sandbox
 from tiebreak.scoring.stage import Scorer
-from tiebreak.training.dataset import Dataset, Row
+from tiebreak.training.dataset import row_of
 from tiebreak.training.fitting import Stamp, material_of, train
 from tiebreak.training.sklearn_learners import learner_of
+from tiebreak.training.sqlite import Ledger, LedgerLabel, Step, Weights
+from tiebreak.training.sqlite_window import window_of
+
+_CHUNK = 20_000
 
 
 def project_of(width: int, **training: object) -> Project:
@@ -39,27 +46,45 @@ def project_of(width: int, **training: object) -> Project:
     )
 
 
-def step_seconds(labels: int, width: int = 16, repeats: int = 3) -> float:
-    """CPU seconds, which a busy machine does not change, of a step that takes in 25 labels after ``labels`` of them.
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of a step that takes in 25 labels: processor seconds, which a busy machine does not change; and what holds the labels."""
 
-    The best of some; a fifth of all are audit labels.
-    """
-    project = project_of(width)
-    learner, rng = learner_of(project.training), np.random.default_rng(2)
-    x = rng.normal(size=(labels + 25 * repeats, width)).astype(np.float32)
-    names = np.array(["a", "b", "c"])[np.abs(x[:, 0] * 1.5).astype(int).clip(0, 2)].tolist()
+    seconds: float
+    ledger_bytes: int
+    opening_seconds: float
 
-    def row(i: int) -> Row:
-        return Row(f"l{i}", 1, i, names[i], {names[i]: 1.0}, 1.0, 1.0, i % 5 == 0, False, x[i])
 
-    dataset, best = Dataset(map(row, range(labels))), float("inf")
+def step_cost(folder: Path, labels: int, width: int = 16, repeats: int = 7) -> Cost:
+    """The median of some steps over a ledger of ``labels``, commit included; a fifth of all are audit labels."""
+    project = project_of(width, learner="softmax")
+    learner = learner_of(project.training)
+    ledger = Ledger(folder / f"{labels}.sqlite")
+    for start in range(0, labels, _CHUNK):
+        ledger.commit(Step([_entry(i, width) for i in range(start, min(start + _CHUNK, labels))]))
+    began = time.process_time()
+    dataset = window_of(ledger, project.training.window)
+    opening, times = time.process_time() - began, []
     for repeat in range(repeats):
+        first = labels + 25 * repeat
+        fresh = [_entry(i, width) for i in range(first, first + 25)]
         began = time.process_time()
-        for i in range(labels + 25 * repeat, labels + 25 * (repeat + 1)):
-            dataset.add(row(i))
-        train(learner, project, material_of(dataset, project), None, Stamp(i, 1))
-        best = min(best, time.process_time() - began)
-    return best
+        for entry in fresh:
+            if dataset.known(entry.label_id) or not ledger.revision(entry.label_id):
+                dataset.add(row_of(decode_label(entry.wire)))
+        made = train(learner, project, material_of(dataset, project), None, Stamp(first + 25, 1))
+        ledger.commit(Step(fresh, weights=Weights(made.digest, made.model, made.manifest.label_ids, 0)))
+        times.append(time.process_time() - began)
+    ledger.close()
+    return Cost(sorted(times)[repeats // 2], ledger.path.stat().st_size, opening)
+
+
+def _entry(i: int, width: int) -> LedgerLabel:
+    x = np.random.default_rng(i).normal(size=width).astype(np.float32)
+    value = "abc"[int(np.clip(abs(x[0] * 1.5), 0, 2))]
+    label = make_label(f"e{i}", value, x.tolist(), audit=i % 5 == 0, settled_ms=i)
+    place = (label.label_id, 1, value, i % 5 == 0, False, i, Partition("labels", 0), i)
+    return LedgerLabel(*place, encode(label))
 
 
 async def label_to_live(folder: Path, rounds: int) -> tuple[float, float]:
