@@ -36,7 +36,8 @@ def simulate(
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            help="Strategy with changed keys, STRATEGY[:key=value,...]; default, uniform, periodic. Repeatable."
+            help="Strategy with changed keys, STRATEGY[:key=value,...]; default, uniform, periodic; "
+            "fixed, variable, randomised, split, biqf (published rules). Repeatable."
         ),
     ] = None,
     budget: Annotated[list[float] | None, typer.Option(help="Share of the events to ask about. Repeatable.")] = None,

@@ -103,11 +103,12 @@ class NearDuplicates(Section):
 
 
 class Sampling(Section):
-    """Whom to ask about. ``window`` is how many past scores the adaptive threshold looks at."""
+    """Whom to ask about. ``window`` is how many past scores the adaptive threshold looks at; another ``rule`` is a published one."""
 
     strategy: Literal[
         "margin", "least_confidence", "entropy", "expected_gradient_length", "vote_entropy", "kl", "bald", "random"
     ] = "margin"
+    rule: Literal["adaptive", "fixed", "variable", "randomised", "split", "biqf"] = "adaptive"
     audit_share: Share = 0.1
     temper: Annotated[float, Field(ge=0.0, le=10.0)] = 0.25
     window: Annotated[int, Field(ge=16, le=65_536)] = 256
@@ -183,6 +184,10 @@ class Labeling(Section):
     ``consensus``: ``majority`` and ``weighted`` (by people's estimated accuracy) settle at the share ``agreement``; ``dawid_skene``
     weighs answers by what is learned of each person and settles once the answer is ``confidence`` sure, so ``votes`` is then a least.
     A ``checked_share`` of its tasks gets two answers at least, or a person nobody doubts would never be looked at again.
+
+    ``rules`` route tasks to lanes and skills; ``skills`` names the people of each. Answers cost ``cost_per_answer`` each, gold
+    included; once they cost ``cost_cap`` nobody is given a new task, and what is in people's hands is still taken. With
+    ``pause_suspects`` who answers one class, or together with somebody, gets no new tasks until a manager lets them go on.
     """
 
     votes: Annotated[int, Field(ge=1, le=25)] = 1
@@ -194,6 +199,9 @@ class Labeling(Section):
     rules: tuple[RoutingRule, ...] = ()
     skills: Mapping[Name, tuple[str, ...]] = Field(default_factory=dict)
     gold: Gold = Gold()
+    pause_suspects: bool = False
+    cost_per_answer: Annotated[float, Field(ge=0.0, le=1e6)] = 0.0
+    cost_cap: Annotated[float, Field(gt=0.0, le=1e12)] | None = None
     lease_s: Annotated[float, Field(ge=1.0, le=86_400.0)] = 60.0
     task_ttl_s: Annotated[float, Field(ge=1.0, le=31_536_000.0)] = 86_400.0
     undo_s: Annotated[float, Field(ge=0.0, le=3600.0)] = 10.0

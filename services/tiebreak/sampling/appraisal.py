@@ -118,13 +118,13 @@ def appraise(policy: Policy, state: SamplerState, batch: Scored, moment: Moment)
     share = schedule.base_share(plan, policy.sampling, policy.budget, moment.fleet)
     watched, fired = _watch(policy, state, batch, utility, moment)
     records, bursts, plan = _react(policy, replace(state, plan=plan), batch, (fired, share), moment.now_s)
-    seed = policy.sampling.seed
+    audit, draws = chance.draws(policy.sampling.seed, "audit", batch.ids, 3)
     appraisal = Appraisal(
         kind=kind,
         utility=utility,
         malformed=0 if _cold(batch) else int((~acquisition.well_formed(batch.probabilities)).sum()),
-        audit=chance.units(seed, "audit", batch.ids)[:, 0],
-        draws=chance.units(seed, "sampling", batch.ids, 3),
+        audit=audit,
+        draws=draws,
         share=share,
         records=records,
         bursts=bursts,
@@ -199,7 +199,7 @@ def _react(
         row = min(max(0, one.at - state.seen - 1), len(batch) - 1)
         # Named after the event that raised it: a replay opens the same burst, and borrows for it once.
         burst_id = blake2b(batch.ids[row], digest_size=8, key=policy.project.encode()[:64]).hexdigest()
-        size = schedule.burst_labels(plan, burst)
+        size = schedule.burst_labels(plan, burst) if policy.sampling.rule == "adaptive" else 0
         records.append(record(policy, batch, DriftEvent.ALARM, one, now_s, (burst_id, size)))
         if size:
             plan = schedule.open_burst(plan, burst_id, one.at, burst, share)

@@ -206,6 +206,7 @@ class Chooser:
             coverage=self._coverage,
             waiting=self._waiting,
             plan=self._plan,
+            rule=self._began.rule,
         )
 
     # -- rates -------------------------------------------------------------------------------------------------

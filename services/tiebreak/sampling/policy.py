@@ -18,6 +18,7 @@ from tiebreak.contracts.ports import Grant
 from tiebreak.sampling import schedule
 from tiebreak.sampling.appraisal import Appraisal, Moment, Policy, Scored, appraise
 from tiebreak.sampling.choosing import BLOCK, UNLIMITED, Allowance, Chooser, Decision
+from tiebreak.sampling.ruling import choose_by_rule
 from tiebreak.sampling.state import SamplerState
 
 
@@ -53,6 +54,8 @@ def choose(
     policy: Policy, state: SamplerState, batch: Scored, appraisal: Appraisal, allowance: Allowance = UNLIMITED
 ) -> tuple[Decision, SamplerState]:
     """Select rows of an appraised batch, in stream order, as far as ``allowance`` goes."""
+    if policy.sampling.rule != "adaptive":
+        return choose_by_rule(policy, state, batch, appraisal, allowance)
     chooser = Chooser(policy, state, batch, appraisal, allowance)
     start = 0
     while start < len(batch):

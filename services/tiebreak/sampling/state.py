@@ -16,6 +16,7 @@ import numpy as np
 from tiebreak.contracts.errors import Invalid
 from tiebreak.sampling.diversity import Memory
 from tiebreak.sampling.drift import DriftState
+from tiebreak.sampling.rules import RuleState
 from tiebreak.sampling.schedule import Plan
 from tiebreak.sampling.threshold import Window
 
@@ -32,6 +33,7 @@ class SamplerState:
 
     ``seen`` counts events, ``asked`` questions with features up to this block; ``balance`` is the plan minus all selections.
 
+    ``rule`` is the state of a published rule, where one decides.
     ``regime`` names what the scores in the window mean (a change of it empties the window); ``waiting`` holds vectors that join
     ``coverage`` at the next block, so that a block sees one coverage however it is cut into batches.
     """
@@ -48,6 +50,7 @@ class SamplerState:
     coverage: Memory = field(default_factory=Memory)
     waiting: Memory = field(default_factory=Memory)
     plan: Plan = field(default_factory=Plan)
+    rule: RuleState = field(default_factory=RuleState)
 
 
 def snapshot(state: SamplerState, fingerprint: str) -> bytes:

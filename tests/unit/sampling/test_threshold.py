@@ -63,3 +63,16 @@ def test_the_ends_of_chance_are_finite() -> None:
     assert chance.clears(0.0, -1e9, 0.01) == 1.0
     assert chance.clears(0.0, 1e9, 0.01) < 1e-300
     assert np.isfinite(chance.gumbel(chance.units(0, "x", [b""]))).all()
+
+
+def test_one_hash_gives_several_even_and_unrelated_numbers() -> None:
+    """The first number is the one anybody can check; those mixed from it are uniform and tell nothing of it or of one another."""
+    keys = [b"e%d" % i for i in range(20_000)]
+    first, rest = chance.draws(7, "audit", keys, 3)
+    assert first.tolist() == chance.units(7, "audit", keys)[:, 0].tolist()
+    every = np.column_stack([first, rest])
+    assert np.abs(every.mean(axis=0) - 0.5).max() < 0.01
+    assert np.abs(np.histogram(rest, 20, (0.0, 1.0))[0] / 3000 - 1.0).max() < 0.1
+    assert np.abs(np.corrcoef(every.T) - np.eye(4)).max() < 0.03
+    # Those that miss the audit slice, or hit it, are as even as all.
+    assert abs(rest[first < 0.1].mean() - 0.5) < 0.02

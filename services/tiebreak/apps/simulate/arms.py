@@ -16,6 +16,8 @@ from tiebreak.contracts.project import Project, Sampling
 # Baselines without a policy: each event with the same chance, and every so many events one.
 UNIFORM, PERIODIC = "uniform", "periodic"
 DEFAULT = "default"
+# Policies named after a published rule; the strategy then says only what `biqf` ranks by.
+RULES = frozenset({"fixed", "variable", "randomised", "split", "biqf"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +30,17 @@ class Arm:
 
 
 def sampling_of(base: Sampling, policy: str) -> Sampling:
-    """The sampling section that ``STRATEGY[:key=value,...]`` stands for; ``default`` keeps the strategy. Raises ConfigError.
+    """The sampling section that ``STRATEGY[:key=value,...]`` stands for; ``default`` keeps the strategy, a published
+    rule's name (``split``) keeps it too and puts the rule in place of the adaptive threshold. Raises ConfigError.
 
     >>> sampling_of(Sampling(), "entropy:near_duplicates.memory=8").near_duplicates.memory
     8
     """
     strategy, _, changes = policy.partition(":")
     merged: dict[str, Any] = base.model_dump()
-    if strategy != DEFAULT:
+    if strategy in RULES:
+        merged["rule"] = strategy
+    elif strategy != DEFAULT:
         merged["strategy"] = strategy
     for change in filter(None, changes.split(",")):
         path, equals, value = change.partition("=")

@@ -1,0 +1,86 @@
+"""Choosing by a published rule (``rules.py``) instead of the adaptive threshold; the audit slice stays as it is. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from tiebreak.contracts.messages import Reason, Selection
+from tiebreak.sampling import acquisition, rules
+from tiebreak.sampling.appraisal import Appraisal, Policy, Scored
+from tiebreak.sampling.choosing import LEAST_PROPENSITY, Allowance, Decision
+from tiebreak.sampling.rules import Seen, Verdict
+from tiebreak.sampling.state import SamplerState, digest
+
+
+def choose_by_rule(
+    policy: Policy, state: SamplerState, batch: Scored, appraisal: Appraisal, allowance: Allowance
+) -> tuple[Decision, SamplerState]:
+    """Rows of an appraised batch, in stream order, as far as ``allowance`` goes; what it refuses the rule has not spent."""
+    rule, share = policy.sampling.rule, appraisal.share
+    audit_share = policy.sampling.audit_share * share
+    audits, others, ruling = allowance.audits, allowance.others, state.rule
+    began, (confidences, sound) = digest(state), _confidences(batch)
+    rows: list[int] = []
+    selections: list[Selection] = []
+    for row in range(len(batch)):
+        if row in batch.replayed:
+            continue
+        if appraisal.audit[row] < audit_share:
+            chosen, audits = audits > 0, audits - 1
+            verdict = Verdict(chosen, audit_share, 0.0)
+        elif not sound[row]:
+            continue  # as everywhere: only the audit slice asks about a row that is no distribution
+        else:
+            verdict, ruling = rules.judge(rule, ruling, _seen(batch, appraisal, confidences, row), share - audit_share)
+            chosen = verdict.ask and others > 0
+            if verdict.ask and not chosen:
+                ruling = rules.refused(rule, ruling)
+            others -= chosen
+            verdict = replace(verdict, probability=(1.0 - audit_share) * verdict.probability)
+        if chosen:
+            audit = bool(appraisal.audit[row] < audit_share)
+            rows.append(row)
+            selections.append(_selection(batch, appraisal, (row, audit, rule), verdict, began))
+    decision = Decision(
+        kind=appraisal.kind,
+        utility=appraisal.utility,
+        rows=tuple(rows),
+        selections=tuple(selections),
+        records=appraisal.records,
+        audits=sum(s.audit for s in selections),
+    )
+    return decision, replace(state, seen=state.seen + len(batch), rule=ruling, plan=replace(state.plan, share=share))
+
+
+def _confidences(batch: Scored) -> tuple[list[float], list[bool]]:
+    """Each row's highest posterior, and whether it is one at all."""
+    p = batch.probabilities
+    if p.shape[1] == 0:
+        return [0.0] * len(batch), [True] * len(batch)
+    return np.nan_to_num(p).max(axis=1).tolist(), acquisition.well_formed(p).tolist()
+
+
+def _seen(batch: Scored, appraisal: Appraisal, confidences: list[float], row: int) -> Seen:
+    first, second, third = appraisal.draws[row].tolist()
+    return Seen(confidences[row], float(appraisal.utility[row]), (first, second, third), batch.probabilities.shape[1])
+
+
+def _selection(
+    batch: Scored, appraisal: Appraisal, about: tuple[int, bool, str], verdict: Verdict, began: str
+) -> Selection:
+    row, audit, rule = about
+    value = float(appraisal.utility[row])
+    cold = batch.probabilities.shape[1] == 0
+    return Selection(
+        strategy=appraisal.kind if audit else rule,
+        uncertainty=value,
+        threshold=0.0 if audit else min(value, verdict.needed),
+        propensity=min(1.0, max(LEAST_PROPENSITY, verdict.probability)),
+        reason=Reason.AUDIT if audit else Reason.COLD_START if cold else Reason.UNCERTAIN,
+        audit=audit,
+        model_version=batch.version,
+        state_digest=began,
+        burst_id="",
+    )
