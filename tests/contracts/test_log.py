@@ -65,6 +65,16 @@ async def test_large_blocks_arrive_whole(log: Log) -> None:
     ]
 
 
+async def test_each_record_of_a_block_may_have_headers_of_its_own(log: Log) -> None:
+    """A traced stream has another trace in every record, and travels in blocks all the same."""
+    topic = await fresh_topic(log, 1)
+    headers = [(("traceparent", b"%d" % number),) for number in range(3)] + [()]
+    await publish(log, Outputs(blocks=[Block(Partition(topic, 0), [b"k"] * 4, [b"v"] * 4, record_headers=headers)]))
+    async with reading(log, topic, None) as reader:
+        records = await take(reader, 4)
+    assert [tuple(record.headers) for record in records] == headers
+
+
 async def test_a_key_has_the_partition_that_javas_producer_gives_it(log: Log) -> None:
     """Records without a partition are placed by murmur2 of their key, on every log."""
     topic = await fresh_topic(log, 4)

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from tests.support.models import project_of
 from tiebreak.contracts import codec
 from tiebreak.contracts.errors import BadRecord
-from tiebreak.contracts.log import Partition, StoredRecord
+from tiebreak.contracts.log import Outputs, Partition, StoredRecord
 from tiebreak.contracts.messages import Prediction, Reason, Selection
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.sampled import Sampled
 from tiebreak.contracts.tensors import EventColumns, Scores
+from tiebreak.events.runs import runs_of
 from tiebreak.scoring.decode import decode_batch
 from tiebreak.scoring.predictions import encode_predictions
 
@@ -130,10 +131,12 @@ def test_predictions_read_back_as_they_were_meant(given_: tuple[EventColumns, Sc
     def published(predictions: str) -> list[tuple[int, bytes, str, Prediction]]:
         blocks = encode_predictions(columns, scores, sampled, project(predictions), now)
         assert {block.partition.topic for block in blocks} <= {"tiebreak.test.predictions"}
+        # However many traces there are, a partition's predictions are one block: they go out in one batch.
+        assert len({block.partition for block in blocks}) == len(blocks)
         return [
-            (block.partition.index, key, codec.traceparent_of(block.headers), codec.decode_prediction(value))
-            for block in blocks
-            for key, value in zip(block.keys, block.values, strict=True)
+            (run.partition.index, key, codec.traceparent_of(headers), codec.decode_prediction(value))
+            for run in runs_of(Outputs(blocks=blocks), {"tiebreak.test.predictions": 4}.__getitem__)
+            for key, value, headers in zip(run.keys, run.values, run.headers, strict=True)
         ]
 
     assert published("all") == expected

@@ -76,13 +76,15 @@ class Message:
 class Block:
     """Many records for one partition, as columns: the hot path's way out (aiokafka ``send_batch``).
 
-    ``keys`` and ``values`` have the same length; ``headers`` are shared by all records of the block.
+    ``keys`` and ``values`` have the same length; ``headers`` are shared by all records of the block, unless ``record_headers``,
+    as many as keys, give each its own.
     """
 
     partition: Partition
     keys: Sequence[bytes]
     values: Sequence[bytes]
     headers: Headers = ()
+    record_headers: Sequence[Headers] | None = None
 
 
 @dataclass(frozen=True, slots=True)

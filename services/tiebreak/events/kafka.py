@@ -203,7 +203,7 @@ async def _queue_runs(producer: AIOKafkaProducer, runs: Sequence[Run]) -> list[a
         for key, value, given in zip(run.keys, run.values, run.headers, strict=True):
             if given is not shared:
                 # The record builder takes nothing but lists; the records of a block share theirs.
-                shared, as_list = given, list(given)
+                shared, as_list = given, given if isinstance(given, list) else list(given)
             if batch.append(key=key, value=value, timestamp=None, headers=as_list) is None:
                 deliveries.append(await producer.send_batch(batch, topic, partition=index))
                 batch = producer.create_batch()

@@ -37,7 +37,10 @@ def runs_of(outputs: Outputs, partitions: Callable[[str], int]) -> list[Run]:
         Run(partition, [m.key for m in ms], [m.value for m in ms], [m.headers for m in ms])
         for partition, ms in by_partition.items()
     ]
-    runs.extend(Run(b.partition, b.keys, b.values, [b.headers] * len(b.keys)) for b in outputs.blocks)
+    runs.extend(
+        Run(b.partition, b.keys, b.values, [b.headers] * len(b.keys) if b.record_headers is None else b.record_headers)
+        for b in outputs.blocks
+    )
     return runs
 
 

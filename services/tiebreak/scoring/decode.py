@@ -1,8 +1,8 @@
 """A batch of records as columns. Pure.
 
 The fast lane is for records that are the bare bytes of the one input tensor (``application/octet-stream``): they are joined
-and viewed as one array, at no Python object per event. JSON in its common shapes has a lane of its own. All other records,
-and each one that looks wrong, go one by one through :func:`tiebreak.contracts.codec.decode_event`: it alone says what an event
+and viewed as one array, at no Python object per event. JSON and protobuf in their common forms have lanes of their own. All other
+records, and each one that looks wrong, go one by one through :func:`tiebreak.contracts.codec.decode_event`: it alone says what an event
 is and why a record is bad.
 """
 
@@ -18,16 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiebreak.contracts import codec
-from tiebreak.contracts.codec_headers import MAX_ID_BYTES, envelope_of, is_id
+from tiebreak.contracts.codec_headers import MAX_ID_BYTES, is_id
 from tiebreak.contracts.errors import BadRecord
 from tiebreak.contracts.ids import fallback_event_id
-from tiebreak.contracts.log import Batch, Headers, Record
+from tiebreak.contracts.log import Batch, Record
 from tiebreak.contracts.project import Input, Project, TensorSpec
 from tiebreak.contracts.tensors import NUMPY_OF, EventColumns
 from tiebreak.scoring.columns import all_finite, flatten, keep_rows, shrink_spans
 from tiebreak.scoring.json_lane import JsonLane
+from tiebreak.scoring.kinds import kinds_of
+from tiebreak.scoring.protobuf_lane import ProtobufLane
 
 Dead = list[tuple[Record, BadRecord]]
+_PROTOBUF = frozenset({codec.PROTOBUF, ""})
 
 
 @dataclass(slots=True)
@@ -57,7 +60,8 @@ def decode_batch(batch: Batch, project: Project) -> tuple[EventColumns, Dead]:
 
 def _read(records: list[Record], spec: Input) -> tuple[_Rows, Dead]:
     values = [record.value for record in records]
-    slow = _slow_rows(records, values, spec)
+    kinds = kinds_of([record.headers for record in records])
+    slow = _slow_rows(kinds, values, spec)
     # The fast lane's rows have a value each; a slow row's cell is overwritten below, or dropped.
     cells: list[bytes] = [value or b"" for value in values] if slow else values  # type: ignore[assignment]
     rows = _Rows(
@@ -66,7 +70,7 @@ def _read(records: list[Record], spec: Input) -> tuple[_Rows, Dead]:
         kept=np.ones(len(records), np.bool_),
     )
     dead: Dead = []
-    for row in _by_json_lane(records, slow, spec, rows):
+    for row in _by_lanes(values, kinds, slow, spec, rows):
         try:
             event = codec.decode_event(records[row], spec)
             for parts, tensor in zip(rows.parts, event.inputs, strict=True):
@@ -79,48 +83,44 @@ def _read(records: list[Record], spec: Input) -> tuple[_Rows, Dead]:
     return rows, dead
 
 
-def _by_json_lane(records: Sequence[Record], slow: Sequence[int], spec: Input, rows: _Rows) -> list[int]:
-    """Fill in the ``slow`` rows that the JSON lane takes; answer the others, in order."""
-    lane = JsonLane(spec)
-    if not lane.usable:
-        return list(slow)
+def _by_lanes(
+    values: Sequence[bytes | None], kinds: Sequence[str], slow: Sequence[int], spec: Input, rows: _Rows
+) -> list[int]:
+    """Fill in the ``slow`` rows that the lanes of JSON and protobuf take; answer the others, in order."""
     left: list[int] = []
-    cells = rows.parts[0]
+    if not slow:
+        return left
+    by_json, by_protobuf = JsonLane(spec), ProtobufLane(spec)
     for row in slow:
-        record = records[row]
-        read = lane.read(record.headers, record.value)
+        value, kind = values[row], kinds[row]
+        # Without a content type the first byte tells, as it does the codec.
+        if kind == codec.JSON or (not kind and value and value[:1] == b"{"):
+            read = by_json.read(value)
+        else:
+            read = by_protobuf.read(value) if kind in _PROTOBUF else None
         if read is None:
             left.append(row)
             continue
-        event_id, cells[row] = read
+        event_id, parts = read
+        for cells, part in zip(rows.parts, parts, strict=True):
+            cells[row] = part
         if event_id:
             rows.ids[row] = event_id
     return left
 
 
-def _slow_rows(records: Sequence[Record], values: Sequence[bytes | None], spec: Input) -> Sequence[int]:
-    """Rows that the fast lane cannot take: none where every record has the same plain headers and the right length."""
-    everything = range(len(records))
+def _slow_rows(kinds: Sequence[str], values: Sequence[bytes | None], spec: Input) -> Sequence[int]:
+    """Rows that the fast lane cannot take: none where every record is bare bytes of the right length."""
+    everything = range(len(kinds))
     only = spec.tensors[0]
-    if len(spec.tensors) != 1 or only.datatype in {"BYTES", "BOOL"} or not records:
+    if len(spec.tensors) != 1 or only.datatype in {"BYTES", "BOOL"}:
         return everything
     size = prod(only.shape) * NUMPY_OF[only.datatype].itemsize
-    headers = [record.headers for record in records]
-    plain = next((h for h in (headers[0], headers[-1], headers[len(headers) // 2]) if _is_plain(h)), None)
-    if plain is None or size > spec.max_record_bytes:
+    if size > spec.max_record_bytes or codec.OCTETS not in kinds:
         return everything
-    if headers.count(plain) == len(headers) and None not in values and set(map(len, values)) == {size}:  # type: ignore[arg-type]
+    if kinds.count(codec.OCTETS) == len(kinds) and None not in values and set(map(len, values)) == {size}:  # type: ignore[arg-type]
         return ()
-    return [row for row in everything if headers[row] != plain or len(values[row] or b"") != size]
-
-
-def _is_plain(headers: Headers) -> bool:
-    """Whether records with these headers are bare tensor bytes named by their key."""
-    try:
-        envelope = envelope_of(headers)
-    except BadRecord:
-        return False
-    return envelope.content_type == codec.OCTETS and not envelope.event_id
+    return [row for row in everything if kinds[row] != codec.OCTETS or len(values[row] or b"") != size]
 
 
 def _ids(records: Sequence[Record]) -> list[bytes]:

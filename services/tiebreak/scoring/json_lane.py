@@ -15,10 +15,7 @@ from typing import Any
 
 import orjson
 
-from tiebreak.contracts import codec
-from tiebreak.contracts.codec_headers import MAX_TIME_MS, envelope_of, is_id
-from tiebreak.contracts.errors import BadRecord
-from tiebreak.contracts.log import Headers
+from tiebreak.contracts.codec_headers import MAX_TIME_MS, is_id
 from tiebreak.contracts.project import Input, TensorSpec
 
 # struct's codes; it refuses what does not fit, where numpy would wrap around or give infinity.
@@ -30,25 +27,19 @@ _NOT_FIELDS = frozenset({"id", "payload", "subject", "source", "time_ms"})
 
 
 class JsonLane:
-    """The lane of one project. Keeps what it learnt of the headers last seen, so it is used by one task at a time."""
+    """The lane of one project, for records whose headers say that they are JSON and nothing of the event."""
 
     def __init__(self, spec: Input) -> None:
         self._only = spec.tensors[0]
         self._fields = frozenset(spec.fields)
         self._max_bytes = spec.max_record_bytes
-        self._headers: Headers | None = None
         self._pack = _packer(spec)
         self._types = _NUMBERS if self._only.datatype.startswith("FP") else _WHOLE
         self._pick = _picker(spec)
 
-    @property
-    def usable(self) -> bool:
-        """Whether this project's events can take the lane at all."""
-        return self._pack is not None
-
-    def read(self, headers: Headers, value: bytes | None) -> tuple[bytes, bytes] | None:
-        """The event's own id (empty: it names none) and its tensor's bytes; None where the codec must look."""
-        if not value or len(value) > self._max_bytes or self._pack is None or not self._known(headers, value):
+    def read(self, value: bytes | None) -> tuple[bytes, Sequence[bytes]] | None:
+        """The event's own id (empty: it names none) and the bytes of its one tensor; None where the codec must look."""
+        if not value or len(value) > self._max_bytes or self._pack is None:
             return None
         try:
             body = orjson.loads(value)
@@ -62,16 +53,7 @@ class JsonLane:
             return None
         if type(event_id) is not str or type(time_ms) is not int or not 0 <= time_ms <= MAX_TIME_MS:
             return None
-        return (event_id.encode(), data) if sure and (not event_id or is_id(event_id)) else None
-
-    def _known(self, headers: Headers, value: bytes) -> bool:
-        """Whether records with these headers may take the lane; those of the last record are known already."""
-        if headers and headers == self._headers:
-            return True
-        if not _is_plain_json(headers, value):
-            return False
-        self._headers = headers
-        return True
+        return (event_id.encode(), (data,)) if sure and (not event_id or is_id(event_id)) else None
 
     def _numbers(self, body: dict[str, Any]) -> tuple[Sequence[Any], int]:
         """The tensor's numbers, and how many keys lie deeper than the body's own. Raises KeyError where the shape is another."""
@@ -111,17 +93,3 @@ def _picker(spec: Input) -> Callable[[dict[str, Any]], Sequence[Any]] | None:
     if len(spec.fields) > 1:
         return pick
     return lambda body: (pick(body),)
-
-
-def _is_plain_json(headers: Headers, value: bytes) -> bool:
-    """Whether these headers say JSON (or nothing, and the bytes do) and name no event themselves."""
-    try:
-        envelope = envelope_of(headers)
-    except BadRecord:
-        return False
-    kind = envelope.content_type or (codec.JSON if value[:1] == b"{" else "")
-    return kind == codec.JSON and not envelope.event_id and _short(envelope.source) and _short(envelope.subject)
-
-
-def _short(text: str) -> bool:
-    return len(text) <= 1024

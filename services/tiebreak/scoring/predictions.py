@@ -124,17 +124,16 @@ def _blocks(
         traces = None if traces is None else [traces[row] for row in picked]
     if not keys:
         return
-    if traces is None:
-        yield Block(target, keys, values, _headers(b""))
+    if traces is None or traces.count(traces[0]) == len(traces):
+        yield Block(target, keys, values, _headers(b"" if traces is None else traces[0]))
         return
-    # The headers of a block are shared by its records, so a new trace is a new block.
-    ends = [0, *(i for i in range(1, len(keys)) if traces[i] != traces[i - 1]), len(keys)]
-    for start, stop in pairwise(ends):
-        yield Block(target, keys[start:stop], values[start:stop], _headers(traces[start]))
+    plain = _headers(b"")
+    yield Block(target, keys, values, record_headers=[_headers(trace) if trace else plain for trace in traces])
 
 
 def _headers(trace: bytes) -> Headers:
-    return codec.headers_for(codec.PROTOBUF, traceparent=trace.decode())
+    headers = [*codec.headers_for(codec.PROTOBUF)]
+    return [*headers, ("traceparent", trace)] if trace else headers
 
 
 def _runs(sizes: NDArray[np.int64]) -> Iterator[slice]:

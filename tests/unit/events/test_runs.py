@@ -17,12 +17,13 @@ def test_messages_and_blocks_keep_their_order_within_a_partition() -> None:
     h = (("a", b"1"),)
     outputs = Outputs(
         [Message("t", b"k", b"1", (), 0), Message("t", b"k", b"2", h, 1), Message("t", b"k", b"3", h, 0)],
-        [Block(P1, [b"x"], [b"4"], h)],
+        [Block(P1, [b"x"], [b"4"], h), Block(P1, [b"y", b"z"], [b"5", b"6"], record_headers=[h, ()])],
     )
     assert runs_of(outputs, {"t": 2}.__getitem__) == [
         Run(P0, [b"k", b"k"], [b"1", b"3"], [(), h]),
         Run(P1, [b"k"], [b"2"], [h]),
         Run(P1, [b"x"], [b"4"], [h]),
+        Run(P1, [b"y", b"z"], [b"5", b"6"], [h, ()]),
     ]
 
 
