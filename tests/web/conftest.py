@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import struct
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
+import numpy as np
 import pytest_asyncio
 import uvicorn
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.support.eventually import eventually
-from tests.support.labeling_api import Office, running
+from tests.support.labeling import a_task
+from tests.support.labeling_api import Office, open_office, running
 from tests.support.redis_fixture import missing
+from tiebreak.contracts.messages import Label, Payload, PayloadKind
+from tiebreak.contracts.project import Project
+from tiebreak.labeling.access import Role
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -47,3 +56,87 @@ async def serving(office: Office) -> AsyncIterator[str]:
             office.doorbell.close()
             server.should_exit = True
             await task
+
+
+SHOTS = os.environ.get("TIEBREAK_TEST_SCREENSHOTS", "")
+
+
+@dataclass(slots=True)
+class Desk:
+    """One person at one page."""
+
+    office: Office
+    page: Page
+
+    async def press(self, *keys: str) -> None:
+        for key in keys:
+            await self.page.keyboard.press(key)
+
+    async def sees(self, text: str) -> None:
+        await expect(self.page.locator("#work:visible #payload")).to_contain_text(text)
+
+    async def labels(self, count: int) -> list[Label]:
+        async def enough() -> list[Label]:
+            found = await self.office.labels()
+            return found if len(found) >= count else []
+
+        return await eventually(enough)
+
+    async def shot(self, name: str) -> None:
+        if SHOTS:
+            await self.page.screenshot(path=f"{SHOTS}/{name}.png")
+
+
+Open = Callable[..., Awaitable[Desk]]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def open_desk(browser: Browser) -> AsyncIterator[Open]:
+    """Open a page on a project's running office with some tasks on its topic."""
+    async with AsyncExitStack() as stack:
+
+        async def open_desk(project: Project, *payloads: Payload | None, dark: bool = False) -> Desk:
+            office = await open_office(project)
+            url = await stack.enter_async_context(serving(office))
+            tasks = [a_task(i, project.project, payload=p) for i, p in enumerate(payloads)]
+            await office.publish_tasks(*tasks)
+
+            async def waiting() -> bool:
+                return (await office.queue.stats()).open_tasks == len(tasks)
+
+            await eventually(waiting)
+            token = await office.person("ann", Role.ANNOTATOR)
+            context = await browser.new_context(
+                viewport={"width": 1100, "height": 820}, color_scheme="dark" if dark else "light"
+            )
+            stack.push_async_callback(context.close)
+            page = await context.new_page()
+            problems: list[str] = []
+            page.on("pageerror", lambda error: problems.append(str(error)))
+            page.on("console", lambda m: problems.append(m.text) if "Content Security" in m.text else None)
+            stack.callback(lambda: _nothing(problems))
+            await page.goto(f"{url}/#token={token}")
+            return Desk(office, page)
+
+        yield open_desk
+
+
+def _nothing(problems: list[str]) -> None:
+    assert problems == []
+
+
+def text(words: str) -> Payload:
+    return Payload(PayloadKind.TEXT, "text/plain", words.encode())
+
+
+def png(pixels: np.ndarray) -> Payload:
+    """A grey picture as PNG."""
+    rows = b"".join(b"\0" + bytes(row) for row in pixels.astype(np.uint8))
+    height, width = pixels.shape
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return Payload(PayloadKind.IMAGE, "image/png", data)

@@ -2,109 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import struct
-import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import expect
 
 from tests.support.eventually import eventually
 from tests.support.labeling import a_project, a_task
-from tests.support.labeling_api import Office, claim, open_office, submit
-from tests.web.conftest import serving
-from tiebreak.contracts.messages import Label, Payload, PayloadKind
+from tests.support.labeling_api import claim, submit
+from tests.web.conftest import Open, png, text
+from tiebreak.contracts.messages import Payload, PayloadKind
 from tiebreak.contracts.project import Classes, Project
-from tiebreak.labeling.access import Role
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
-SHOTS = os.environ.get("TIEBREAK_TEST_SCREENSHOTS", "")
-
-
-@dataclass(slots=True)
-class Desk:
-    """One person at one page."""
-
-    office: Office
-    page: Page
-
-    async def press(self, *keys: str) -> None:
-        for key in keys:
-            await self.page.keyboard.press(key)
-
-    async def sees(self, text: str) -> None:
-        await expect(self.page.locator("#work:visible #payload")).to_contain_text(text)
-
-    async def labels(self, count: int) -> list[Label]:
-        async def enough() -> list[Label]:
-            found = await self.office.labels()
-            return found if len(found) >= count else []
-
-        return await eventually(enough)
-
-    async def shot(self, name: str) -> None:
-        if SHOTS:
-            await self.page.screenshot(path=f"{SHOTS}/{name}.png")
-
-
-Open = Callable[..., Awaitable[Desk]]
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def open_desk(browser: Browser) -> AsyncIterator[Open]:
-    """Open a page on a project's running office with some tasks on its topic."""
-    async with AsyncExitStack() as stack:
-
-        async def open_desk(project: Project, *payloads: Payload | None, dark: bool = False) -> Desk:
-            office = await open_office(project)
-            url = await stack.enter_async_context(serving(office))
-            tasks = [a_task(i, project.project, payload=p) for i, p in enumerate(payloads)]
-            await office.publish_tasks(*tasks)
-
-            async def waiting() -> bool:
-                return (await office.queue.stats()).open_tasks == len(tasks)
-
-            await eventually(waiting)
-            token = await office.person("ann", Role.ANNOTATOR)
-            context = await browser.new_context(
-                viewport={"width": 1100, "height": 820}, color_scheme="dark" if dark else "light"
-            )
-            stack.push_async_callback(context.close)
-            page = await context.new_page()
-            problems: list[str] = []
-            page.on("pageerror", lambda error: problems.append(str(error)))
-            page.on("console", lambda m: problems.append(m.text) if "Content Security" in m.text else None)
-            stack.callback(lambda: _nothing(problems))
-            await page.goto(f"{url}/#token={token}")
-            return Desk(office, page)
-
-        yield open_desk
-
-
-def _nothing(problems: list[str]) -> None:
-    assert problems == []
-
-
-def text(words: str) -> Payload:
-    return Payload(PayloadKind.TEXT, "text/plain", words.encode())
-
-
-def png(pixels: np.ndarray) -> Payload:
-    """A grey picture as PNG."""
-    rows = b"".join(b"\0" + bytes(row) for row in pixels.astype(np.uint8))
-    height, width = pixels.shape
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    return Payload(PayloadKind.IMAGE, "image/png", data)
 
 
 def digits() -> Project:

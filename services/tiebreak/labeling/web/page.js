@@ -1,5 +1,6 @@
 // Joins keyboard, session and view.
 
+import { editorOf, inWords } from "./answers.js";
 import { adoptToken, forgetToken, setToken } from "./api.js";
 import { bindings, rebind, resetKeys } from "./keys.js";
 import { Session } from "./session.js";
@@ -11,6 +12,7 @@ const project = document.querySelector("meta[name=tiebreak-project]").content;
 let session = null;
 let left = null;
 let shown = [];
+let editor = null;
 let flagged = false;
 let noting = false;
 let finding = false;
@@ -19,6 +21,7 @@ let rebinding = null;
 const on = {
   ready(info) {
     view.project(info);
+    editor = editorOf(info, (value) => session?.answer(value, { flagged, comment: $("note").value.trim() }));
     view.counted(info.you.answered);
     view.resting("loading");
   },
@@ -27,15 +30,16 @@ const on = {
     task.shownAt = performance.now();
     flagged = noting = finding = false;
     view.task(task);
-    drawClasses();
+    if (editor) editor.mount(task);
+    else drawClasses();
   },
   resting: view.resting,
   answered(item, undoS) {
-    view.press(item.value);
-    view.toast(item.value === null ? "Skipped" : item.value, undoS);
+    if (!editor) view.press(item.value);
+    view.toast(item.value === null ? "Skipped" : inWords(item.value), undoS);
   },
   undone(item) {
-    view.notice(item.value === null ? "The skip is taken back." : `“${item.value}” is taken back.`);
+    view.notice(item.value === null ? "The skip is taken back." : `“${inWords(item.value)}” is taken back.`);
   },
   undoable: view.undoable,
   counted: view.counted,
@@ -68,7 +72,7 @@ async function start() {
 }
 
 function drawClasses() {
-  if (session?.info) shown = view.classes(session.info, $("search").value, choose, finding);
+  if (session?.info && !editor) shown = view.classes(session.info, $("search").value, choose, finding);
 }
 
 async function choose(item) {
@@ -85,13 +89,13 @@ async function choose(item) {
 }
 
 const does = {
-  accept: () => session.info.classes.length === 2 && choose({ name: session.info.classes[0] }),
-  reject: () => session.info.classes.length === 2 && choose({ name: session.info.classes[1] }),
+  accept: () => !editor && session.info.classes.length === 2 && choose({ name: session.info.classes[0] }),
+  reject: () => !editor && session.info.classes.length === 2 && choose({ name: session.info.classes[1] }),
   skip: () => session.answer(null, { flagged, comment: $("note").value.trim() }),
   undo: () => session.undo(),
   flag: () => view.flag((flagged = !flagged)),
   note: () => view.note((noting = !noting)),
-  search: () => { finding = true; view.search(true); },
+  search: () => { if (editor) return; finding = true; view.search(true); },
   help: () => view.help((action) => { rebinding = action; }),
 };
 
@@ -100,11 +104,13 @@ function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   if (rebinding) return finishRebinding(event);
   if ($("help").open || !session?.info) return;
-  const typing = event.target instanceof HTMLInputElement;
+  const typing = event.target instanceof HTMLInputElement && event.target.type !== "range";
   if (typing) return onTyping(event);
-  if (event.repeat) return;
+  const arrow = event.key.startsWith("Arrow");
+  if (event.repeat && !arrow) return;
   // Space and Enter on a focused button press it, as everywhere; on the page they do what they are bound to.
   if (event.target instanceof HTMLButtonElement && (event.key === "Enter" || event.key === " ")) return;
+  if (editor && session.current && editor.key(event)) return event.preventDefault();
   const item = shown.find(({ key }) => key && key === event.key);
   const action = Object.entries(bindings()).find(([, key]) => key.toLowerCase() === event.key.toLowerCase())?.[0];
   if (!item && !action) return;

@@ -149,7 +149,7 @@ export class Session {
     const body = { lease_token: task.lease.token, flagged, lead_time_s: lead };
     const item = { task, value, key: newKey(), annotation: null };
     if (value === null) item.body = { ...body, reason: comment.slice(0, 500) };
-    else item.body = { ...body, value, comment };
+    else item.body = { ...body, ...(typeof value === "string" ? { value } : { answer: value }), comment };
     this.outbox.push(item);
     this.spent.add(task.lease.id);
     this.last = item;

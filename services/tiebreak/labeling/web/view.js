@@ -1,6 +1,8 @@
 // What is on the screen. Every text of a task goes in as text, never as markup.
 
+import { element } from "./elements.js";
 import { ACTIONS, bindings, classKeys, nameOf } from "./keys.js";
+import { markdown } from "./markdown.js";
 
 const $ = (id) => document.getElementById(id);
 const PANELS = ["sign-in", "resting", "work"];
@@ -11,13 +13,6 @@ const RESTING = {
   all_leased: ["In good hands", "Every open question is with somebody else. If one comes back, it appears here."],
   none_for_you: ["You have seen them all", "What is left waits for other people's answers. New questions appear here by themselves."],
 };
-
-function element(tag, { className = "", text = "", ...rest } = {}) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text) made.textContent = text;
-  return Object.assign(made, rest);
-}
 
 function show(panel) {
   for (const id of PANELS) $(id).hidden = id !== panel;
@@ -50,7 +45,13 @@ export function project(info) {
   $("project-name").textContent = info.project;
   document.title = `${info.project} · Tiebreak`;
   $("question").textContent = info.question;
-  $("guidelines").textContent = info.guidelines || "Choose the class that fits best. Skip what you cannot tell.";
+  const { kind, examples = {} } = info.answer_schema?.["x-tiebreak"] ?? {};
+  const shown = markdown(info.guidelines || "Choose what fits best. Skip what you cannot tell.");
+  for (const [name, texts] of Object.entries(examples)) {
+    shown.push(element("h3", { text: name }), ...texts.map((text) => element("blockquote", { text })));
+  }
+  $("guidelines").replaceChildren(...shown);
+  $("work").dataset.kind = kind ?? "single";
 }
 
 export function counted(answered) {
