@@ -69,6 +69,11 @@ class Side:
         await self.bench.queue().release(who, lease.task.task_id, lease.token)
         return "released"
 
+    async def renew(self, who: str, lease: Lease, token: int) -> object:
+        deadline_ms = await self.bench.queue().renew(who, lease.task.task_id, token)
+        assert deadline_ms >= lease.deadline_ms, "a heartbeat shortened a lease"
+        return "renewed"
+
     async def answer(self, who: str, lease: Lease, act: Act, value: str, crash: bool) -> object:
         queue = self.bench.queue()
         receipt = await queue.prepare(request(lease, who, act=act))
@@ -207,6 +212,18 @@ class QueueMachine(RuleBasedStateMachine):
     def release(self, data: st.DataObject) -> None:
         task = data.draw(st.sampled_from(sorted(self.sides[0].held)))
         self.both(*(side.release(*side.held[task]) for side in self.sides))
+
+    @precondition(lambda self: any(self.sides[0].held))
+    @rule(data=st.data(), stale=st.booleans(), thief=st.booleans())
+    def heartbeat(self, data: st.DataObject, stale: bool, thief: bool) -> None:
+        """The holder's moves the deadline; one with an older token, or by somebody else, is refused alike."""
+        task = data.draw(st.sampled_from(sorted(self.sides[0].held)))
+        calls = []
+        for side in self.sides:
+            who, lease = side.held[task]
+            calls.append(side.renew("mallory" if thief else who, lease, lease.token - int(stale)))
+        answer = self.both(*calls)
+        assert (answer == "renewed") == (not stale and not thief)
 
     @rule(count=st.integers(1, 5), rewind=st.integers(0, 5))
     def settle(self, count: int, rewind: int) -> None:

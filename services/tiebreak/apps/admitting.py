@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import getpass
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tiebreak.apps.wiring import open_log, open_redis
+from tiebreak.apps.auditing import open_trail, whoever_runs_this
+from tiebreak.apps.wiring import open_redis
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.project import Project
 from tiebreak.labeling.access import Role
 from tiebreak.labeling.redis_tokens import RedisTokens
 from tiebreak.labeling.stage_tokens import Doorkeeper
 from tiebreak.labeling.tokens import RANDOM_BYTES, TokenRecord, mint
-from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.settings import Settings
-
-
-def whoever_runs_this(named: str = "") -> str:
-    """The actor of a command, in the audit trail: ``named``, else the user of the machine."""
-    return named or getpass.getuser()
-
-
-@asynccontextmanager
-async def open_trail(project: Project, settings: Settings, clock: Clock) -> AsyncIterator[AuditTrail]:
-    """The project's audit trail; its topic is made where it is missing. Raises Unreachable."""
-    async with open_log(settings) as stream_log:
-        trail = AuditTrail(stream_log, project.project, clock)
-        await trail.ensure_topic()
-        yield trail
 
 
 @asynccontextmanager

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from tiebreak.apps import cli_options as o
-from tiebreak.apps.admitting import admit, open_door, open_trail, whoever_runs_this
+from tiebreak.apps.admitting import admit, open_door
+from tiebreak.apps.auditing import open_trail, whoever_runs_this
 from tiebreak.apps.up import ensure_topics
 from tiebreak.contracts.topics import specs_for
 from tiebreak.labeling.access import Role

@@ -12,7 +12,7 @@ import orjson
 import typer
 
 from tiebreak.apps import cli_options as o
-from tiebreak.apps.admitting import open_trail
+from tiebreak.apps.auditing import open_trail
 from tiebreak.contracts.audit import Broken, Chain, Head
 from tiebreak.contracts.codec import to_json
 from tiebreak.contracts.errors import Invalid

@@ -14,9 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from tiebreak.apps import cli_options as o
+from tiebreak.apps.auditing import on_record_if_possible
 from tiebreak.apps.deploying import store_of
 from tiebreak.apps.exporting import export_labels
 from tiebreak.apps.train import LEDGERS_FOLDER
+from tiebreak.contracts.audit import Action
 from tiebreak.contracts.codec import decode_label
 from tiebreak.contracts.errors import NotFound
 from tiebreak.contracts.messages import Label
@@ -108,8 +110,11 @@ def export(
 
         tiebreak dataset export project.yaml labels.parquet --version 120
     """
-    with _ledger(project, data) as (ledger, _):
+    with _ledger(project, data) as (ledger, settings):
         kept = [label for label in standing(_labels(ledger, version)).values() if not label.withdrawn]
+        at = ledger.dataset_version() if version is None else version
+    said = (Action.DATASET_EXPORTED, f"version {at}", f"{len(kept)} labels to {out.name}")
+    o.run(on_record_if_possible(load_project(project), settings, "", *said))
     export_labels(kept, out)
     typer.echo(f"{len(kept)} labels written to {out}.")
 
@@ -139,6 +144,7 @@ def retract(
         }
         if not touched:
             raise NotFound(f"No label has a vote of {annotator!r}.")
+        o.run(on_record_if_possible(load_project(project), settings, by, Action.LABELS_RETRACTED, annotator, reason))
         now_ms = int(SystemClock().wall() * 1000)
         new = ledger.retract(Retraction(annotator, by or getpass.getuser(), reason, now_ms))
     typer.echo(f"{annotator}: {len(touched)} labels, {'retracted' if new else 'retracted before'}.")

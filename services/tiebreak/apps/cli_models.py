@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from tiebreak.apps import cli_options as o
+from tiebreak.apps.auditing import on_record
 from tiebreak.apps.deploying import open_deployer, store_of
+from tiebreak.contracts.audit import Action
 from tiebreak.contracts.errors import Invalid, NotFound
 from tiebreak.contracts.messages import Manifest, ModelRecord
 from tiebreak.deployment.registry import Registry, served_at
@@ -145,6 +147,7 @@ def promote(
 
     async def work() -> None:
         async with open_deployer(loaded, settings) as deployer:
+            await on_record(loaded, settings, by, Action.MODEL_PROMOTED, version, reason)
             await deployer.promote(version, by or getpass.getuser(), reason)
 
     o.run(work())
@@ -170,6 +173,7 @@ def rollback(
 
     async def work() -> str:
         async with open_deployer(loaded, settings) as deployer:
+            await on_record(loaded, settings, by, Action.MODEL_ROLLED_BACK, loaded.project, reason)
             return await deployer.rollback(by or getpass.getuser(), reason)
 
     typer.echo(f"{o.run(work())} serves again.")
@@ -217,6 +221,8 @@ def _mark(project: o.ProjectFile, options: Options, word: tuple[str, str], *, pi
 
     async def work() -> str:
         async with open_deployer(loaded, settings) as deployer:
+            deed = Action.MODEL_PINNED if pinned else Action.MODEL_UNPINNED
+            await on_record(loaded, settings, who, deed, loaded.project, reason)
             return await (deployer.pin(who, reason) if pinned else deployer.unpin(who, reason))
 
     version = o.run(work())

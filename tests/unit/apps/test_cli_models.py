@@ -86,6 +86,14 @@ def test_people_promote_roll_back_and_pin(
     assert f"{newer} is pinned by bob." in tiebreak("models", "list", project, "--data", data).err
     assert "until the gate decides otherwise" in call("unpin", str(project))
     assert f"{newer}  promoted" in serving()
+    trail = tiebreak("audit", "tail", project, "--data", data).out.splitlines()
+    deeds = [line.split()[2:5] for line in trail]
+    assert deeds[:3] == [
+        ["ann", "model.rolled_back", load_project(project).project],
+        ["bob", "model.promoted", newer],
+        ["bob", "model.pinned", load_project(project).project],
+    ]
+    assert [deed[1] for deed in deeds[3:]] == ["model.unpinned"]
 
 
 def test_a_model_is_shown_whole_and_beside_another(
