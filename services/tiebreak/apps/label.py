@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import SystemRandom
+
 from starlette.types import ASGIApp
 
 from tiebreak.apps.wiring import Process
@@ -16,9 +18,12 @@ from tiebreak.labeling.redis import RedisQueue
 from tiebreak.labeling.redis_tokens import RedisTokens
 from tiebreak.labeling.stage import Doorbell, Intake, Settler, Sweeper
 from tiebreak.labeling.stage_crowd import Panel
+from tiebreak.labeling.stage_pace import Paced
+from tiebreak.labeling.stage_people import Around, People
 from tiebreak.labeling.stage_rebuild import Rebuilder
 from tiebreak.labeling.stage_tokens import TokenRebuilder
 from tiebreak.runtime.audit_trail import AuditTrail
+from tiebreak.runtime.garbage import collect_rarely
 from tiebreak.runtime.lifecycle import Phase
 
 # People wait for these loops: small batches, and no waiting for more.
@@ -39,11 +44,15 @@ async def assemble_label(process: Process) -> ASGIApp | None:
     process.life.run(Phase.SOURCES, "tokens", TokenRebuilder(tokens, trail, process.clock).run)
     _consume(process, Topic.TASKS, "intake", Intake(project, queue, metrics, doorbell))
     settler = Settler(project, queue, metrics, doorbell, Panel(project, queue, process.log))
-    _consume(process, Topic.ANNOTATIONS, "settling", settler)
+    _consume(process, Topic.ANNOTATIONS, "settling", Paced(settler, process.clock))
     writer = process.log.writer()
     await writer.start()
     process.life.on_stop(Phase.SINKS, "answers", writer.close)
-    return create_app(
+    around = Around(process.log, writer, metrics, process.clock, SystemRandom().random)
+    people = People(project, queue, around)
+    queue.serve(people.routes)
+    process.life.run(Phase.SOURCES, "people", people.run)
+    app = create_app(
         LabelingContext(
             project=project,
             queue=queue,
@@ -57,8 +66,11 @@ async def assemble_label(process: Process) -> ASGIApp | None:
             audit=trail,
             issuer=_issuer(process),
             originals=History(process.log, Topic.EVENTS.of(project.project)),
+            people=people,
         )
     )
+    collect_rarely()
+    return app
 
 
 def _issuer(process: Process) -> JwksIssuer | None:

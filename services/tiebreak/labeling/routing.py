@@ -6,7 +6,7 @@ own (``to:ann``). A person is served from the lines they may take, in order; nob
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tiebreak.contracts.messages import Task
@@ -15,6 +15,8 @@ from tiebreak.labeling.lifecycle import REVIEW, Lane, lane_of
 
 _PERSONAL = "to:"
 _SKILL = "+"
+# Members of an enumeration are slow to walk through, and this happens at every claim.
+_LANES = tuple(str(lane) for lane in Lane)
 _TEN_YEARS_MS = 10 * 365 * 86_400_000
 
 
@@ -58,8 +60,17 @@ def routes_of(name: str, skills: Sequence[str], *, review: bool = False, persona
     """
     own = (_PERSONAL + name,) if personal else ()
     disputed = (REVIEW,) if review else ()
-    lanes = [route for lane in Lane for route in (*(f"{lane}{_SKILL}{skill}" for skill in skills), str(lane))]
+    lanes = [route for lane in _LANES for route in (*(f"{lane}{_SKILL}{skill}" for skill in skills), lane)]
     return (*own, *disputed, *lanes)
+
+
+Usher = Callable[[str, int, bool], Sequence[str]]
+"""Which lines a person (by name), who wants so many tasks and may or may not review, is served from."""
+
+
+def everybody(name: str, _want: int, review: bool) -> Sequence[str]:
+    """The usher of a project without skills and without gold."""
+    return routes_of(name, (), review=review)
 
 
 def skills_of(name: str, labeling: Labeling, wanted: Sequence[str] = ()) -> tuple[str, ...]:
