@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from redis.asyncio import Redis
 
@@ -129,10 +130,27 @@ class Pipeline:
 async def run_pipeline(
     kafka: str, redis: str, project_json: str, events: int, group: str, partitions: int | None = None
 ) -> Measured:
-    """One replica, from the group's position to the last of ``events`` events; of several when it is to have ``partitions``."""
+    """One replica, from the group's position to the last of ``events`` events; of several when it is to have ``partitions``.
+
+    ``predictions`` among the notes: how many there are more than before.
+    """
     project = Project.model_validate_json(project_json)
+    before = await _predictions(kafka, project)
     pipeline = Pipeline(kafka, redis, project, events, group, partitions)
     try:
-        return await pipeline.run(DEADLINE_S)
+        measured = await pipeline.run(DEADLINE_S)
     finally:
         await pipeline.close()
+    after = await _predictions(kafka, project)
+    return replace(measured, notes={**measured.notes, "predictions": float(after - before)})
+
+
+async def _predictions(kafka: str, project: Project) -> int:
+    log = KafkaLog(kafka)
+    reader = log.reader([Topic.PREDICTIONS.of(project.project)], None)
+    try:
+        await reader.start()
+        return sum((await reader.end_positions()).values())
+    finally:
+        await reader.close(5.0)
+        await log.close()

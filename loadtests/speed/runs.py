@@ -29,7 +29,7 @@ def model(where: Ground, name: str, layers: tuple[int, ...]) -> Path:
 
 
 def pipeline(where: Ground, made: Project, events: int, group: str, core: int | None = None) -> Measured:
-    """One run over ``events`` events. Raises RuntimeError where events were set aside: the figures mean nothing then."""
+    """One run over ``events`` events. Raises RuntimeError where events were set aside, or have no prediction each."""
     run = worker.measure(
         "pipeline",
         core=core,
@@ -41,6 +41,8 @@ def pipeline(where: Ground, made: Project, events: int, group: str, core: int | 
     )
     if run.notes["dead"]:
         raise RuntimeError(f"{run.notes['dead']:.0f} events were set aside: the figures mean nothing")
+    if run.notes["predictions"] < events:
+        raise RuntimeError(f"{run.notes['predictions']:.0f} predictions for {events} events: the figures mean nothing")
     return run
 
 
