@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
+import csv
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from statistics import median
 from subprocess import Popen
@@ -17,6 +20,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from loadtests.figures import Figure, judged, save, show
 from loadtests.queue import depth
 from loadtests.queue.http import Tally, annotate, annotate_on, knock, process, processor_s, ready
+from loadtests.queue.open_loop import offer
 from loadtests.queue.tasks import CALM, built, fill, project_of, tokens, write
 from loadtests.speed.ground import Ground, cores, ground
 from scripts.kafka import free_port, missing_tools
@@ -28,6 +32,16 @@ from tiebreak.labeling.redis import RedisQueue
 PEOPLE, CLAIMERS = 50, 200
 # More than the people of the first case can answer.
 TASKS_PER_S = 4000
+PEOPLE_DO = ("claim", "answer, next=1", "undo", "skip")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running API with people who may use it."""
+
+    address: str
+    process: Popen[bytes]
+    tokens: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,44 +54,54 @@ class Size:
     deep: int
     claims: int
     crowd: int
+    rates: tuple[float, ...] = (50.0, 100.0, 200.0, 400.0, 800.0, 1600.0)
     judge: bool = True
 
 
 FULL = Size(seconds=10.0, turns=3, shallow=10_000, deep=1_000_000, claims=5_000, crowd=50_000)
-QUICK = Size(seconds=3.0, turns=2, shallow=2_000, deep=20_000, claims=1_000, crowd=1_000, judge=False)
+QUICK = Size(
+    seconds=3.0, turns=2, shallow=2_000, deep=20_000, claims=1_000, crowd=1_000, rates=(50.0, 200.0), judge=False
+)
+
+
+@asynccontextmanager
+async def labeling(where: Ground, client: Redis, project: Project, tasks: int) -> AsyncIterator[Served]:
+    """`tiebreak label` on a core of its own, with that many tasks waiting and people with tokens."""
+    await _make_topics(where, project)
+    address = f"http://127.0.0.1:{free_port()}"
+    command = ["-m", "tiebreak.apps.cli", "label", str(write(project, where.folder)), "--kafka", where.kafka]
+    command += ["--redis", where.redis, "--port", address.rpartition(":")[2], "--data", str(where.folder)]
+    with process(command, where.folder / f"{project.project}.log") as server:
+        await ready(address, "/health/ready", server)
+        queue = RedisQueue(client, project)
+        await built(queue)
+        await fill(queue, project.project, range(tasks))
+        yield Served(address, server, await tokens(client, project.project, CLAIMERS))
 
 
 async def pairs(where: Ground, client: Redis, size: Size) -> list[Figure]:
     """`tiebreak label` and the empty route take turns under the same client."""
     project = project_of("pairs")
-    await _make_topics(where, project)
-    ours, bare = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
-    label: tuple[str, ...] = (
-        "-m",
-        "tiebreak.apps.cli",
-        "label",
-        str(write(project, where.folder)),
-        "--kafka",
-        where.kafka,
-    )
-    label += ("--redis", where.redis, "--port", ours.rpartition(":")[2], "--data", str(where.folder))
+    bare = f"http://127.0.0.1:{free_port()}"
     empty_route = ("-m", "loadtests.queue.http", bare.rpartition(":")[2])
-    with process(label, where.folder / "label.log") as a, process(empty_route, where.folder / "empty.log") as b:
+    tasks = int(size.seconds * size.turns * TASKS_PER_S)
+    with process(empty_route, where.folder / "empty.log") as b:
         await ready(bare, "/ready", b)
-        await ready(ours, "/health/ready", a)
-        queue = RedisQueue(client, project)
-        await built(queue)
-        await fill(queue, project.project, range(int(size.seconds * size.turns * TASKS_PER_S)))
-        held = await tokens(client, project.project, PEOPLE)
-        await knock(bare, PEOPLE, 1.0)
-        await annotate(ours, project.project, held, 1.0)
-        empty: list[Tally] = []
-        people: list[Tally] = []
-        onward: list[Tally] = []
-        for _ in range(size.turns):
-            empty.append(await clocked(b, knock(bare, PEOPLE, size.seconds)))
-            people.append(await clocked(a, annotate(ours, project.project, held, size.seconds)))
-            onward.append(await clocked(a, annotate_on(ours, project.project, held, size.seconds)))
+        async with labeling(where, client, project, tasks) as served:
+            ours, a, held = served.address, served.process, served.tokens[:PEOPLE]
+            await knock(bare, PEOPLE, 1.0)
+            await annotate(ours, project.project, held, 1.0)
+            empty: list[Tally] = []
+            people: list[Tally] = []
+            onward: list[Tally] = []
+            for _ in range(size.turns):
+                empty.append(await clocked(b, knock(bare, PEOPLE, size.seconds)))
+                people.append(await clocked(a, annotate(ours, project.project, held, size.seconds)))
+                onward.append(await clocked(a, annotate_on(ours, project.project, held, size.seconds)))
+    return _compared(size, empty, people, onward)
+
+
+def _compared(size: Size, empty: Sequence[Tally], people: Sequence[Tally], onward: Sequence[Tally]) -> list[Figure]:
     odd = [status for tally in (*empty, *people, *onward) for status in tally.odd]
     base, rate = median(tally.rate for tally in empty), median(tally.rate for tally in people)
     on = median(tally.rate for tally in onward)
@@ -95,6 +119,50 @@ async def pairs(where: Ground, client: Redis, size: Size) -> list[Figure]:
         Figure("claim over HTTP: p99 (ms)", 1000 * float(np.percentile(waits, 99)), "", None),
         Figure("submit over HTTP: p99 (ms)", 1000 * float(np.percentile(answers, 99)), "", None),
         judged("queue", "odd answers", len(odd), f"statuses {sorted(set(odd))}" if odd else ""),
+    ]
+
+
+async def limits(where: Ground, client: Redis, size: Size) -> list[Figure]:
+    """An open loop: pairs come at a fixed rate, each timed from when it was due."""
+    project = project_of("limits")
+    figures: list[Figure] = []
+    async with labeling(where, client, project, int(1.2 * sum(size.rates) * size.seconds) + TASKS_PER_S) as served:
+        await annotate(served.address, project.project, served.tokens, 1.0)
+        for rate in size.rates:
+            seen = await offer(served.address, project.project, served.tokens, rate, size.seconds)
+            how = f"{seen.due:,} due in {size.seconds:g} s, {len(seen.waits):,} answered, {CLAIMERS} people"
+            p50, p99 = (1000 * float(np.percentile(seen.waits or [np.inf], q)) for q in (50, 99))
+            name = f"pair at {rate:,.0f} per second offered"
+            figures += [
+                Figure(f"{name}: p50 (ms)", p50, "", None, how),
+                Figure(f"{name}: p99 (ms)", p99, "", None, how),
+            ]
+            if not seen.kept_up:
+                break
+    return figures
+
+
+async def people(where: Ground, client: Redis, size: Size) -> list[Figure]:
+    """Locust: people who look, skip, take back and walk off."""
+    project, crowd_size = project_of("people"), 4 * PEOPLE
+    async with labeling(where, client, project, int(crowd_size * size.seconds * 20)) as served:
+        file, stem = where.folder / "tokens.txt", where.folder / "locust"
+        file.write_text("\n".join(served.tokens), encoding="ascii")
+        locust = ["-m", "locust", "-f", "loadtests/queue/people.py", "--headless", "--only-summary", "--csv", str(stem)]
+        locust += ["-u", str(crowd_size), "-r", str(crowd_size), "-t", f"{4 * size.seconds:g}s", "-H", served.address]
+        environ = {**os.environ, "TOKENS": str(file), "PROJECT": project.project, "THINK_S": "1"}
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, *locust, env=environ, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+        )
+        await child.wait()
+    with (where.folder / "locust_stats.csv").open(encoding="utf-8") as lines:
+        rows = {row["Name"]: row for row in csv.DictReader(lines)}
+    how = f"{crowd_size} people, one second on a task in the median, {4 * size.seconds:g} s"
+    everything = rows["Aggregated"]
+    return [
+        judged("queue", "people-shaped: requests refused", float(everything["Failure Count"]), how),
+        Figure("people-shaped: requests per second", float(everything["Requests/s"]), "", None, how),
+        *(Figure(f"people-shaped: {n}, p95 (ms)", float(rows[n]["95%"]), "", None) for n in PEOPLE_DO if n in rows),
     ]
 
 
@@ -153,6 +221,8 @@ async def crowd(_: Ground, client: Redis, size: Size) -> list[Figure]:
 
 CASES: Mapping[str, Callable[[Ground, Redis, Size], Awaitable[list[Figure]]]] = {
     "pairs": pairs,
+    "limits": limits,
+    "people": people,
     "growth": growth,
     "crowd": crowd,
 }
@@ -174,7 +244,8 @@ async def measure(where: Ground, wanted: Sequence[str], size: Size) -> list[Figu
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the cases, print the table, write the results. 1 when a full run misses a reach, 2 when it cannot run here."""
     parser = argparse.ArgumentParser(prog="python -m loadtests.bench_queue", description=__doc__)
-    parser.add_argument("--only", default="", help=f"comma separated: {', '.join(CASES)}")
+    sections = os.environ.get("SECTIONS", "")
+    parser.add_argument("--only", default=sections, help=f"comma separated (or SECTIONS=): {', '.join(CASES)}")
     options = parser.parse_args(argv)
     reason = missing_tools()
     if reason:

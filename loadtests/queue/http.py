@@ -165,6 +165,13 @@ async def annotate_on(address: str, project: str, tokens: Sequence[str], seconds
     return tally
 
 
+async def claim_and_vote(line: Connection, project: str, key: str) -> int:
+    """One pair; the status of the answer, or of the claim where that gave nothing."""
+    status, body = await _claim(line, project)
+    tasks = orjson.loads(body)["tasks"] if status == 200 else []
+    return (await _vote(line, tasks[0], key))[0] if tasks else status
+
+
 async def _claim(line: Connection, project: str) -> tuple[int, bytes]:
     return await line.request("POST", f"/v1/projects/{project}/tasks:claim", b'{"max":1}')
 
