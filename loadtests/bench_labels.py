@@ -15,8 +15,9 @@ from rich.progress import Progress, TimeRemainingColumn
 
 from loadtests.labels import panel, peers
 from loadtests.labels.cells import Cell, Store
+from loadtests.labels.cost import REACH_US, decision_us
 from loadtests.labels.savings import Book
-from loadtests.labels.tables import figures, print_figures, print_panel, print_variants
+from loadtests.labels.tables import cost_figure, figures, print_figures, print_panel, print_variants
 
 BUDGETS = (0.02, 0.05, 0.1, 0.2)
 CURVE = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5)
@@ -97,7 +98,7 @@ def main() -> int:
     book = Book(found)
     print_panel(console, book, ask.streams, ask.arms, BUDGETS)
     print_variants(console, book, ask.streams, VARIANTS)
-    rows = figures(book, ask.streams, ask.arms, BUDGETS)
+    rows = [*figures(book, ask.streams, ask.arms, BUDGETS), cost_figure(decision_us(), REACH_US)]
     print_figures(console, rows)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "labels.json").write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2, default=float))

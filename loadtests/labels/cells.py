@@ -24,7 +24,7 @@ from tiebreak.apps.simulate.replay import Outcome, Pace, People, Replay
 from tiebreak.apps.simulate.selecting import PeriodicSelector, Selector, UniformSelector
 from tiebreak.apps.simulate.stream import Stream, stream_of_arrays
 from tiebreak.contracts.project import Classes, Input, Project, Sampling, TensorSpec, Training
-from tiebreak.training.sklearn_learners import learner_of
+from tiebreak.training.sklearn_learners import contest_of
 
 COMMITTEE = 3
 STEP = 8
@@ -86,10 +86,10 @@ def _learned() -> str:
         y = rng.integers(0, 4, 300)
         x = rng.normal(size=(4, width))[y] + rng.normal(size=(300, width))
         stream = stream_of_arrays("probe", {"X": x, "y": y})
-        training = Training(step_labels=STEP, committee=COMMITTEE)
+        training = Training(learner="softmax", step_labels=STEP, committee=COMMITTEE)
         people = People(delay=5, error_rate=0.1)
         with threadpool_limits(1):
-            told = Replay(stream, PeriodicSelector(0.2), learner_of(training), training, people, Pace(), 1).run()
+            told = Replay(stream, PeriodicSelector(0.2), contest_of(training, width), training, people, Pace(), 1).run()
         h.update(told.asked.tobytes() + told.predicted.tobytes())
     return h.hexdigest()
 
@@ -100,7 +100,9 @@ def compute(cell: Cell, data: Path | None) -> Result:
     stream = entry.load(cell.seed)
     with threadpool_limits(1):
         if cell.arm == "pool":
-            outcome_labels, score, rare = peers.pool(stream, learner_of(_training(entry)), cell.budget, cell.seed)
+            outcome_labels, score, rare = peers.pool(
+                stream, contest_of(_training(entry), stream.x.shape[1]), cell.budget, cell.seed
+            )
             return Result(cell, len(stream), outcome_labels, score, float("nan"), rare, float("nan"), 0.0, ())
         training = _training(entry)
         if cell.arm == "random" and entry.held_out:
@@ -110,7 +112,7 @@ def compute(cell: Cell, data: Path | None) -> Result:
         replay = Replay(
             stream,
             selector_of(cell, stream, training),
-            learner_of(training),
+            contest_of(training, stream.x.shape[1]),
             training,
             People(cell.delay, cell.error),
             pace,
@@ -144,9 +146,14 @@ def project_of(stream: Stream, seed: int, training: Training) -> Project:
 
 
 def _training(entry: panel.Entry) -> Training:
-    # A small step: the trainer fits every two seconds, whatever few labels have come.
+    # A small step: the trainer fits every two seconds, whatever few labels have come. One learner for every arm and budget: with
+    # `auto` an arm's figure would also say which learner its labels had elected.
     return Training(
-        step_labels=STEP, committee=COMMITTEE, refit_below=KEEPS if entry.held_out else FORGETS, window=KEEPS
+        learner="softmax",
+        step_labels=STEP,
+        committee=COMMITTEE,
+        refit_below=KEEPS if entry.held_out else FORGETS,
+        window=KEEPS,
     )
 
 

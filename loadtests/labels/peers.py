@@ -15,8 +15,8 @@ from tiebreak.apps.simulate.replay import f1
 from tiebreak.apps.simulate.selecting import Pick, Selector
 from tiebreak.apps.simulate.stream import Stream
 from tiebreak.sampling.appraisal import Scored
-from tiebreak.training.dataset import Row, classes_of, training_set
-from tiebreak.training.learner import Learner
+from tiebreak.training.contest import Contest
+from tiebreak.training.dataset import Row, classes_of
 
 # The stream strategies of scikit-activeml 1.0 that classify any number of classes in less than a millisecond or two per event.
 SKACTIVEML = (
@@ -134,7 +134,7 @@ class RiverSelector:
         return picks
 
 
-def pool(stream: Stream, learner: Learner, budget: float, seed: int) -> tuple[int, float, float]:
+def pool(stream: Stream, contest: Contest, budget: float, seed: int) -> tuple[int, float, float]:
     """All events at hand from the start, the most uncertain asked in rounds: labels, held-out accuracy, rare F1.
 
     Not for streams that drift: it would ask about the future.
@@ -149,7 +149,7 @@ def pool(stream: Stream, learner: Learner, budget: float, seed: int) -> tuple[in
             for name in (stream.classes[int(stream.y[i])],)
         ]
         classes = classes_of((), rows)
-        model = learner.fit(training_set(rows, classes))
+        model = contest.pick(rows, classes).fit(rows, classes)
         if len(asked) >= total:
             break
         p = np.sort(model.probabilities(stream.x), axis=1)

@@ -111,6 +111,12 @@ def figures(book: Book, streams: Sequence[str], arms: Sequence[str], budgets: Se
     return rows + _spending(book)
 
 
+def cost_figure(us: float, reach: float) -> Figure:
+    """What a decision costs, in microseconds per event."""
+    name = "a decision, batches of 1,024, 64 classes, 384-wide embeddings"
+    return _figure(name, us, reach, smaller=True) | {"unit": "us"}
+
+
 def _spending(book: Book) -> list[Figure]:
     ours = {cell: result for cell, result in book.results.items() if cell.arm == OURS}
     rows: list[Figure] = []
@@ -136,8 +142,9 @@ def print_figures(console: Console, rows: Sequence[Figure]) -> None:
     for name in ("figure", "value", "±", "reach", ""):
         table.add_column(name, justify="left" if name == "figure" else "right")
     for row in rows:
+        scale, unit = (1.0, " µs") if row["unit"] == "us" else (100.0, " %")
         shown = [
-            f"{100 * float(str(row[name])):.1f} %" if row[name] is not None else ""
+            f"{scale * float(str(row[name])):.1f}{unit}" if row[name] is not None else ""
             for name in ("value", "half", "reach")
         ]
         table.add_row(str(row["figure"]), *shown, {True: "yes", False: "no", None: ""}[row["ok"]])  # type: ignore[index]
@@ -149,7 +156,14 @@ def _figure(
 ) -> Figure:
     ok = None if reach is None else (value <= reach if smaller else value >= reach)
     kept = None if half is None or isnan(half) else half
-    return {"figure": name, "value": value, "half": kept, "reach": reach, "ok": None if ok is None else bool(ok)}
+    return {
+        "figure": name,
+        "value": value,
+        "half": kept,
+        "reach": reach,
+        "unit": "share",
+        "ok": None if ok is None else bool(ok),
+    }
 
 
 def _percent(book: Book, stream: str, arm: str, budget: float) -> str:

@@ -18,8 +18,9 @@ from tiebreak.apps.simulate.selecting import Bursts, Pick, PolicySelector, Selec
 from tiebreak.apps.simulate.stream import Ints, Stream
 from tiebreak.contracts.project import Training
 from tiebreak.sampling.appraisal import Scored
-from tiebreak.training.dataset import Row, choose, classes_of, training_set
-from tiebreak.training.learner import Learner, Model
+from tiebreak.training.contest import Contest
+from tiebreak.training.dataset import Row, classes_of
+from tiebreak.training.learner import Model
 
 Floats = NDArray[np.float64]
 
@@ -85,7 +86,7 @@ class _Scratch:
     model: Model | None = None
     columns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     asked: list[int] = field(default_factory=list)
-    waiting: deque[tuple[int, int, bool]] = field(default_factory=deque)
+    waiting: deque[tuple[int, int, Pick]] = field(default_factory=deque)
     thresholds: list[tuple[int, float]] = field(default_factory=list)
     curve: list[Point] = field(default_factory=list)
     decided_s: float = 0.0
@@ -98,13 +99,13 @@ class Replay:
         self,
         stream: Stream,
         selector: Selector,
-        learner: Learner,
+        contest: Contest,
         training: Training,
         people: People,
         pace: Pace,
         seed: int,
     ) -> None:
-        self._stream, self._selector, self._learner = stream, selector, learner
+        self._stream, self._selector, self._contest = stream, selector, contest
         self._training, self._people, self._pace = training, people, pace
         self._rng = np.random.default_rng((seed, 0xA5))
         self._index = {name: i for i, name in enumerate(stream.classes)}
@@ -154,36 +155,36 @@ class Replay:
         for pick in picks:
             at = start + pick.row
             self._s.asked.append(at)
-            self._s.waiting.append((at + self._people.delay, at, pick.audit))
+            self._s.waiting.append((at + self._people.delay, at, pick))
             if pick.threshold == pick.threshold:
                 self._s.thresholds.append((at, pick.threshold))
 
     def _answer(self, stop: int) -> None:
         s = self._s
         while s.waiting and s.waiting[0][0] < stop:
-            _, at, audit = s.waiting.popleft()
-            if not audit:
-                s.rows.append(self._row(at))
+            _, at, pick = s.waiting.popleft()
+            if not pick.audit:
+                s.rows.append(self._row(at, pick.propensity))
         due = max(self._training.step_labels, int(self._pace.growth * s.fitted))
         enough = self._training.min_labels if s.model is None else s.fitted + due
         if len(s.rows) >= enough:
             self._fit()
 
-    def _row(self, at: int) -> Row:
+    def _row(self, at: int, propensity: float) -> Row:
         y = int(self._stream.y[at])
         if self._people.error_rate and self._rng.random() < self._people.error_rate:
             y = int((y + 1 + self._rng.integers(len(self._stream.classes) - 1)) % len(self._stream.classes))
         name = self._stream.classes[y]
-        return Row(f"{at:012d}", 1, at, name, {name: 1.0}, 1.0, 1.0, False, False, self._stream.x[at])
+        return Row(f"{at:012d}", 1, at, name, {name: 1.0}, 1.0, propensity, False, False, self._stream.x[at])
 
     def _fit(self) -> None:
         s, t = self._s, self._training
-        chosen = choose(s.rows, max(t.refit_below, t.min_labels), t.window, t.seed)
-        classes = classes_of((), chosen)
+        rows = s.rows[-t.window :]
+        classes = classes_of((), rows)
         s.fitted = len(s.rows)
         if len(classes) < 2:
             return
-        s.model = self._learner.fit(training_set(chosen, classes))
+        s.model = self._contest.pick(rows, classes).fit(rows, classes)
         s.models += 1
         s.columns = np.asarray([self._index[name] for name in classes])
 

@@ -17,7 +17,7 @@ from tiebreak.apps.simulate.arms import Arm, selector_of
 from tiebreak.apps.simulate.replay import Outcome, Pace, People, Replay
 from tiebreak.apps.simulate.stream import Stream
 from tiebreak.contracts.project import Project
-from tiebreak.training.sklearn_learners import learner_of
+from tiebreak.training.sklearn_learners import contest_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,15 @@ def run_arm(trial: Trial, arm: Arm, progress: Callable[[int], None] | None = Non
     """One arm, on one thread: the last bits, and with them the results, are the same on every machine's load."""
     training = trial.project.training.model_copy(update={"seed": arm.seed})
     selector = selector_of(trial.project, arm)
-    replay = Replay(trial.stream, selector, learner_of(training), training, trial.people, trial.pace, arm.seed)
+    replay = Replay(
+        trial.stream,
+        selector,
+        contest_of(training, trial.stream.x.shape[1]),
+        training,
+        trial.people,
+        trial.pace,
+        arm.seed,
+    )
     with threadpool_limits(1):
         return replay.run(progress)
 

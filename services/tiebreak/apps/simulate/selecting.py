@@ -21,11 +21,12 @@ _PLENTY = Grant(2**31, 0)
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """An event chosen: its row in the batch, whether it is an audit task, and the threshold that it reached."""
+    """An event chosen: its row in the batch, whether it is an audit task, the threshold that it reached, and its chance."""
 
     row: int
     audit: bool = False
     threshold: float = float("nan")
+    propensity: float = 1.0
 
 
 @dataclass(slots=True)
@@ -59,7 +60,8 @@ class PolicySelector:
             elif record.event is DriftEvent.BURST_CLOSED:
                 self.bursts.closed.append(at)
         return [
-            Pick(row, one.audit, one.threshold) for row, one in zip(decision.rows, decision.selections, strict=True)
+            Pick(row, one.audit, one.threshold, one.propensity)
+            for row, one in zip(decision.rows, decision.selections, strict=True)
         ]
 
 
@@ -72,7 +74,10 @@ class UniformSelector:
 
     def select(self, batch: Scored, at: int) -> Sequence[Pick]:
         del at
-        return [Pick(row) for row in np.flatnonzero(self._rng.random(len(batch)) < self._share).tolist()]
+        return [
+            Pick(row, propensity=self._share)
+            for row in np.flatnonzero(self._rng.random(len(batch)) < self._share).tolist()
+        ]
 
 
 class PeriodicSelector:
