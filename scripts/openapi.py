@@ -9,7 +9,8 @@ from tiebreak.contracts.project import Classes, Input, Project, TensorSpec
 from tiebreak.events.memory import MemoryLog
 from tiebreak.labeling.http import LabelingContext, create_app
 from tiebreak.labeling.http_openapi import operations
-from tiebreak.labeling.memory import MemoryQueue, MemoryTokens
+from tiebreak.labeling.memory import MemoryQueue
+from tiebreak.labeling.memory_tokens import MemoryTokens
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.metrics import Metrics

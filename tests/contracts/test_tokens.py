@@ -13,7 +13,7 @@ from tiebreak.contracts.messages import AuditRecord
 from tiebreak.contracts.topics import Topic
 from tiebreak.events.memory import MemoryLog
 from tiebreak.labeling.access import Role
-from tiebreak.labeling.memory import MemoryTokens
+from tiebreak.labeling.memory_tokens import MemoryTokens
 from tiebreak.labeling.redis_tokens import RedisTokens
 from tiebreak.labeling.stage_tokens import Doorkeeper, TokenRebuilder
 from tiebreak.labeling.tokens import TokenRecord, digest_of

@@ -22,10 +22,12 @@ from tiebreak.events.memory import MemoryLog
 from tiebreak.events.stage import ConsumeLoop, LoopSettings
 from tiebreak.labeling.access import Role
 from tiebreak.labeling.http import LabelingContext, create_app
-from tiebreak.labeling.memory import MemoryQueue, MemoryTokens
+from tiebreak.labeling.memory import MemoryQueue
+from tiebreak.labeling.memory_tokens import MemoryTokens
 from tiebreak.labeling.port import Tokens
 from tiebreak.labeling.stage import Doorbell, Intake, Settler, Sweeper
 from tiebreak.labeling.stage_crowd import Panel
+from tiebreak.labeling.stage_people import People
 from tiebreak.labeling.stage_reading import records_of
 from tiebreak.labeling.stage_rebuild import Rebuilder
 from tiebreak.labeling.tokens import mint
@@ -48,6 +50,7 @@ class Office:
     tokens: Tokens
     app: FastAPI
     context: LabelingContext
+    people: People | None = None
     clock: SystemClock = field(default_factory=SystemClock)
 
     async def person(self, name: str, role: Role = Role.ANNOTATOR, ttl_ms: int = 3_600_000) -> str:
@@ -83,6 +86,13 @@ class Office:
     def _topic(self, topic: Topic) -> str:
         return topic.of(self.project.project)
 
+    def watch(self, people: People) -> None:
+        """From now on ``people`` says who is served from where."""
+        self.people = people
+        self.queue.serve(people.routes)
+        self.context = replace(self.context, people=people)
+        self.app = create_app(self.context)
+
     def settler(self) -> Settler:
         """One that knows nothing yet but how to read the log."""
         panel = Panel(self.project, self.queue, self.log)
@@ -102,6 +112,7 @@ class Office:
             consume(Topic.ANNOTATIONS, "settling", self.settler()),
             Sweeper(self.queue, self.metrics, self.doorbell, every_s=0.05).run,
             Rebuilder(self.project, self.queue, self.log, self.metrics, every_s=0.05).run,
+            *([self.people.run] if self.people is not None else []),
         ]
 
 

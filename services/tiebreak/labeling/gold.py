@@ -60,8 +60,8 @@ def rate(standing: Standing, rule: Gold) -> float:
 
     It stays up where the interval still holds the bound, for there the next answer matters.
 
-    >>> rate(Standing(), Gold(most=0.2, least=0.03)), round(rate(Standing(99, 100), Gold(most=0.2, least=0.03)), 3)
-    (0.2, 0.039)
+    >>> [round(rate(s, Gold(most=0.2, least=0.03)), 3) for s in (Standing(), Standing(9, 10), Standing(99, 100))]
+    [0.2, 0.1, 0.03]
     """
     low, high = standing.interval
     open_question = low < rule.accuracy <= high and standing.asked > 0

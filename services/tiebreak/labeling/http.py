@@ -6,6 +6,7 @@ from fastapi import FastAPI
 
 from tiebreak import __version__
 from tiebreak.labeling.http_context import LabelingContext
+from tiebreak.labeling.http_crowd import crowd_routes
 from tiebreak.labeling.http_errors import install
 from tiebreak.labeling.http_hot import HotPaths
 from tiebreak.labeling.http_openapi import DescribedApp
@@ -36,6 +37,7 @@ def create_app(ctx: LabelingContext) -> FastAPI:
     install(app, ctx.metrics)
     app.include_router(task_routes(ctx))
     app.include_router(reveal_routes(ctx))
+    app.include_router(crowd_routes(ctx))
     app.routes.extend(page_routes(ctx.project.project))
     if ctx.health is not None:
         app.routes.extend(ops_routes(ctx.health, ctx.metrics))

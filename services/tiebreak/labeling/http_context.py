@@ -14,6 +14,7 @@ from tiebreak.labeling.port import Queue, Tokens
 from tiebreak.labeling.stage import Doorbell
 from tiebreak.labeling.stage_answers import Desk
 from tiebreak.labeling.stage_door import Door, Issuer
+from tiebreak.labeling.stage_people import People
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.health import Health
 from tiebreak.runtime.metrics import Metrics
@@ -29,6 +30,8 @@ class LabelingContext:
     """``writer`` is started and closed by whoever made it. ``health`` adds the health and metrics routes.
 
     ``token_epoch``: see ``stage_token_cache.py``.
+
+    ``people`` says who gets no new tasks and why, and gives managers their figures.
 
     ``audit`` and ``originals`` (the topic ``events``) are what revealing an unmasked payload takes.
     """
@@ -54,6 +57,7 @@ class LabelingContext:
         object.__setattr__(self, "desk", Desk(self.project, self.queue, self.writer, self.metrics))
 
     originals: History | None = None
+    people: People | None = None
 
     def check_project(self, name: str) -> None:
         """Raise NotFound for every project but this one: a token is good for one project."""

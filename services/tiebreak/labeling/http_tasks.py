@@ -84,6 +84,8 @@ def _claiming(router: APIRouter, ctx: LabelingContext) -> None:
         """Hold up to `max` tasks: those you hold already, renewed, and new ones. Waits up to `wait_ms` for the first."""
         ctx.check_project(project)
         claimed = await _claim(ctx, body, who, request)
+        if ctx.people is not None and not claimed.leases:
+            ctx.people.check(who.name)
         ctx.metrics.count("tiebreak_labeling_claims_total", outcome=claimed.reason or "leased")
         return claim_out(claimed, labeling.lease_s)
 
@@ -104,7 +106,8 @@ def _claiming(router: APIRouter, ctx: LabelingContext) -> None:
 
 async def _claim(ctx: LabelingContext, body: ClaimIn, who: Principal, request: Request) -> Claimed:
     review = who.may(Right.REVIEW)
-    deadline = ctx.clock.monotonic() + body.wait_ms / 1000
+    refused = ctx.people is not None and ctx.people.refusal(who.name) is not None
+    deadline = ctx.clock.monotonic() + (0 if refused else body.wait_ms / 1000)
     while True:
         claimed = await ctx.queue.claim(who.name, body.max, review=review)
         left_s = deadline - ctx.clock.monotonic()

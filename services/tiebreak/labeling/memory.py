@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 
@@ -30,8 +30,7 @@ from tiebreak.labeling.port import (
     settings_for,
 )
 from tiebreak.labeling.refusals import building, not_found, refused
-from tiebreak.labeling.routing import expires_from, route_of, routes_of
-from tiebreak.labeling.tokens import TokenRecord
+from tiebreak.labeling.routing import Usher, everybody, expires_from, route_of
 
 _STATE_OF = {
     Act.VOTE: AnnotationState.SUBMITTED,
@@ -48,6 +47,10 @@ class MemoryQueue:
         self._settings = settings or settings_for(project)
         self._box = [State(built=True)]
         self._builds: State | None = None
+        self._usher: Usher = everybody
+
+    def serve(self, usher: Usher) -> None:
+        self._usher = usher
 
     @property
     def _state(self) -> State:
@@ -83,7 +86,7 @@ class MemoryQueue:
     ) -> Claimed:
         s, now = self._guard(), self._now()
         leases = self._held(annotator, want, now)
-        routes = routes_of(annotator, (), review=review) if routes is None else routes
+        routes = self._usher(annotator, want, review) if routes is None else routes
         while len(leases) < want:
             task_id = s.take(annotator, routes)
             if task_id is None:
@@ -309,6 +312,12 @@ class MemoryQueue:
     async def keep_gold(self, pieces: Sequence[Task]) -> None:
         self._state.gold.update({piece.task_id: piece for piece in pieces})
 
+    async def forgive(self, name: str, asked: int) -> None:
+        self._state.forgiven[name] = asked
+
+    async def forgiven(self) -> Mapping[str, int]:
+        return dict(self._state.forgiven)
+
     async def gold(self, have: int = 0) -> Sequence[Task] | None:
         return None if len(self._state.gold) == have else list(self._state.gold.values())
 
@@ -319,8 +328,8 @@ class MemoryQueue:
         return Stats(s.open_tasks, waiting, len(s.leases), disputed)
 
     async def look(self, task_id: str) -> Task | None:
-        entry = self._guard().tasks.get(task_id)
-        return None if entry is None else entry.task
+        s = self._guard()
+        return s.tasks[task_id].task if task_id in s.tasks and task_id not in s.done else None
 
     async def history(self, annotator: str, limit: int) -> Sequence[Done]:
         return list(self._guard().history.get(annotator, {}).values())[::-1][:limit]
@@ -362,39 +371,3 @@ class MemoryQueue:
 
     def _now(self) -> int:
         return round(self._clock.wall() * 1000)
-
-
-class MemoryTokens:
-    """Implements ``stage_tokens.TokenIndex``."""
-
-    def __init__(self) -> None:
-        self._records: dict[str, TokenRecord] = {}
-        self._built = False
-
-    def lose(self) -> None:
-        """Forget everything, as a flushed store does."""
-        self._records, self._built = {}, False
-
-    async def is_built(self) -> bool:
-        return self._built
-
-    async def built(self) -> None:
-        self._built = True
-
-    async def drop(self, digest: str) -> None:
-        self._records.pop(digest, None)
-
-    async def put(self, record: TokenRecord) -> None:
-        self._records[record.digest] = record
-
-    async def get(self, digest: str) -> TokenRecord | None:
-        return self._records.get(digest)
-
-    async def revoke(self, name: str) -> int:
-        ended = [d for d, r in self._records.items() if r.name == name]
-        for digest in ended:
-            del self._records[digest]
-        return len(ended)
-
-    async def records(self) -> Sequence[TokenRecord]:
-        return tuple(self._records.values())

@@ -143,6 +143,7 @@ class State:
     answered: dict[str, int] = field(default_factory=dict)
     classes: list[str] = field(default_factory=list)
     gold: dict[str, Task] = field(default_factory=dict)
+    forgiven: dict[str, int] = field(default_factory=dict)
 
     def offer(self, task_id: str) -> None:
         """Put a task that nobody holds where its state says and nowhere else; no change when it is there, held or settled."""

@@ -6,7 +6,7 @@ accepted answer is on ``annotations`` first, and everything here can be built ag
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -14,6 +14,7 @@ from typing import Protocol
 from tiebreak.contracts.errors import Conflict
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
 from tiebreak.contracts.project import Project
+from tiebreak.labeling.routing import Usher
 from tiebreak.labeling.settling import TaskRecord
 from tiebreak.labeling.tokens import TokenRecord
 
@@ -118,6 +119,8 @@ class Refusal(StrEnum):
     KEY_REUSED = "key_reused"
     IN_PROGRESS = "in_progress"
     TOO_LATE_TO_UNDO = "too_late_to_undo"
+    PAUSED = "paused"
+    AT_CAP = "at_cap"
 
 
 class Refused(Conflict):
@@ -214,7 +217,7 @@ class Queue(Protocol):
 
         So a claim whose answer was lost is repeated without harm, and two tabs of one person get the same leases. ``review``:
         disputed tasks come first. Never a task that the person answered or skipped. ``routes`` (``routing.routes_of``) are the
-        lines to serve, in order; without it everybody's lanes.
+        lines to serve, in order; without it those that the usher says (:meth:`LabelingQueue.serve`).
         """
 
     async def renew(self, annotator: str, task_id: str, token: int) -> int:
@@ -256,6 +259,12 @@ class Queue(Protocol):
     async def gold(self, have: int = 0) -> Sequence[Task] | None:
         """All gold, or None where there are still ``have`` pieces of it."""
 
+    async def forgive(self, name: str, asked: int) -> None:
+        """Remember that a manager let this paused person go on after ``asked`` pieces of gold."""
+
+    async def forgiven(self) -> Mapping[str, int]:
+        """By person. Lost with the store: who was paused is paused again then."""
+
     async def stats(self) -> Stats:
         """Counts for gauges and the project page."""
 
@@ -291,6 +300,9 @@ class Rebuildable(Protocol):
 
 class LabelingQueue(Queue, Rebuildable, Protocol):
     """What both adapters are."""
+
+    def serve(self, usher: Usher) -> None:
+        """From now on ``usher`` says which lines a person is served from."""
 
 
 class Tokens(Protocol):

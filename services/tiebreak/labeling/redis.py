@@ -9,7 +9,7 @@ connection (redis-py >= 6 does so), or the next caller would read its answer.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any, TypeVar
 
@@ -38,7 +38,7 @@ from tiebreak.labeling.port import (
 from tiebreak.labeling.redis_errors import reachable
 from tiebreak.labeling.redis_scripts import ScriptPipeline, load_scripts
 from tiebreak.labeling.refusals import building, not_found, refused
-from tiebreak.labeling.routing import expires_from, route_of, routes_of
+from tiebreak.labeling.routing import Usher, everybody, expires_from, route_of
 
 _SCRIPTS = (
     "add",
@@ -72,6 +72,11 @@ class RedisQueue:
         self._scripts = load_scripts(client, _SCRIPTS)
         self._pipeline = ScriptPipeline(client, self._prefix, wire.token_epoch_key(project.project))
         self._nonce = ""
+        self._usher: Usher = everybody
+
+    def serve(self, usher: Usher) -> None:
+        """From now on ``usher`` says which lines a person is served from."""
+        self._usher = usher
 
     async def add(self, tasks: Sequence[Task]) -> int:
         new = 0
@@ -87,7 +92,7 @@ class RedisQueue:
     async def claim(
         self, annotator: str, want: int, *, review: bool = False, routes: Sequence[str] | None = None
     ) -> Claimed:
-        routes = routes_of(annotator, (), review=review) if routes is None else routes
+        routes = self._usher(annotator, want, review) if routes is None else routes
         now, *found = await self._ask("claim", (annotator, want, self._settings.lease_ms, _SCAN_LIMIT, *routes))
         if isinstance(found[0], list):
             return Claimed(tuple(wire.lease_of(item) for item in found), now)
@@ -158,6 +163,15 @@ class RedisQueue:
                 return None
             found: Sequence[Any] = await self._client.hvals(self._key("gold"))
         return [wire.task_of(raw) for raw in found]
+
+    async def forgive(self, name: str, asked: int) -> None:
+        async with reachable():
+            await self._client.hset(self._key("forgiven"), name, str(asked))
+
+    async def forgiven(self) -> Mapping[str, int]:
+        async with reachable():
+            found: Mapping[Any, Any] = await self._client.hgetall(self._key("forgiven"))
+        return {name.decode(): int(asked) for name, asked in found.items()}
 
     async def stats(self) -> Stats:
         async with reachable(), self._client.pipeline(transaction=False) as pipe:

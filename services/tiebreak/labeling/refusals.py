@@ -19,6 +19,14 @@ _WORDS: Mapping[Refusal, tuple[str, str]] = {
     ),
     Refusal.KEY_REUSED: ("This Idempotency-Key was used for another request.", "Use a new key for a new request."),
     Refusal.IN_PROGRESS: ("Another answer of yours to this task is being stored.", "Retry it with its own key."),
+    Refusal.PAUSED: (
+        "You get no new tasks for now: too many of your answers to questions with known answers differ from them.",
+        "Read the guidelines again and talk to a manager, who can let you go on.",
+    ),
+    Refusal.AT_CAP: (
+        "The money for this project's answers is spent.",
+        "Ask a manager: `labeling.cost_cap` can be raised.",
+    ),
     Refusal.TOO_LATE_TO_UNDO: ("The time to take this answer back is over.", "Ask a reviewer to correct it."),
 }
 

@@ -293,6 +293,30 @@ LABELING = (
         "Times the queue was built again from the topics (once for a new project).",
         "More than once: Redis lost its data; look at its persistence.",
     ),
+    Metric(
+        "tiebreak_labeling_gold_accuracy_ratio",
+        "gauge",
+        "Share of right answers to gold (tasks whose answer is known), all people together.",
+        "Falling: look at `GET /v1/projects/{p}/crowd` for whom, then at the guidelines.",
+    ),
+    Metric(
+        "tiebreak_labeling_alpha_ratio",
+        "gauge",
+        "Krippendorff's alpha of the newest tasks with several answers: 1 perfect, 0 chance.",
+        "Below 0.6: the question is ambiguous, or somebody answers at random.",
+    ),
+    Metric(
+        "tiebreak_labeling_cost_per_label",
+        "gauge",
+        "Money spent on answers per label that stands, in the unit of `labeling.cost_per_answer`.",
+        "Rising: more answers per label; look at disagreement, gold and withdrawn labels.",
+    ),
+    Metric(
+        "tiebreak_labeling_paused_people",
+        "gauge",
+        "People who get no new tasks because of their answers to gold.",
+        "Above zero: talk to them; a manager lets them go on.",
+    ),
 )
 
 SAMPLING = (

@@ -20,6 +20,9 @@ NEEDED = {
     ("post", "/v1/tasks/{task}:skip"): Right.ANNOTATE,
     ("post", "/v1/annotations/{annotation}:undo"): Right.ANNOTATE,
     ("post", "/v1/tasks/{task}:reveal"): Right.MANAGE,
+    ("get", "/v1/projects/{name}/crowd"): Right.MANAGE,
+    ("post", "/v1/projects/{name}/gold"): Right.REVIEW,
+    ("post", "/v1/projects/{name}/people/{person}:resume"): Right.MANAGE,
     ("get", "/v1/me"): Right.READ,
     ("get", "/v1/me/annotations"): Right.READ,
     ("get", "/v1/projects/{name}"): Right.READ,
@@ -37,7 +40,13 @@ OPEN = ("/", "/assets/")
 
 
 async def _ask(office: Office, token: str | None, method: str, path: str, project: str = "pets") -> httpx.Response:
-    for name, value in (("project", project), ("name", project), ("task", "0" * 32), ("annotation", "0" * 32)):
+    for name, value in (
+        ("project", project),
+        ("name", project),
+        ("task", "0" * 32),
+        ("annotation", "0" * 32),
+        ("person", "ann"),
+    ):
         path = path.replace("{" + name + "}", value)
     path = path.replace("{lease}", "0" * 32 + ".1")
     headers = {} if token is None else {"authorization": f"Bearer {token}"}
@@ -94,7 +103,7 @@ async def test_an_admin_of_this_project_finds_no_other(office: Office) -> None:
     """Under another project's name there is nothing, for the highest role too, and an unknown name looks the same."""
     token = await office.person("root", Role.ADMIN)
     named = [route for route in NEEDED if "{project}" in route[1] or "{name}" in route[1]]
-    bodies = {"claim": {}, "classes": {"name": "ferret"}}
+    bodies = {"claim": {}, "classes": {"name": "ferret"}, "gold": {"task_id": "0" * 32, "answer": "cat"}}
     async with office.bare_client({"authorization": f"Bearer {token}"}) as client:
         for method, path in named:
             body = next((b for end, b in bodies.items() if path.endswith(end)), None)

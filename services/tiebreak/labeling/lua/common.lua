@@ -14,6 +14,7 @@
 -- done:<3 digits>  hash    task -> 'settled:<revision>' | 'expired:0'
 -- mine:<annotator> list    own answers, newest first              answered       hash    annotator -> answers that stand
 -- gold             hash    piece -> the encoded task (kept by plain commands, built again from `tasks`)
+-- forgiven         hash    annotator -> pieces of gold they had when a manager let them go on
 -- classes          zset    added class -> time                    idem:<annotator>:<key>  string  a receipt
 --
 -- task:<task>: st open|in_review|settled, ln lane, rk rank, by holder, tok token, at claimed, sq applied answers,

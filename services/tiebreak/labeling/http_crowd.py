@@ -1,0 +1,209 @@
+"""For managers: figures of people and of the project, gold, and letting a paused person go on."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from pydantic import ConfigDict, Field, StringConstraints
+
+from tiebreak.contracts.audit import Action
+from tiebreak.contracts.errors import Conflict, Invalid
+from tiebreak.labeling.access import Principal, Right
+from tiebreak.labeling.figures import PersonFigures
+from tiebreak.labeling.gold import Standing
+from tiebreak.labeling.http_context import LabelingContext
+from tiebreak.labeling.http_models import Body, Out
+from tiebreak.labeling.http_security import guarded_router, needs
+from tiebreak.labeling.http_tasks import task_id
+from tiebreak.labeling.port import Refusal
+from tiebreak.labeling.refusals import not_found
+from tiebreak.labeling.stage_people import People
+
+Manager = Annotated[Principal, Depends(needs(Right.MANAGE))]
+Reviewer = Annotated[Principal, Depends(needs(Right.REVIEW))]
+_PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+_GOLD = {"right": 18, "asked": 20, "least": 0.699, "most": 0.972}
+_TASK = "0f3a9c5e7b1d4f62a8c0e9d7b6f5a431"
+_SOMEBODY = {
+    "name": "ann",
+    "answers": 412,
+    "skips": 3,
+    "gold": _GOLD,
+    "agreement": 0.94,
+    "kappa": 0.91,
+    "median_s": 4.2,
+    "pace": 0.9,
+    "per_day": 137.3,
+    "paused": False,
+    "suspected": (),
+}
+
+
+def _like(example: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [example]})
+
+
+class GoldIn(Body):
+    """A task whose answer is certain: it is put before people again, to see how they do."""
+
+    model_config = _like({"task_id": _TASK, "answer": "cat"})
+
+    task_id: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    answer: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+class StandingOut(Out):
+    """How gold was answered; ``least`` and ``most`` are the 95 % interval of the accuracy (Wilson)."""
+
+    model_config = _like(_GOLD)
+
+    right: int
+    asked: int
+    least: float
+    most: float
+
+
+class GoldOut(Out):
+    """The piece of gold; it is handed out within a second or two."""
+
+    model_config = _like({"gold_id": "7d1a0b5c3e8f49219c64d2f0a1b3c5e7"})
+
+    gold_id: str
+
+
+class PersonOut(Out):
+    """One person. ``pace``: their time over that of others on the same tasks. ``suspected``: ``one_class``, ``colluding``."""
+
+    model_config = _like(_SOMEBODY)
+
+    name: str
+    answers: int
+    skips: int
+    gold: StandingOut
+    agreement: float | None
+    kappa: float | None
+    median_s: float | None
+    pace: float | None
+    per_day: float
+    paused: bool
+    suspected: tuple[str, ...]
+
+
+class CrowdOut(Out):
+    """The project and everybody in it. ``work_s``: percentiles 50, 90, 99 of the time on a task. Null: nothing to say yet."""
+
+    model_config = _like(
+        {
+            "answers": 412,
+            "labels": 350,
+            "gold": _GOLD,
+            "gold_pieces": 40,
+            "alpha": 0.81,
+            "fleiss": 0.8,
+            "disagreement": 0.12,
+            "work_s": [4.2, 9.0, 30.5],
+            "spent": 41.2,
+            "cost_cap": 500.0,
+            "cost_per_label": 0.118,
+            "people": [_SOMEBODY],
+        }
+    )
+
+    answers: int
+    labels: int
+    gold: StandingOut
+    gold_pieces: int
+    alpha: float | None
+    fleiss: float | None
+    disagreement: float | None
+    work_s: tuple[float, float, float] | None
+    spent: float
+    cost_cap: float | None
+    cost_per_label: float | None
+    people: tuple[PersonOut, ...] = Field(max_length=100_000)
+
+
+def crowd_routes(ctx: LabelingContext) -> APIRouter:
+    """Nothing here is for annotators: who knows what gold is can tell it from the rest."""
+    router = guarded_router(ctx.door, prefix="/v1")
+
+    @router.get("/projects/{name}/crowd")
+    async def crowd(name: str, _: Manager) -> CrowdOut:
+        """Accuracy on gold with its interval, agreement, speed and cost, of the project and of each person."""
+        ctx.check_project(name)
+        return _crowd(ctx, _people(ctx))
+
+    @router.post("/projects/{name}/gold", status_code=201)
+    async def keep_gold(name: str, body: GoldIn, who: Reviewer) -> GoldOut:
+        """Make gold of a task that is still on the queue (or was settled lately). Its answer must be certain."""
+        ctx.check_project(name)
+        wanted, people = task_id(body.task_id), _people(ctx)
+        if body.answer not in await ctx.classes():
+            raise Invalid("The answer is not one of the project's classes.", fix="Choose one of `classes`.")
+        if ctx.audit is not None:
+            await ctx.audit.append(who.name, Action.PROJECT_CHANGED, wanted, "kept as gold")
+        piece = await people.keep_gold(wanted, body.answer, f"gold/{secrets.token_hex(16)}")
+        if piece is None:
+            raise not_found()
+        return GoldOut(gold_id=piece.task_id)
+
+    @router.post("/projects/{name}/people/{person}:resume", status_code=204)
+    async def resume(name: str, person: str, who: Manager) -> None:
+        """Let a person who was paused go on: until their next answer to gold, which is judged with all before it."""
+        ctx.check_project(name)
+        people = _people(ctx)
+        if not _PERSON.fullmatch(person) or person not in people.figures.names():
+            raise not_found()
+        if ctx.audit is not None:
+            await ctx.audit.append(who.name, Action.ANNOTATOR_RESUMED, person)
+        await people.forgive(person)
+
+    return router
+
+
+def _people(ctx: LabelingContext) -> People:
+    if ctx.people is None:
+        raise Conflict("This process does not follow its people.", fix="`tiebreak label` does.")
+    return ctx.people
+
+
+def _crowd(ctx: LabelingContext, people: People) -> CrowdOut:
+    all_of_it, spent = people.figures.project(), people.spent()
+    return CrowdOut(
+        answers=all_of_it.answers,
+        labels=all_of_it.labels,
+        gold=_standing(all_of_it.gold),
+        gold_pieces=len(people),
+        alpha=all_of_it.alpha,
+        fleiss=all_of_it.fleiss,
+        disagreement=all_of_it.disagreement,
+        work_s=all_of_it.work_s,
+        spent=spent,
+        cost_cap=ctx.project.labeling.cost_cap,
+        cost_per_label=spent / all_of_it.labels if all_of_it.labels else None,
+        people=tuple(_person(people, person) for person in people.figures.people()),
+    )
+
+
+def _person(people: People, person: PersonFigures) -> PersonOut:
+    return PersonOut(
+        name=person.name,
+        answers=person.answers,
+        skips=person.skips,
+        gold=_standing(person.gold),
+        agreement=person.agreement,
+        kappa=person.kappa,
+        median_s=person.median_s,
+        pace=person.pace,
+        per_day=person.per_day,
+        paused=people.refusal(person.name) is Refusal.PAUSED,
+        suspected=people.suspected(person.name),
+    )
+
+
+def _standing(standing: Standing) -> StandingOut:
+    least, most = standing.interval
+    return StandingOut(right=standing.right, asked=standing.asked, least=least, most=most)

@@ -1,0 +1,219 @@
+"""What one process knows of the people who answer, from the logs: their figures, their gold, whether they get further tasks.
+
+Every process reads ``annotations`` and ``labels`` for itself from the start and commits nothing, so there is no state to lose.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from tiebreak.contracts.clock import Clock
+from tiebreak.contracts.codec import PROTOBUF, decode_label, encode, headers_for
+from tiebreak.contracts.errors import BadRecord, PublishFailed, SlowDown, Unreachable
+from tiebreak.contracts.ids import task_id as made_id
+from tiebreak.contracts.log import Batch, Log, Message, Outputs, Writer
+from tiebreak.contracts.messages import Task
+from tiebreak.contracts.project import Project
+from tiebreak.contracts.topics import Topic
+from tiebreak.labeling.figures import Figures
+from tiebreak.labeling.gold import Bank, paused, rate
+from tiebreak.labeling.port import LabelingQueue, Refusal
+from tiebreak.labeling.refusals import refused
+from tiebreak.labeling.routing import routes_of, skills_of
+from tiebreak.labeling.stage_reading import annotation_of
+from tiebreak.labeling.suspicion import Suspicion, suspects
+from tiebreak.runtime.metrics import Metrics
+
+_log = structlog.get_logger("tiebreak.labeling")
+_BATCH = 1000
+_POLL_S = 0.2
+_TEND_S = 1.0
+_CLOSE_S = 5.0
+_AGAIN_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What :class:`People` works with. ``chance`` gives uniform numbers in [0, 1) that people cannot guess."""
+
+    log: Log
+    writer: Writer
+    metrics: Metrics
+    clock: Clock
+    chance: Callable[[], float]
+
+
+class People:
+    """Follows the logs; says at each claim which lines a person is served from; keeps one piece of gold waiting for each."""
+
+    def __init__(self, project: Project, queue: LabelingQueue, around: Around) -> None:
+        self._project = project
+        self._queue = queue
+        self._around = around
+        self._bank = Bank()
+        self._waiting: dict[str, str] = {}
+        self._forgiven: Mapping[str, int] = {}
+        self._seen: set[str] = set()
+        self._suspects: Mapping[str, frozenset[Suspicion]] = {}
+        self._suspected_at = 0
+        self.figures = Figures()
+
+    # -- at a claim ---------------------------------------------------------------------------------------------------
+
+    def routes(self, name: str, want: int, review: bool) -> Sequence[str]:
+        """An usher (``routing.Usher``): nothing new for the paused, and gold as often as this person needs it."""
+        if self.refusal(name) is not None:
+            return ()
+        self._seen.add(name)
+        labeling = self._project.labeling
+        share = rate(self.figures.standing(name), labeling.gold) if self._bank else 0.0
+        personal = self._around.chance() >= (1.0 - share) ** want
+        return routes_of(name, skills_of(name, labeling), review=review, personal=personal)
+
+    def refusal(self, name: str) -> Refusal | None:
+        """Why this person gets no new task, if so."""
+        if self.at_cap():
+            return Refusal.AT_CAP
+        standing = self.figures.standing(name)
+        if self._forgiven.get(name, -1) != standing.asked and paused(standing, self._project.labeling.gold):
+            return Refusal.PAUSED
+        if self._project.labeling.pause_suspects and name in self._suspects and name not in self._forgiven:
+            return Refusal.PAUSED
+        return None
+
+    def check(self, name: str) -> None:
+        """Raise Refused, in words that say what to do, where :meth:`refusal` has a reason."""
+        refusal = self.refusal(name)
+        if refusal is not None:
+            raise refused(refusal)
+
+    def suspected(self, name: str) -> tuple[str, ...]:
+        """What this person is suspected of, as of the last look."""
+        return tuple(sorted(self._suspects.get(name, ())))
+
+    def at_cap(self) -> bool:
+        """Whether the money for answers is spent."""
+        cap = self._project.labeling.cost_cap
+        return cap is not None and self.spent() >= cap
+
+    def spent(self) -> float:
+        """What the answers cost so far."""
+        return self.figures.answers * self._project.labeling.cost_per_answer
+
+    # -- following the logs -------------------------------------------------------------------------------------------
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until ``stop``. A log or a queue that does not answer is asked again."""
+        name, settled = self._project.project, Topic.LABELS
+        reader = self._around.log.reader([Topic.ANNOTATIONS.of(name), settled.of(name)], None)
+        await reader.start()
+        tended = float("-inf")
+        try:
+            while not stop.is_set():
+                try:
+                    # A half-built index has half of the gold, and answers to the rest would be taken for votes.
+                    if not await self._queue.is_built():
+                        await _pause(stop)
+                        continue
+                    await self.learn(await reader.poll(_BATCH, _POLL_S))
+                    if self._around.clock.monotonic() - tended >= _TEND_S:
+                        tended = self._around.clock.monotonic()
+                        await self.tend()
+                except (Unreachable, SlowDown, PublishFailed) as error:
+                    _log.info("people_postponed", error=str(error))
+                    await _pause(stop)
+        finally:
+            await reader.close(_CLOSE_S)
+
+    async def learn(self, batch: Batch) -> None:
+        """Take in records of both topics. The gold is looked at before: an answer to it exists only where it exists."""
+        if not batch:
+            return
+        await self._refresh()
+        annotations = Topic.ANNOTATIONS.of(self._project.project)
+        for partition, records in batch.items():
+            for record in records:
+                try:
+                    if partition.topic == annotations:
+                        a = annotation_of(record, self._project)
+                        self.figures.hear(a, self._bank.truth(a.task_id, a.annotator))
+                    else:
+                        self.figures.settled(decode_label(record.value))
+                except BadRecord:
+                    continue  # set aside by those whose business it is
+
+    async def tend(self) -> None:
+        """Put the next piece of gold on the line of everybody who was here, and set the gauges."""
+        await self._refresh()
+        self._forgiven = await self._queue.forgiven()
+        made = [task for name in sorted(self._seen) if (task := self._next_gold(name)) is not None]
+        topic = Topic.TASKS.of(self._project.project)
+        if made:
+            messages = [Message(topic, t.task_id.encode(), encode(t), headers_for(PROTOBUF)) for t in made]
+            await self._around.writer.publish(Outputs(messages=messages))
+            self._waiting |= {task.audience: task.task_id for task in made}
+        self._look_for_suspects()
+        self._measure()
+
+    def _look_for_suspects(self) -> None:
+        # Quadratic in the answers to a task and linear in the window: after each further hundredth, not each second.
+        if self.figures.answers - self._suspected_at >= max(20, self.figures.answers // 100):
+            self._suspected_at = self.figures.answers
+            self._suspects = suspects(said for _, said in self.figures.votes())
+
+    async def forgive(self, name: str) -> None:
+        """Let a paused person go on; their next answer to gold is judged anew. Other processes know within a second."""
+        await self._queue.forgive(name, self.figures.standing(name).asked)
+        self._forgiven = await self._queue.forgiven()
+
+    async def keep_gold(self, task_id: str, answer: str, event_id: str) -> Task | None:
+        """Make gold of a task whose content is still here; None where it is not. ``event_id``: a new one, not to be guessed.
+
+        Durable when it returns: it is on ``tasks`` like everything that is asked. Raises PublishFailed.
+        """
+        task = await self._queue.look(task_id)
+        if task is None or task.gold:
+            return None
+        name = self._project.project
+        piece = replace(task, task_id=made_id(name, event_id), event_id=event_id, gold=answer, audience="")
+        message = Message(Topic.TASKS.of(name), piece.task_id.encode(), encode(piece), headers_for(PROTOBUF))
+        await self._around.writer.publish(Outputs(messages=[message]))
+        return piece
+
+    def __len__(self) -> int:
+        """How many pieces of gold there are, as far as this process knows."""
+        return len(self._bank)
+
+    async def _refresh(self) -> None:
+        pieces = await self._queue.gold(len(self._bank))
+        if pieces is not None:
+            self._bank = Bank(pieces)
+
+    def _next_gold(self, name: str) -> Task | None:
+        had = self.figures.had_gold(name)
+        if self._waiting.get(name, "") not in ("", *had):
+            return None  # the last one is still on their line
+        return self._bank.next_for(name, had, round(self._around.clock.wall() * 1000))
+
+    def _measure(self) -> None:
+        metrics, figures = self._around.metrics, self.figures.project()
+        if figures.gold.asked:
+            metrics.set("tiebreak_labeling_gold_accuracy_ratio", figures.gold.right / figures.gold.asked)
+        if figures.alpha is not None:
+            metrics.set("tiebreak_labeling_alpha_ratio", figures.alpha)
+        if figures.labels:
+            metrics.set("tiebreak_labeling_cost_per_label", self.spent() / figures.labels)
+        held = sum(self.refusal(person) is Refusal.PAUSED for person in self.figures.names())
+        metrics.set("tiebreak_labeling_paused_people", held)
+
+
+async def _pause(stop: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(_AGAIN_S):
+            await stop.wait()
+    except TimeoutError:
+        return
