@@ -8,6 +8,8 @@ import jsonschema
 import pytest
 
 from scripts.openapi import broken_promises, openapi_document
+from tests.unit.labeling.test_http_matrix import NEEDED
+from tiebreak.labeling.access import Right
 from tiebreak.labeling.http_openapi import operations
 
 DOCUMENT = openapi_document()
@@ -60,8 +62,23 @@ def test_the_document_says_how_to_authenticate_and_knows_no_default_errors() -> 
     assert "HTTPValidationError" not in DOCUMENT["components"]["schemas"]
 
 
+def _referenced(value: Any) -> set[str]:
+    """The names of all schemas that ``value`` refers to, directly or through another."""
+    found = {name.rpartition("/")[2] for name in _references(value)}
+    for name in set(found):
+        found |= _referenced(DOCUMENT["components"]["schemas"][name])
+    return found
+
+
+def _references(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        own = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
+        return own.union(*(_references(part) for part in value.values()))
+    return set().union(*(_references(part) for part in value)) if isinstance(value, list) else set()
+
+
 def test_what_an_annotator_receives_has_no_field_for_what_they_must_not_know() -> None:
-    """No score, no reason, no propensity, no gold, in any schema of an answer."""
+    """No score, no reason, no propensity, no gold, in any answer of a route that an annotator may use."""
     forbidden = {
         "score",
         "uncertainty",
@@ -73,7 +90,14 @@ def test_what_an_annotator_receives_has_no_field_for_what_they_must_not_know() -
         "gold",
         "is_gold",
     }
-    shown = {name for schema in DOCUMENT["components"]["schemas"].values() for name in schema.get("properties", {})}
+    theirs = [
+        operation["responses"]
+        for method, path, operation in operations(DOCUMENT)
+        if NEEDED[method, path] in (Right.READ, Right.ANNOTATE)
+    ]
+    schemas = [DOCUMENT["components"]["schemas"][name] for name in _referenced(theirs)]
+    shown = {name for schema in schemas for name in schema.get("properties", {})}
+    assert {"task_id", "lease", "payload"} <= shown
     assert shown & forbidden == set()
 
 
