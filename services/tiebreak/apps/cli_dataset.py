@@ -16,7 +16,7 @@ from rich.table import Table
 from tiebreak.apps import cli_options as o
 from tiebreak.apps.auditing import on_record_if_possible
 from tiebreak.apps.deploying import store_of
-from tiebreak.apps.exporting import export_labels
+from tiebreak.apps.exporting import Form, export_labels
 from tiebreak.apps.train import LEDGERS_FOLDER
 from tiebreak.contracts.audit import Action
 from tiebreak.contracts.codec import decode_label
@@ -26,7 +26,8 @@ from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.project_file import load_project
 from tiebreak.runtime.settings import Options, Settings
 from tiebreak.training.datasheet import Datasheet, changes, datasheet, standing
-from tiebreak.training.sqlite import Ledger, Retraction
+from tiebreak.training.retraction import subject_key
+from tiebreak.training.sqlite import Erasure, Ledger, Retraction
 
 dataset_app = typer.Typer(no_args_is_help=True, help="The labels that models are made from, version by version.")
 ledger_app = typer.Typer(no_args_is_help=True, help="Take labels back.")
@@ -100,7 +101,10 @@ def diff(
 @dataset_app.command("export")
 def export(
     project: o.ProjectFile,
-    out: Annotated[Path, typer.Argument(help="A .parquet or .jsonl file.", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="A .parquet or .jsonl file, or a folder.", show_default=False)],
+    form: Annotated[
+        Form, typer.Option("--format", help="`auto` goes by the name; `delta` writes a Delta table.", show_default=True)
+    ] = Form.BY_NAME,
     version: VersionOption = None,
     data: o.Data = None,
 ) -> None:
@@ -109,13 +113,14 @@ def export(
     [bold]Example[/bold]
 
         tiebreak dataset export project.yaml labels.parquet --version 120
+        tiebreak dataset export project.yaml labels --format delta
     """
     with _ledger(project, data) as (ledger, settings):
         kept = [label for label in standing(_labels(ledger, version)).values() if not label.withdrawn]
         at = ledger.dataset_version() if version is None else version
     said = (Action.DATASET_EXPORTED, f"version {at}", f"{len(kept)} labels to {out.name}")
     o.run(on_record_if_possible(load_project(project), settings, "", *said))
-    export_labels(kept, out)
+    export_labels(kept, out, form)
     typer.echo(f"{len(kept)} labels written to {out}.")
 
 
@@ -149,6 +154,34 @@ def retract(
         new = ledger.retract(Retraction(annotator, by or getpass.getuser(), reason, now_ms))
     typer.echo(f"{annotator}: {len(touched)} labels, {'retracted' if new else 'retracted before'}.")
     for model in o.run(_models_of(load_project(project).project, settings, touched)):
+        typer.echo(f"  {model} learned from them")
+
+
+@ledger_app.command("erase")
+def erase(
+    project: o.ProjectFile,
+    subject: Annotated[str, typer.Option(help="The subject key that events and labels carry.")],
+    reason: Annotated[str, typer.Option(help="Why: it is kept.")] = "on request",
+    by: Annotated[str, typer.Option(help="Who decides. [default: your user name]")] = "",
+    data: o.Data = None,
+) -> None:
+    """Forget a person: overwrite what their labels hold, list the models they touched, and let the trainer fit without them.
+
+    The ledger and the audit trail keep a digest in place of the subject, so that a replay of the log does not bring them back.
+    What is on the topics stays until their retention ends.
+
+    [bold]Example[/bold]
+
+        tiebreak ledger erase project.yaml --subject customer-17
+    """
+    with _ledger(project, data) as (ledger, settings):
+        loaded = load_project(project)
+        key = subject_key(loaded.project, subject)
+        o.run(on_record_if_possible(loaded, settings, by, Action.SUBJECT_ERASED, key, reason))
+        now_ms = int(SystemClock().wall() * 1000)
+        gone = ledger.erase(Erasure(key, by or getpass.getuser(), reason, now_ms))
+    typer.echo(f"{len(gone)} labels erased.")
+    for model in o.run(_models_of(loaded.project, settings, set(gone))):
         typer.echo(f"  {model} learned from them")
 
 

@@ -1,4 +1,4 @@
-"""Labels as a table for others: Parquet, or JSON Lines where pyarrow is not installed."""
+"""Labels as a table for others: Parquet, Delta Lake, or JSON Lines where neither is installed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,44 @@ from tiebreak.contracts.errors import ConfigError
 from tiebreak.contracts.messages import Label
 
 
-def export_labels(labels: Sequence[Label], out: Path) -> None:
-    """One row per label, in the order of settling. Raises ConfigError for another suffix, or without pyarrow for Parquet."""
+class Form(StrEnum):
+    """How labels are written."""
+
+    BY_NAME = "auto"
+    PARQUET = "parquet"
+    JSON_LINES = "jsonl"
+    DELTA = "delta"
+
+
+_SUFFIXES = {".jsonl": Form.JSON_LINES, ".ndjson": Form.JSON_LINES, ".parquet": Form.PARQUET, ".pq": Form.PARQUET}
+
+
+def export_labels(labels: Sequence[Label], out: Path, form: Form = Form.BY_NAME) -> None:
+    """One row per label, in the order of settling. A Delta table gets a new version that holds these labels alone.
+
+    Raises ConfigError for a name that tells no format, or without the library that writes it.
+    """
     rows = [_row(label) for label in sorted(labels, key=lambda x: (x.settled_ms, x.label_id))]
-    if out.suffix in {".jsonl", ".ndjson"}:
+    named = _SUFFIXES.get(out.suffix) if form is Form.BY_NAME else form
+    if named is None:
+        raise ConfigError(f"Cannot tell the format of {out} from its name.", fix="Call it .parquet or .jsonl.")
+    if named is Form.JSON_LINES:
         out.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
         return
-    if out.suffix not in {".parquet", ".pq"}:
-        raise ConfigError(f"Cannot tell the format of {out} from its name.", fix="Call it .parquet or .jsonl.")
+    arrow = _library("pyarrow", "Writing Parquet needs pyarrow.", "parquet")
+    table = arrow.Table.from_pylist(rows, schema=_schema(arrow))
+    if named is Form.DELTA:
+        delta = _library("deltalake", "Writing a Delta table needs deltalake.", "delta")
+        delta.write_deltalake(str(out), table, mode="overwrite", schema_mode="overwrite")
+        return
+    importlib.import_module("pyarrow.parquet").write_table(table, out)
+
+
+def _library(name: str, needs: str, extra: str) -> Any:
     try:
-        arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+        return importlib.import_module(name)
     except ImportError as error:
-        raise ConfigError(
-            "Writing Parquet needs pyarrow.", fix="Install the extra `parquet`, or write .jsonl."
-        ) from error
-    parquet.write_table(arrow.Table.from_pylist(rows, schema=_schema(arrow)), out)
+        raise ConfigError(needs, fix=f"Install the extra `{extra}`, or write .jsonl.") from error
 
 
 def _row(label: Label) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from starlette.types import ASGIApp
 
 from tiebreak.apps.recording_runs import RUNS_FOLDER, RecordingSink
 from tiebreak.apps.stream import models_of
+from tiebreak.apps.striking import heed_trail
 from tiebreak.apps.wiring import Process, open_sandbox
 from tiebreak.contracts.errors import ConfigError
 from tiebreak.contracts.project import Project
@@ -15,6 +16,7 @@ from tiebreak.contracts.topics import Topic
 from tiebreak.deployment.files_runs import RunFiles
 from tiebreak.deployment.sandbox import SandboxProbe
 from tiebreak.deployment.stage import Deployer, Tools
+from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.lifecycle import Phase
 from tiebreak.runtime.onnx_encoder import load_encoder
 from tiebreak.training.export import Encoder
@@ -57,6 +59,7 @@ async def assemble_train(process: Process) -> ASGIApp | None:
         ledger.close()
 
     process.life.on_stop(Phase.SINKS, "ledger", close_ledger)
+    await heed_trail(ledger, AuditTrail(process.log, project.project, process.clock))
     reader = process.log.reader([Topic.LABELS.of(project.project)], None)
     process.life.on_stop(Phase.SINKS, "labels reader", reader.close)
     trainer = Trainer(project, ledger, reader, process.metrics, process.clock, await encoder_of(project))

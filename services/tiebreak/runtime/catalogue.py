@@ -140,6 +140,13 @@ TRAINING = (
         "It should fall while the model learns, and jump when the world changes.",
         ("model",),
     ),
+    Metric(
+        "tiebreak_training_nll_nats",
+        "gauge",
+        "Mean negative log-likelihood of audit labels: `champion` (before) and `challenger` (after).",
+        "Unlike entropy it cannot be bought with false confidence: rising while entropy falls means overconfident.",
+        ("model",),
+    ),
 )
 
 DEPLOYMENT = (

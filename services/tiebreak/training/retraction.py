@@ -1,11 +1,44 @@
-"""Labels without the votes of annotators who are no longer trusted, or who took their work back. Pure."""
+"""Labels without the votes of annotators who are no longer trusted, and without the people who asked to be forgotten. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
 
 from tiebreak.contracts.messages import Label
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """Whose votes do not count, by name, and who was erased, by :func:`subject_key`."""
+
+    annotators: frozenset[str] = frozenset()
+    subjects: frozenset[str] = frozenset()
+
+    def erases(self, label: Label) -> bool:
+        """Whether it is about somebody who was erased."""
+        return bool(label.subject and self.subjects) and subject_key(label.project, label.subject) in self.subjects
+
+    def apply(self, label: Label) -> Label:
+        """``label`` as it may be used."""
+        return erased(label) if self.erases(label) else without(label, self.annotators)
+
+
+def subject_key(project: str, subject: str) -> str:
+    """What stands for an erased person in the ledger and on the audit trail: nothing there shall name them again.
+
+    >>> subject_key("shop", "ann")[:12]
+    'bd40ab4a7df5'
+    """
+    return sha256(f"{project}\0{subject}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def erased(label: Label) -> Label:
+    """A withdrawal that keeps ids, revision and times, and nothing that was said or measured."""
+    said: dict[str, Any] = {"value": "", "distribution": {}, "confidence": 0.0, "votes": (), "predicted": ""}
+    return replace(label, **said, features=(), subject="", event_id=label.task_id, withdrawn=True)
 
 
 def without(label: Label, annotators: AbstractSet[str]) -> Label:

@@ -15,9 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tiebreak.contracts.errors import ConfigError, Conflict, SlowDown
+from tiebreak.contracts.codec import decode_label, encode
+from tiebreak.contracts.errors import BadRecord, ConfigError, Conflict, SlowDown
 from tiebreak.contracts.log import Partition
 from tiebreak.training.dataset import Aside
+from tiebreak.training.retraction import Struck, erased
 
 APPLICATION_ID = 0x7B4EA4
 SCHEMA_VERSION = 1
@@ -53,6 +55,11 @@ CREATE TABLE IF NOT EXISTS retractions (
 )"""
 
 
+# Whose labels were erased, by a key that does not name them.
+_ERASURES = """
+CREATE TABLE IF NOT EXISTS erasures (
+  sequence INTEGER PRIMARY KEY, subject TEXT NOT NULL UNIQUE, by TEXT NOT NULL, reason TEXT NOT NULL, time_ms INTEGER NOT NULL
+)"""
 # The newest standing labels of a kind are found without reading the others.
 _BY_TIME = "CREATE INDEX IF NOT EXISTS labels_by_time ON labels (audit, settled_ms, label_id) WHERE withdrawn = 0"
 
@@ -62,6 +69,16 @@ class Retraction:
     """An annotator whose votes no longer count, and who said so, why and when."""
 
     annotator: str
+    by: str
+    reason: str
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A person who was erased, by :func:`~tiebreak.training.retraction.subject_key`, and who said so, why and when."""
+
+    subject: str
     by: str
     reason: str
     time_ms: int
@@ -235,6 +252,32 @@ class Ledger:
             )
         return done.rowcount > 0
 
+    def struck(self) -> Struck:
+        """Whose votes do not count, and who was erased."""
+        subjects = frozenset(key for (key,) in self._db.execute("SELECT subject FROM erasures"))
+        return Struck(frozenset(r.annotator for r in self.retractions()), subjects)
+
+    def erase(self, erasure: Erasure) -> tuple[str, ...]:
+        """Overwrite all that this person's labels hold, every revision, on disk too; the ids of those labels.
+
+        What was learned from them goes with the next step: the trainer that has the ledger open takes it up at its next turn.
+        """
+        gone = Struck(subjects=frozenset({erasure.subject}))
+        run = self._db.execute
+        with self._writing():
+            row = (erasure.subject, erasure.by, erasure.reason, erasure.time_ms)
+            run("INSERT OR IGNORE INTO erasures (subject, by, reason, time_ms) VALUES (?, ?, ?, ?)", row)
+            every = ((n, decode_label(wire)) for n, wire in run("SELECT sequence, wire FROM labels"))
+            found = [(sequence, label) for sequence, label in every if gone.erases(label)]
+            for sequence, label in found:
+                change = "UPDATE labels SET value = '', withdrawn = 1, wire = ? WHERE sequence = ?"
+                run(change, (encode(erased(label)), sequence))
+            for *place, wire in run("SELECT topic, part, position, wire FROM aside").fetchall():
+                if _about(gone, wire):
+                    run("DELETE FROM aside WHERE topic = ? AND part = ? AND position = ?", place)
+        run("PRAGMA wal_checkpoint(TRUNCATE)")
+        return tuple(dict.fromkeys(label.label_id for _, label in found))
+
     def commit(self, step: Step) -> int:
         """Make a step durable and return the dataset version. All of it or, when it raises, nothing.
 
@@ -318,7 +361,9 @@ class Ledger:
         self._db.execute("PRAGMA synchronous = FULL")
         if not tables:
             self._create()
+        self._db.execute("PRAGMA secure_delete = ON")
         self._db.execute(_RETRACTIONS)
+        self._db.execute(_ERASURES)
         self._db.execute(_BY_TIME)
 
     def _create(self) -> None:
@@ -336,3 +381,10 @@ class Ledger:
             f"The ledger {self.path} cannot be used: {why}.",
             fix="Move it away: the trainer rebuilds it from the topic `labels`.",
         )
+
+
+def _about(gone: Struck, wire: bytes) -> bool:
+    try:
+        return gone.erases(decode_label(wire))
+    except BadRecord:
+        return False  # it says nothing that anybody can read

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import structlog
@@ -12,7 +12,7 @@ from threadpoolctl import ThreadpoolController
 
 from tiebreak.contracts.candidate import Candidate, CandidateSink, ServingJudge
 from tiebreak.contracts.clock import Clock
-from tiebreak.contracts.codec import decode_label
+from tiebreak.contracts.codec import decode_label, encode
 from tiebreak.contracts.errors import BadRecord, Conflict, PublishFailed, SlowDown, Unreachable
 from tiebreak.contracts.log import Batch, Partition, Reader, Record
 from tiebreak.contracts.project import Project
@@ -21,7 +21,7 @@ from tiebreak.training.dataset import Aside, Dataset, Row, refuse, row_of
 from tiebreak.training.evaluation import Contender, Serving
 from tiebreak.training.export import Encoder, read_back, width_of
 from tiebreak.training.fitting import Material, Stamp, material_of, planned, train
-from tiebreak.training.retraction import without
+from tiebreak.training.retraction import Struck, erased
 from tiebreak.training.sklearn_learners import contest_of
 from tiebreak.training.sqlite import AsideLabel, Ledger, LedgerLabel, Step, Weights
 from tiebreak.training.sqlite_window import window_of
@@ -71,7 +71,7 @@ class Trainer:
         self._width = encoder.width if encoder is not None else width_of(project.input.tensors)
         self._contest = contest_of(project.training, self._width)
         self._dataset = Dataset(capacity=project.training.window)
-        self._retracted: frozenset[str] = frozenset()
+        self._struck = Struck()
         self._gathered = _Gathered()
         self._offer: Candidate | None = None
         self._serving: Serving | None = None
@@ -118,17 +118,20 @@ class Trainer:
         self._owed = self._ledger.weights() is not None
 
     def _load(self) -> Dataset:
-        self._retracted = frozenset(r.annotator for r in self._ledger.retractions())
-        return window_of(self._ledger, self._project.training.window, self._retracted)
+        self._struck = self._ledger.struck()
+        return window_of(self._ledger, self._project.training.window, self._struck)
 
     async def _reload(self) -> None:
         self._dataset = await asyncio.to_thread(self._load)
-        for label in self._gathered.labels:
-            self._dataset.add(row_of(without(decode_label(label.wire), self._retracted)))
+        for i, entry in enumerate(self._gathered.labels):
+            label = decode_label(entry.wire)
+            self._dataset.add(row_of(self._struck.apply(label)))
+            if self._struck.erases(label):
+                self._gathered.labels[i] = replace(entry, value="", withdrawn=True, wire=encode(erased(label)))
 
     async def _heed_retractions(self) -> None:
         # Somebody's command line may have written one since.
-        if {r.annotator for r in self._ledger.retractions()} != self._retracted:
+        if self._ledger.struck() != self._struck:
             await self._reload()
             self._owed = self._owed or self._ledger.weights() is not None
 
@@ -160,10 +163,12 @@ class Trainer:
             label = decode_label(wire)
         except BadRecord as bad:
             return AsideLabel(partition, position, Aside.UNDECODABLE, bad.detail, wire)
+        if self._struck.erases(label):
+            label, wire = erased(label), encode(erased(label))
         refused = refuse(label, self._project, self._width)
         if refused is not None:
             return AsideLabel(partition, position, *refused, wire)
-        row = row_of(without(label, self._retracted))
+        row = row_of(self._struck.apply(label))
         if not self._dataset.known(label.label_id) and self._ledger.revision(label.label_id) >= label.revision:
             return None
         if not self._dataset.add(row):
@@ -291,9 +296,10 @@ class Trainer:
         for evidence, accuracy in (("audit", found.accuracy), ("left_out", found.left_out_accuracy)):
             if accuracy.n:
                 self._metrics.set("tiebreak_training_accuracy_ratio", accuracy.estimate, evidence=evidence)
-        for model, key in (("challenger", "entropy"), ("champion", "champion_entropy")):
-            if key in found.metrics:
-                self._metrics.set("tiebreak_training_entropy_nats", found.metrics[key], model=model)
+        for figure in ("entropy", "nll"):
+            for model, key in (("challenger", figure), ("champion", f"champion_{figure}")):
+                if key in found.metrics:
+                    self._metrics.set(f"tiebreak_training_{figure}_nats", found.metrics[key], model=model)
 
 
 def _weights(candidate: Candidate) -> Weights:

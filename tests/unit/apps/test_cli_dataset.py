@@ -8,17 +8,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import deltalake
 import pyarrow.parquet
 import pytest
 
 from tests.support.command_line import CommandLine, Ended
+from tests.support.eventually import eventually
 from tests.support.labels import blob_labels, make_label
 from tests.support.training import Running, log_for, publish_labels
+from tiebreak.apps.striking import heed_trail
+from tiebreak.contracts.audit import Action
 from tiebreak.contracts.messages import Label, Vote
 from tiebreak.deployment.files import FileModelStore
 from tiebreak.events.memory import MemoryLog
+from tiebreak.runtime.audit_trail import AuditTrail
+from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.project_file import load_project
-from tiebreak.training.retraction import without
+from tiebreak.training.retraction import subject_key, without
+from tiebreak.training.sqlite import Ledger
 
 TEXT = """\
 project: tests
@@ -152,3 +159,61 @@ def test_no_ledger_is_one_clear_line(project: Path, tmp_path: Path, tiebreak: Co
     done = tiebreak("dataset", "list", project, "--data", tmp_path)
     assert done.err.startswith("error: There is no ledger")
     assert not ledger_of(tmp_path).exists()
+
+
+async def test_a_delta_table_holds_the_version_and_keeps_the_one_before(
+    project: Path, tmp_path: Path, tiebreak: CommandLine
+) -> None:
+    """Exported twice: the newest version of the table has all labels, and the first can still be read."""
+    await trained(project, tmp_path)
+    for version in ("40", "60"):
+        ended = await asyncio.to_thread(
+            tiebreak,
+            *("dataset", "export", project, tmp_path / "table", "--format", "delta"),
+            *("--version", version, "--data", tmp_path),
+        )
+        assert f"{version} labels written" in ended.out
+    table = deltalake.DeltaTable(str(tmp_path / "table"))
+    assert (table.version(), table.to_pyarrow_table().num_rows) == (1, 60)
+    assert deltalake.DeltaTable(str(tmp_path / "table"), version=0).to_pyarrow_table().num_rows == 40
+
+
+async def test_an_erased_person_is_gone_from_the_file_and_stays_gone_when_the_log_is_replayed(
+    project: Path, tmp_path: Path, tiebreak: CommandLine
+) -> None:
+    """Not a byte of the answers is left in the ledger; a ledger rebuilt from the topics ends at the same weights."""
+    loaded = load_project(project)
+    labels = [replace(x, subject="ann-17" if i % 4 == 0 else "") for i, x in enumerate(blob_labels(60))]
+    labels[0] = replace(labels[0], predicted="a-very-telling-word")
+    log = await log_for(loaded)
+    async with Running(loaded, log, ledger_of(tmp_path)) as run:
+        await publish_labels(log, loaded, labels)
+        await run.trains(60)
+        ended = await asyncio.to_thread(tiebreak, "ledger", "erase", project, "--subject", "ann-17", "--data", tmp_path)
+        assert "15 labels erased." in ended.out
+        await eventually(lambda: len(run.candidates[-1].manifest.label_ids) == 36)
+        kept = run.candidates[-1].digest
+    assert b"a-very-telling-word" not in b"".join(x.read_bytes() for x in ledger_of(tmp_path).parent.iterdir())
+    trail = AuditTrail(log, "tests", SystemClock())
+    await trail.ensure_topic()
+    await trail.append("ann", Action.SUBJECT_ERASED, subject_key("tests", "ann-17"), "on request")
+    rebuilt = Ledger(tmp_path / "rebuilt.sqlite")
+    await heed_trail(rebuilt, trail)
+    rebuilt.close()
+    async with Running(loaded, log, tmp_path / "rebuilt.sqlite") as run:
+        await run.trains(60)
+        assert run.candidates[-1].digest == kept
+    assert b"a-very-telling-word" not in (tmp_path / "rebuilt.sqlite").read_bytes()
+
+
+async def test_retractions_on_the_audit_trail_outlive_the_ledger(tmp_path: Path, project: Path) -> None:
+    """A ledger that was lost learns from the trail whose votes do not count, before it reads a label."""
+    log = await log_for(load_project(project))
+    trail = AuditTrail(log, "tests", SystemClock())
+    await trail.ensure_topic()
+    await trail.append("eve", Action.LABELS_RETRACTED, "bob", "answered without looking")
+    ledger = Ledger(tmp_path / "l")
+    for _ in range(2):
+        await heed_trail(ledger, trail)
+    assert [(r.annotator, r.by, r.reason) for r in ledger.retractions()] == [("bob", "eve", "answered without looking")]
+    ledger.close()
