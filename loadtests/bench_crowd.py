@@ -12,6 +12,7 @@ from statistics import mean
 
 import numpy as np
 
+from loadtests.crowd import cheats
 from loadtests.crowd.people import Asked, Kind, World, ask, votes_at
 from loadtests.figures import Figure, judged, save, show
 
@@ -86,6 +87,19 @@ def against_batch(wanted: Ask, runs: Mapping[tuple[Kind, int, float], tuple[Worl
     ]
 
 
+def suspicions(wanted: Ask) -> list[Figure]:
+    """Cheats found, and honest people taken for cheats."""
+    crowds, tasks = (200, 1000) if wanted.judge else (20, 1000)
+    found = cheats.measure(crowds, tasks)
+    how = f"{crowds} crowds of 12 people, {tasks} tasks with 5 answers"
+    return [
+        judged("crowd", "honest crowds with somebody suspected", found.honest, how, judge=wanted.judge),
+        Figure("the same, a fifth of the tasks misleads half of the people", found.hard, "", None, how),
+        Figure("a person who says one class 95 % of the time: found", found.one_class, "", None, how),
+        Figure("two people who share one random guess: both found", found.colluding, "", None, how),
+    ]
+
+
 def batch_labels(python: Path, asked: Asked) -> dict[int, str]:
     """What Crowd-Kit makes of the answers, in its own process."""
     lines = "".join(f"{task}\t{person}\t{value}\n" for task, person, value in asked.said)
@@ -108,7 +122,7 @@ def main() -> None:
     took = np.concatenate([asked.update_s for _, asked in runs.values()]) * 1000.0
     how = f"of {len(took):,}; p99 {np.percentile(took, 99):.2f} ms; answer in, decision out"
     update = judged("crowd", "one posterior update, median (ms)", float(np.median(took)), how, judge=wanted.judge)
-    found = [*savings(wanted, runs), *against_batch(wanted, runs), update]
+    found = [*savings(wanted, runs), *against_batch(wanted, runs), update, *suspicions(wanted)]
     show("Consensus", found)
     save("crowd", found)
     if any(figure.ok is False for figure in found):

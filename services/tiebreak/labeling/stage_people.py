@@ -33,6 +33,7 @@ _BATCH = 1000
 _POLL_S = 0.2
 _TEND_S = 1.0
 _CLOSE_S = 5.0
+_LOOK_AFTER, _LOOK_AT = 50, 2000
 _AGAIN_S = 0.2
 
 
@@ -156,14 +157,16 @@ class People:
             messages = [Message(topic, t.task_id.encode(), encode(t), headers_for(PROTOBUF)) for t in made]
             await self._around.writer.publish(Outputs(messages=messages))
             self._waiting |= {task.audience: task.task_id for task in made}
-        self._look_for_suspects()
+        await self._look_for_suspects()
         self._measure()
 
-    def _look_for_suspects(self) -> None:
-        # Quadratic in the answers to a task and linear in the window: after each further hundredth, not each second.
-        if self.figures.answers - self._suspected_at >= max(20, self.figures.answers // 100):
-            self._suspected_at = self.figures.answers
-            self._suspects = suspects(said for _, said in self.figures.votes())
+    async def _look_for_suspects(self) -> None:
+        if self.figures.answers - self._suspected_at < max(_LOOK_AFTER, self.figures.answers // 100):
+            return
+        self._suspected_at = self.figures.answers
+        said = [dict(votes) for _, votes in self.figures.votes()][-_LOOK_AT:]
+        # It takes a good part of a second: not on the loop that people wait for.
+        self._suspects = await asyncio.to_thread(suspects, said)
 
     async def forgive(self, name: str) -> None:
         """Let a paused person go on; their next answer to gold is judged anew. Other processes know within a second."""

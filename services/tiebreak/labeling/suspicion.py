@@ -16,9 +16,11 @@ from itertools import combinations
 ALPHA = 0.01
 _LEAST = 20
 _SHARE = 0.8
-_MARGIN = 1.5
-# Errors of two people coincide at least so often, compared to being wrong on the same task by chance.
-_LEAST_HARD = 0.4
+_MARGIN = 1.25
+# The others may be wrong on so many tasks; two who are right then seem wrong together.
+_REST_WRONG = 0.15
+# Each of the likeliest pairs costs another pass over the answers.
+_LOOKED_AT = 5
 
 
 class Suspicion(StrEnum):
@@ -46,8 +48,8 @@ def suspects(tasks: Iterable[Mapping[str, str]]) -> dict[str, frozenset[Suspicio
     What the others said stands for the truth. *One class*: at least 80 % of a person's answers are one value, and more of them than
     the others' answers to the same tasks explain, where a value is said by chance as often as the others say it (normal bound on a
     sum of independent draws). *Colluding*: on the tasks that two people share, both differ from the others with the same value more
-    often than their error rates explain, where errors coincide half again as often as those of all other pairs do: hard tasks
-    mislead everybody (binomial).
+    often than their error rates explain, where errors coincide a quarter more often than those of other pairs do (hard tasks
+    mislead everybody), and on more than 15 % of them, since the others may be wrong (binomial).
     """
     shared = [dict(said) for said in tasks if len(said) >= 3]
     found: dict[str, set[Suspicion]] = {}
@@ -88,9 +90,8 @@ def _pairs(shared: Iterable[Mapping[str, str]]) -> dict[tuple[str, str], _Pair]:
     pairs: dict[tuple[str, str], _Pair] = {}
     for said in shared:
         for one, other in combinations(sorted(said), 2):
-            rest = Counter(value for who, value in said.items() if who not in (one, other))
-            (value, heads), *others = rest.most_common(2)
-            if others and others[0][1] == heads:
+            value = _most([v for who, v in said.items() if who not in (one, other)])
+            if value is None:
                 continue  # the rest do not know
             pair = pairs.setdefault((one, other), _Pair())
             wrong = (said[one] != value, said[other] != value)
@@ -101,22 +102,30 @@ def _pairs(shared: Iterable[Mapping[str, str]]) -> dict[tuple[str, str], _Pair]:
     return pairs
 
 
+def _most(values: list[str]) -> str | None:
+    heads = {value: values.count(value) for value in values}
+    best = max(heads, key=heads.__getitem__)
+    return best if sum(n == heads[best] for n in heads.values()) == 1 else None
+
+
 def _colluding(shared: list[dict[str, str]]) -> set[str]:
     pairs, found = _pairs(shared), set[str]()
-    for names, pair in pairs.items():
-        if pair.both < _LEAST or _tail(pair, _LEAST_HARD) >= ALPHA / len(pairs):
-            continue
+    bound = ALPHA / max(1, len(pairs))
+    tails = {names: _tail(pair, 0.0) for names, pair in pairs.items() if pair.both >= _LEAST}
+    for names in sorted(tails, key=lambda names: tails[names])[:_LOOKED_AT]:
+        if tails[names] >= bound:
+            break
         # Where the two are together they may be the majority, and make honest people look wrong together.
         elsewhere = _pairs(said for said in shared if not said.keys() >= set(names)).values()
         hard = (sum(p.same_error for p in elsewhere) + 1) / (sum(p.expected for p in elsewhere) + 1)
-        if _tail(pair, max(_LEAST_HARD, _MARGIN * hard)) < ALPHA / len(pairs):
+        if _tail(pairs[names], _MARGIN * hard) < bound:
             found.update(names)
     return found
 
 
 def _tail(pair: _Pair, hard: float) -> float:
     """The chance of so many shared errors or more among the tasks of the pair (binomial)."""
-    n, p = pair.both, min(0.999, hard * pair.expected / pair.both)
+    n, p = pair.both, min(0.999, max(_REST_WRONG, hard * pair.expected / pair.both))
     if pair.same_error <= p * n:
         return 1.0
     every = math.lgamma(n + 1)

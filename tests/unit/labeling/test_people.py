@@ -1,0 +1,167 @@
+"""Figures of people from the logs, agreement against values worked out by hand, and who is suspected of what."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.support.crowds import CLASSES, habits, votes
+from tests.support.labeling import a_project, a_task
+from tests.support.labeling_api import open_office
+from tiebreak.contracts.ids import annotation_id, label_id
+from tiebreak.contracts.messages import Annotation, AnnotationState, Label, LabelMethod
+from tiebreak.labeling.agreement import Agreement, cohen
+from tiebreak.labeling.figures import DAY_MS, Figures
+from tiebreak.labeling.gold import Standing
+from tiebreak.labeling.port import Refusal, Refused
+from tiebreak.labeling.stage_people import Around, People
+from tiebreak.labeling.suspicion import Suspicion, suspects
+
+
+def said(task: str, person: str, value: str, *, day: int = 0, lead_s: float = 2.0, revision: int = 1) -> Annotation:
+    """An answer; '-' is a skip, '' takes it back."""
+    state = {"-": AnnotationState.SKIPPED, "": AnnotationState.WITHDRAWN}.get(value, AnnotationState.SUBMITTED)
+    return Annotation(
+        annotation_id=annotation_id(task, person),
+        task_id=task,
+        project="pets",
+        annotator=person,
+        revision=revision,
+        state=state,
+        value=value if state is AnnotationState.SUBMITTED else "",
+        lease_token=1,
+        lead_time_s=lead_s,
+        claimed_ms=0,
+        submitted_ms=day * DAY_MS,
+        schema_version=1,
+    )
+
+
+def label(task: str, value: str, *, revision: int = 1, withdrawn: bool = False) -> Label:
+    plain = a_task(1)
+    return Label(
+        label_id=label_id(task),
+        task_id=task,
+        event_id="e",
+        project="pets",
+        revision=revision,
+        value=value,
+        distribution={value: 1.0},
+        confidence=1.0,
+        method=LabelMethod.CONSENSUS,
+        votes=(),
+        features=(),
+        selection=plain.selection,
+        predicted="",
+        event_time_ms=0,
+        settled_ms=0,
+        schema_version=1,
+        withdrawn=withdrawn,
+    )
+
+
+def test_alpha_is_krippendorffs_own_example() -> None:
+    """The nominal example of "Computing Krippendorff's Alpha-Reliability" (2011), four observers, missing values: 0.743."""
+    table = ["1 2 3 3 2 1 4 1 2 . . .", "1 2 3 3 2 2 4 1 2 5 . 3", ". 3 3 3 2 3 4 2 2 5 1 .", "1 2 3 3 2 4 4 1 2 5 1 ."]
+    units = [[v for v in column if v != "."] for column in zip(*(row.split() for row in table), strict=True)]
+    alpha = Agreement(units).alpha()
+    assert alpha == pytest.approx(0.743, abs=5e-4)
+
+
+def test_taking_a_unit_back_leaves_the_agreement_of_the_others() -> None:
+    """The sums of what remains, whatever came and went between."""
+    kept, gone = [("a", "a", "b"), ("b", "b"), ("a", "b")], [("a", "c"), ("c", "c", "c")]
+    agreement = Agreement([*kept, *gone])
+    for unit in gone:
+        agreement.remove(unit)
+    assert agreement.alpha() == pytest.approx(Agreement(kept).alpha())
+    assert agreement.fleiss() == pytest.approx(Agreement(kept).fleiss())
+
+
+def test_agreement_says_nothing_where_nothing_can_differ() -> None:
+    """No units, one class only: no number instead of a perfect one."""
+    assert (Agreement().alpha(), Agreement([("a", "a")]).alpha(), Agreement([("a",)]).fleiss()) == (None, None, None)
+    assert (cohen([]), cohen([("a", "a")])) == (None, None)
+
+
+def test_the_figures_of_a_person() -> None:
+    """Answers, skips, gold, agreement with labels that others share, pace against the others, answers per day."""
+    figures = Figures()
+    log = [
+        said("t1", "ann", "cat", lead_s=2.0),
+        said("t1", "bob", "cat", lead_s=4.0),
+        said("t2", "ann", "dog", lead_s=3.0, day=1),
+        said("t2", "bob", "cat", lead_s=3.0),
+        said("t3", "ann", "-", day=1),
+    ]
+    for a in log:
+        figures.hear(a)
+    figures.hear(said("g1", "ann", "cat", day=1), truth="cat")
+    figures.hear(said("g2", "ann", "cat", day=1), truth="dog")
+    for made in (label("t1", "cat"), label("t2", "cat")):
+        figures.settled(made)
+    ann, bob = figures.people()
+    assert (ann.answers, ann.skips, ann.gold, ann.agreement) == (4, 1, Standing(1, 2), 0.5)
+    assert (ann.median_s, ann.pace, ann.per_day) == (2.0, 0.75, 2.0)
+    assert (bob.answers, bob.agreement, bob.pace, bob.gold) == (2, 1.0, 1.5, Standing())
+    project = figures.project()
+    assert (project.answers, project.labels, project.disagreement) == (6, 2, 0.5)
+
+
+def test_figures_are_the_same_after_a_replay_and_follow_what_is_taken_back() -> None:
+    """Each revision counts once; an answer or a label that was withdrawn counts no more."""
+    figures = Figures()
+    log = [said("t1", "ann", "cat"), said("t1", "bob", "dog"), said("t1", "bob", "", revision=2)]
+    for a in (*log, *log):
+        figures.hear(a)
+    for made in (label("t1", "cat"), label("t1", "", revision=2, withdrawn=True), label("t1", "cat")):
+        figures.settled(made)
+    assert (figures.answers, figures.project().labels, figures.project().disagreement) == (1, 0, None)
+    assert dict(figures.votes()) == {"t1": {"ann": "cat"}}
+
+
+def crowd(seed: int) -> list[dict[str, str]]:
+    rng = np.random.default_rng(seed)
+    tasks: dict[str, dict[str, str]] = {}
+    for task, person, value in votes(seed, 600, [habits(a) for a in rng.beta(6, 2, size=10)], 5).said:
+        tasks.setdefault(task, {})[person] = value
+    return list(tasks.values())
+
+
+def test_honest_people_are_not_suspected_and_cheats_are() -> None:
+    """Mixed ability is no crime; one class all day, and two with one random guess, are found, and nobody beside them."""
+    rng = np.random.default_rng(99)
+    honest = crowd(1)
+    lazy = [said | ({"p0": "ant"} if "p0" in said else {}) for said in crowd(2)]
+    together = [
+        said | {name: guess for name in ("p3", "p4") if name in said}
+        for said in crowd(3)
+        for guess in (CLASSES[rng.integers(4)],)
+    ]
+    assert [suspects(tasks) for tasks in (honest, lazy, together)] == [
+        {},
+        {"p0": frozenset({Suspicion.ONE_CLASS})},
+        {"p3": frozenset({Suspicion.COLLUDING}), "p4": frozenset({Suspicion.COLLUDING})},
+    ]
+
+
+async def test_at_the_cap_there_are_no_new_tasks_and_what_is_held_stays() -> None:
+    """The money is spent: a claim is refused in words; who holds a task keeps it and can answer."""
+    project = a_project()
+    labeling = project.labeling.model_copy(update={"cost_per_answer": 0.5, "cost_cap": 1.0})
+    office = await open_office(project.model_copy(update={"labeling": labeling}))
+    around = Around(office.log, office.log.writer(), office.metrics, office.clock, lambda: 0.0)
+    people = People(office.project, office.queue, around)
+    office.queue.serve(people.routes)
+    await office.queue.add([a_task(1), a_task(2)])
+    (held,) = (await office.queue.claim("ann", 1)).leases
+    for name in ("bob", "cyd"):
+        people.figures.hear(said("t9", name, "cat"))
+    assert (await office.queue.claim("dan", 1)).leases == ()
+    (again,) = (await office.queue.claim("ann", 2)).leases
+    assert replace(again, deadline_ms=0) == replace(held, deadline_ms=0)
+    with pytest.raises(Refused, match="money") as refused:
+        people.check("dan")
+    assert refused.value.refusal is Refusal.AT_CAP
