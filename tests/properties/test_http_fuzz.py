@@ -28,7 +28,7 @@ from tiebreak.labeling.access import Role
 from tiebreak.runtime.redis_server import RedisServer
 
 pytestmark = pytest.mark.redis
-EXAMPLES = int(os.environ.get("TIEBREAK_FUZZ_EXAMPLES", "25"))
+EXAMPLES = int(os.environ.get("TIEBREAK_FUZZ_EXAMPLES", "12"))
 SCHEMA = schemathesis.openapi.from_dict(openapi_document())
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 

@@ -150,13 +150,13 @@ def _refusals(method: str, path: str, operation: Mapping[str, Any]) -> Iterator[
     yield HTTPStatus.SERVICE_UNAVAILABLE
     if "{" in path:
         yield HTTPStatus.NOT_FOUND
+    if "{" in path or method != "get":
+        yield HTTPStatus.CONFLICT
     if body:
         yield HTTPStatus.BAD_REQUEST
         yield HTTPStatus.REQUEST_ENTITY_TOO_LARGE
     if body or parameters:
         yield HTTPStatus.UNPROCESSABLE_ENTITY
-    if method != "get":
-        yield HTTPStatus.CONFLICT
 
 
 def _refusal(status: HTTPStatus) -> dict[str, Any]:

@@ -1,0 +1,78 @@
+"""Models over HTTP: what managers read and decide, over a real deployer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support.labeling import a_project
+from tests.support.labeling_api import Office, open_office
+from tests.support.models import dense, manifest_of, points
+from tiebreak.contracts.audit import Action
+from tiebreak.deployment.memory import MemoryModelStore
+from tiebreak.deployment.sandbox import SandboxProbe
+from tiebreak.deployment.stage import Deployer, Tools
+from tiebreak.labeling.access import Role
+from tiebreak.labeling.http import create_app
+from tiebreak.runtime.audit_trail import AuditTrail
+
+MODEL = dense(points(3, 2), squash="Softmax")
+
+
+@pytest.fixture
+async def office() -> Office:
+    """A project with two models, neither serving yet."""
+    office = await open_office(a_project())
+    store = MemoryModelStore()
+    for version, labels in (("v1", ("l1", "l2")), ("v2", ("l2", "l3", "l4"))):
+        manifest = manifest_of(office.project, MODEL, version)
+        await store.put(replace(manifest, label_ids=labels, metrics={f"of_{version}": 0.5}), MODEL)
+    tools = Tools(store, office.log, SandboxProbe(office.project), office.metrics, office.clock)
+    deployer = Deployer(office.project, tools)
+    await deployer.start()
+    trail = AuditTrail(office.log, "pets", office.clock)
+    office.context = replace(office.context, audit=trail, models=deployer)
+    office.app = create_app(office.context)
+    return office
+
+
+async def test_a_manager_decides_and_reads_what_was_decided(office: Office) -> None:
+    """Promote, pin, unpin, roll back: each answer names what serves, and each deed is on the audit trail with its reason."""
+    word = {"reason": "complaints"}
+    async with await office.client("mia", Role.MANAGER) as client:
+        at = "/v1/projects/pets/models"
+        deeds = ["/v1:promote", "/v2:promote", ":pin", ":unpin", ":rollback"]
+        answers = [await client.post(at + deed, json=word) for deed in deeds]
+        assert [a.json() for a in answers] == [{"serves": v} for v in ("v1", "v2", "v2", "v2", "v1")]
+        listed = (await client.get(at)).json()
+        one = (await client.get(f"{at}/v2")).json()
+        diff = (await client.get(f"{at}/v1/diff/v2")).json()
+    assert (listed["champion"], listed["previous"], listed["pinned"]) == ("v1", "", "")
+    decided = [(d["event"], d["version"], d["by"], d["reasons"]) for d in listed["decisions"]]
+    events = ("promoted", "promoted", "pinned", "unpinned", "rolled_back")
+    assert decided == [
+        (event, version, "mia", ["complaints"])
+        for event, version in zip(events, ("v1", "v2", "v2", "v2", "v1"), strict=True)
+    ]
+    assert (one["labels"], one["manifest"]["version"], one["manifest"]["label_ids"]) == (3, "v2", [])
+    assert diff == {"only_this": 1, "only_other": 2, "metrics": {"of_v1": [0.5, None], "of_v2": [None, 0.5]}}
+    assert office.context.audit is not None
+    records, _ = await office.context.audit.read()
+    assert [(r.actor, r.action, r.target, r.detail) for r in records] == [
+        ("mia", Action.MODEL_PROMOTED.value, "v1", "complaints"),
+        ("mia", Action.MODEL_PROMOTED.value, "v2", "complaints"),
+        ("mia", Action.MODEL_PINNED.value, "v2", "complaints"),
+        ("mia", Action.MODEL_UNPINNED.value, "v2", "complaints"),
+        ("mia", Action.MODEL_ROLLED_BACK.value, "v2", "complaints"),
+    ]
+
+
+async def test_what_is_not_there_is_said_and_changes_nothing(office: Office) -> None:
+    """An unknown version, nothing to go back to, no reason given: 404, 409, 422, and no decision."""
+    async with await office.client("mia", Role.MANAGER) as client:
+        at, word = "/v1/projects/pets/models", {"reason": "complaints"}
+        asked = [(f"{at}/v9:promote", word), (f"{at}:rollback", word), (f"{at}:pin", word), (f"{at}/v1:promote", {})]
+        assert [(await client.post(path, json=body)).status_code for path, body in asked] == [404, 409, 404, 422]
+        assert (await client.get(f"{at}/v9")).status_code == 404
+        assert (await client.get(at)).json() == {"champion": "", "previous": "", "pinned": "", "decisions": []}
