@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tiebreak.apps.stream import models_of
-from tiebreak.apps.wiring import open_log
+from tiebreak.apps.wiring import Process, open_log
 from tiebreak.contracts.project import Project
 from tiebreak.deployment.files import FileModelStore
 from tiebreak.deployment.sandbox import SandboxProbe
@@ -29,6 +29,14 @@ async def open_deployer(project: Project, settings: Settings) -> AsyncIterator[D
             yield deployer
         finally:
             await deployer.close(_CLOSE_S)
+
+
+def deployer_of(process: Process) -> Deployer:
+    """For people who ask over HTTP: it decides nothing by itself."""
+    tools = Tools(
+        store_of(process.settings), process.log, SandboxProbe(process.project), process.metrics, process.clock
+    )
+    return Deployer(process.project, tools)
 
 
 def store_of(settings: Settings) -> FileModelStore:

@@ -6,6 +6,7 @@ from random import SystemRandom
 
 from starlette.types import ASGIApp
 
+from tiebreak.apps.deploying import deployer_of
 from tiebreak.apps.wiring import Process
 from tiebreak.contracts.handling import Handler
 from tiebreak.contracts.topics import Topic
@@ -52,6 +53,9 @@ async def assemble_label(process: Process) -> ASGIApp | None:
     people = People(project, queue, around)
     queue.serve(people.routes)
     process.life.run(Phase.SOURCES, "people", people.run)
+    models = deployer_of(process)
+    await models.start()
+    process.life.on_stop(Phase.SINKS, "models", models.close)
     app = create_app(
         LabelingContext(
             project=project,
@@ -67,6 +71,7 @@ async def assemble_label(process: Process) -> ASGIApp | None:
             issuer=_issuer(process),
             originals=History(process.log, Topic.EVENTS.of(project.project)),
             people=people,
+            models=models,
         )
     )
     collect_rarely()

@@ -17,8 +17,8 @@ from tiebreak.contracts.messages import DriftRecord
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.sampled import Sampled
 from tiebreak.contracts.topics import Topic
-from tiebreak.deployment.ed25519 import Seal
 from tiebreak.deployment.files import FileModelStore
+from tiebreak.deployment.files_seal import Seal
 from tiebreak.events.stage import ConsumeLoop, LoopSettings
 from tiebreak.events.stage_history import History
 from tiebreak.runtime.garbage import collect_rarely

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tiebreak.contracts.errors import Invalid, ModelRefused, NotFound
 from tiebreak.contracts.messages import Manifest
-from tiebreak.deployment.ed25519 import Seal
+from tiebreak.deployment.files_seal import Seal
 from tiebreak.deployment.manifests import check_bytes, manifest_from_json, manifest_to_json, no_such_model, other_bytes
 from tiebreak.deployment.naming import checked_name, natural_order
 

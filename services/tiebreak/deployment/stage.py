@@ -183,6 +183,10 @@ class Deployer:
         # With other classes the two cannot answer parts of one stream: a new class comes at once, as the gate let it.
         return champion is not None and champion.manifest.classes == candidate.manifest.classes
 
+    async def manifest(self, version: str) -> Manifest:
+        """Raises NotFound, or ModelRefused for one that cannot be read."""
+        return await self._tools.store.manifest(self._project.project, version)
+
     async def promote(self, version: str, by: str, reason: str) -> None:
         """A person's word: serve this version, whatever the gate said. Raises NotFound, or ModelRefused for damaged bytes."""
         async with self._lock:

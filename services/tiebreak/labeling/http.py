@@ -11,6 +11,7 @@ from tiebreak.labeling.http_errors import install
 from tiebreak.labeling.http_hot import HotPaths
 from tiebreak.labeling.http_openapi import DescribedApp
 from tiebreak.labeling.http_page import page_routes
+from tiebreak.labeling.http_registry import registry_routes
 from tiebreak.labeling.http_reveal import reveal_routes
 from tiebreak.labeling.http_security import BodyLimit, SecurityHeaders
 from tiebreak.labeling.http_tasks import task_routes
@@ -37,6 +38,7 @@ def create_app(ctx: LabelingContext) -> FastAPI:
     install(app, ctx.metrics)
     app.include_router(task_routes(ctx))
     app.include_router(reveal_routes(ctx))
+    app.include_router(registry_routes(ctx))
     app.include_router(crowd_routes(ctx))
     app.routes.extend(page_routes(ctx.project.project))
     if ctx.health is not None:

@@ -9,6 +9,7 @@ from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.errors import NotFound
 from tiebreak.contracts.log import Writer
 from tiebreak.contracts.ports import History
+from tiebreak.contracts.ports_models import Models
 from tiebreak.contracts.project import Project
 from tiebreak.labeling.port import Queue, Tokens
 from tiebreak.labeling.stage import Doorbell
@@ -57,6 +58,7 @@ class LabelingContext:
         object.__setattr__(self, "desk", Desk(self.project, self.queue, self.writer, self.metrics))
 
     originals: History | None = None
+    models: Models | None = None
     people: People | None = None
 
     def check_project(self, name: str) -> None:

@@ -22,6 +22,8 @@ _PARAMETERS: Mapping[str, tuple[str, object]] = {
     "name": ("The project your token belongs to.", "pets"),
     "task": ("`task_id` of a claimed task.", _TASK),
     "person": ("A person's name, as on their token.", "ann"),
+    "version": ("A version, as `models` lists it.", "v000120-1f2e3d4c"),
+    "other": ("Another version.", "v000145-5a6b7c8d"),
     "annotation": ("`annotation_id` of your answer.", "7d1a0b5c3e8f49219c64d2f0a1b3c5e7"),
     "lease": ("`lease.id` of a claimed task.", f"{_TASK}.1764000000000001"),
     "limit": ("How many, the newest first.", 50),

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tests.support.models import dense, manifest_of, points, project_of
 from tiebreak.contracts.errors import ConfigError, ModelRefused
-from tiebreak.deployment.ed25519 import Seal
 from tiebreak.deployment.files import FileModelStore
+from tiebreak.deployment.files_seal import Seal
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.scoring.stage import Scorer
 
