@@ -103,7 +103,10 @@ class NearDuplicates(Section):
 
 
 class Sampling(Section):
-    """Whom to ask about. ``window`` is how many past scores the adaptive threshold looks at; another ``rule`` is a published one."""
+    """Whom to ask about. ``window`` is how many past scores the adaptive threshold looks at; another ``rule`` is a published one.
+
+    ``origin_share``: what part of the last 200 questions one source (``ce_source``) or one record key may cause; 1: all of them.
+    """
 
     strategy: Literal[
         "margin", "least_confidence", "entropy", "expected_gradient_length", "vote_entropy", "kl", "bald", "random"
@@ -115,6 +118,7 @@ class Sampling(Section):
     target_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.02
     near_duplicates: NearDuplicates = NearDuplicates()
     novelty: bool = True
+    origin_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 7
 
 

@@ -14,6 +14,7 @@ from tiebreak.contracts.project import Budget, Drift, Project, Sampling
 from tiebreak.contracts.tensors import FloatArray
 from tiebreak.sampling import acquisition, chance, drift, schedule
 from tiebreak.sampling.drift import DriftState, Fired
+from tiebreak.sampling.origins import OriginOf
 from tiebreak.sampling.schedule import OpenBurst, Plan
 from tiebreak.sampling.state import SamplerState
 
@@ -47,7 +48,7 @@ class Scored:
 
     ``features`` ``(n, d)`` is what diversity compares, ``inputs`` ``(n, e)`` what the drift detectors watch, each None where there is
     none; ``embedded`` says that ``inputs`` were made by the model. ``replayed`` rows are never selected.
-    ``partition`` and ``offset`` are those of the last row.
+    ``origin_of`` tells a row's source and key. ``partition`` and ``offset`` are those of the last row.
     """
 
     ids: Sequence[bytes]
@@ -60,6 +61,7 @@ class Scored:
     replayed: frozenset[int] = frozenset()
     partition: int = 0
     offset: int = 0
+    origin_of: OriginOf | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

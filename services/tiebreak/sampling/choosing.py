@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tiebreak.contracts.messages import DriftRecord, Reason, Selection
 from tiebreak.contracts.ports import Grant
 from tiebreak.contracts.tensors import FloatArray
-from tiebreak.sampling import diversity, schedule, threshold
+from tiebreak.sampling import diversity, origins, schedule, threshold
 from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, by_chance, closed
 from tiebreak.sampling.budget import HAIR
 from tiebreak.sampling.chance import clears, gumbel, gumbel_level
@@ -100,7 +100,7 @@ class Chooser:
         self._policy, self._sampling, self._near = policy, policy.sampling, policy.sampling.near_duplicates
         self._batch, self._appraisal, self._began = batch, appraisal, state
         self.seen, self._asked, self._balance = state.seen, state.asked, state.balance
-        self._regime, self._plan = state.regime, state.plan
+        self._regime, self._plan, self._origins = state.regime, state.plan, state.origins
         self._scores, self._novelties = state.scores, state.novelties
         self._recent, self._coverage, self._waiting = state.recent, state.coverage, state.waiting
         self._audits, self._others = allowance.audits, allowance.others
@@ -207,6 +207,7 @@ class Chooser:
             waiting=self._waiting,
             plan=self._plan,
             rule=self._began.rule,
+            origins=self._origins,
         )
 
     # -- rates -------------------------------------------------------------------------------------------------
@@ -315,7 +316,8 @@ class Chooser:
         if self._balance <= HAIR - threshold.AHEAD or self._others <= 0:
             return
         must, chosen = self._uncertain(one, score)
-        if not chosen and one.row not in self._novel:
+        wanted = chosen or one.row in self._novel
+        if not wanted or origins.crowded(self._origins, self._batch.origin_of, one.row, self._sampling.origin_share):
             return
         probability = self._probability(one, must)
         if one.row in self._novel:
@@ -367,6 +369,7 @@ class Chooser:
 
     def _take(self, one: _Row, reason: Reason, why: tuple[str, float, float], probability: float) -> None:
         self._others -= 1
+        self._origins = origins.remember(self._origins, self._batch.origin_of, one.row, self._sampling.origin_share)
         either = 1.0 - (1.0 - probability) * (1.0 - self._novel_probability(one.unit))
         self._add(one.row, reason, why, (1.0 - self._audit_share) * either)
         if one.unit is not None:

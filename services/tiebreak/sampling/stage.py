@@ -10,7 +10,7 @@ import numpy as np
 
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.errors import Invalid, SlowDown
-from tiebreak.contracts.log import Partition, Positions
+from tiebreak.contracts.log import Partition, Positions, Record
 from tiebreak.contracts.messages import DriftEvent, DriftRecord, Label
 from tiebreak.contracts.ports import Budget, Grant, Snapshots
 from tiebreak.contracts.project import Project
@@ -196,7 +196,13 @@ def _batch(columns: EventColumns, scores: Scores) -> Scored:
         replayed=frozenset(columns.replayed),
         partition=0 if last is None else last.partition,
         offset=0 if last is None else last.offset,
+        origin_of=lambda row: _origin(columns.records[row]),
     )
+
+
+def _origin(record: Record) -> tuple[bytes | None, bytes | None]:
+    """The CloudEvents source and the key. Producers that key by event id have no key worth the name, and none binds."""
+    return next((value for name, value in record.headers if name == "ce_source"), None), record.key
 
 
 def _ends(columns: EventColumns) -> dict[Partition, int]:

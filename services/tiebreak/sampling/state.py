@@ -16,6 +16,7 @@ import numpy as np
 from tiebreak.contracts.errors import Invalid
 from tiebreak.sampling.diversity import Memory
 from tiebreak.sampling.drift import DriftState
+from tiebreak.sampling.origins import Origins
 from tiebreak.sampling.rules import RuleState
 from tiebreak.sampling.schedule import Plan
 from tiebreak.sampling.threshold import Window
@@ -51,6 +52,7 @@ class SamplerState:
     waiting: Memory = field(default_factory=Memory)
     plan: Plan = field(default_factory=Plan)
     rule: RuleState = field(default_factory=RuleState)
+    origins: Origins = field(default_factory=Origins)
 
 
 def snapshot(state: SamplerState, fingerprint: str) -> bytes:

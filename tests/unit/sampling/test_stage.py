@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 import pytest
 
 from tests.support.sampling import TOPIC, columns_of, project, scores_of
 from tiebreak.contracts.errors import SlowDown
-from tiebreak.contracts.log import Partition
+from tiebreak.contracts.log import Partition, StoredRecord
 from tiebreak.contracts.messages import DriftEvent, Label, LabelMethod, Reason, Selection
 from tiebreak.contracts.ports import Grant
 from tiebreak.contracts.project import Budget, Project, Sampling
@@ -254,3 +255,13 @@ async def test_only_standing_audit_labels_tell_the_error() -> None:
     records = [r for start in (0, 100) for r in (await select(sampler, columns_of(100, start=start))).drift]
     assert {r.signal for r in records[:-1]} == {"audit_error"}
     assert records[-1].event is DriftEvent.BURST_CLOSED
+
+
+async def test_one_source_cannot_have_all_the_questions() -> None:
+    """With a cap of a hundredth of 200, events of one CloudEvents source cause two questions beside the audit slice, and no more."""
+    capped = BUSY.sampling.model_copy(update={"origin_share": 0.01})
+    sampler = await World(BUSY.model_copy(update={"sampling": capped})).started()
+    columns = columns_of(1000)
+    records = [replace(cast("StoredRecord", r), headers=(("ce_source", b"bot"),)) for r in columns.records]
+    sampled = await select(sampler, replace(columns, records=records))
+    assert sum(not selection.audit for selection in sampled.selections) == 2
