@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from tiebreak.runtime.catalogue import CATALOGUE, Metric
+from tiebreak.runtime.catalogue import CATALOGUE
+from tiebreak.runtime.metric import Metric
 
 _HEAD = """# Metrics
 

@@ -5,23 +5,8 @@ Labels come from closed sets; ``project`` is always one of them. Never an offset
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One time series family. ``action`` says what to do when it moves."""
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    help: str
-    action: str
-    labels: tuple[str, ...] = ()
-    buckets: tuple[float, ...] = LATENCY_BUCKETS_S
-
+from tiebreak.runtime.catalogue_models import DEPLOYMENT, TRAINING
+from tiebreak.runtime.metric import Metric
 
 EVENTS = (
     Metric(
@@ -89,79 +74,6 @@ RUNTIME = (
         "gauge",
         "1 while the process answered its last readiness probe with yes, else 0.",
         "Ask `/health/ready`: it names the check that is not well.",
-    ),
-)
-
-TRAINING = (
-    Metric(
-        "tiebreak_training_labels_total",
-        "counter",
-        "Labels taken into the ledger: `train`, `audit` (never trained) or `withdrawn`.",
-        "Flat while annotators work: is the trainer alive, does `labels` grow?",
-        ("use",),
-    ),
-    Metric(
-        "tiebreak_training_aside_total",
-        "counter",
-        "Labels kept aside instead of learned from, by reason.",
-        "Fix the project file (a missing class, an old schema) and restart the trainer: they are taken in then.",
-        ("reason",),
-    ),
-    Metric(
-        "tiebreak_training_step_seconds",
-        "histogram",
-        "One training step: fit, evaluation, export and the ledger's transaction.",
-        "Rising with the number of labels: lower `training.refit_below` or `training.committee`.",
-    ),
-    Metric(
-        "tiebreak_training_steps_total",
-        "counter",
-        "Training steps by outcome: `candidate`, `gathered` (too few labels to fit), `retried` (disk or broker refused).",
-        "`retried` rising: look at the disk and the broker.",
-        ("outcome",),
-    ),
-    Metric(
-        "tiebreak_training_dataset_version",
-        "gauge",
-        "Label events in the ledger.",
-        "It never falls; after a rebuild it ends where it was.",
-    ),
-    Metric(
-        "tiebreak_training_accuracy_ratio",
-        "gauge",
-        "Accuracy of the newest candidate: on `audit` labels, and on training labels `left_out` by the bootstrap.",
-        "Falling: look at drift, at label quality, at what changed in the classes.",
-        ("evidence",),
-    ),
-    Metric(
-        "tiebreak_training_entropy_nats",
-        "gauge",
-        "Mean entropy on audit labels: `champion` (before) and `challenger` (after).",
-        "It should fall while the model learns, and jump when the world changes.",
-        ("model",),
-    ),
-    Metric(
-        "tiebreak_training_nll_nats",
-        "gauge",
-        "Mean negative log-likelihood of audit labels: `champion` (before) and `challenger` (after).",
-        "Unlike entropy it cannot be bought with false confidence: rising while entropy falls means overconfident.",
-        ("model",),
-    ),
-)
-
-DEPLOYMENT = (
-    Metric(
-        "tiebreak_deployment_verdicts_total",
-        "counter",
-        "Verdicts on models: `promote`, `hold`, `roll_back`.",
-        "Only `hold` for long: read the reasons with `tiebreak models list`.",
-        ("verdict",),
-    ),
-    Metric(
-        "tiebreak_deployment_gate_seconds",
-        "histogram",
-        "One candidate through the gate, the sandboxed check included.",
-        "Rising: the model grows, or the machine is short of CPU.",
     ),
 )
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from tiebreak.runtime.catalogue import CATALOGUE, Metric
+from tiebreak.runtime.catalogue import CATALOGUE
+from tiebreak.runtime.metric import Metric
 
 
 class Metrics:

@@ -14,7 +14,8 @@ import yaml
 from scripts.dashboards import dashboard, metrics_in
 from tests.support.compose import ROOT, service
 from tests.support.redis_fixture import missing
-from tiebreak.runtime.catalogue import CATALOGUE, Metric
+from tiebreak.runtime.catalogue import CATALOGUE
+from tiebreak.runtime.metric import Metric
 
 PROMETHEUS = ROOT / "docker/prometheus"
 GRAFANA = ROOT / "docker/grafana"
