@@ -70,9 +70,15 @@ def heavy(where: Ground, size: Size) -> list[Figure]:
     ratio = median(run.rate / loop.rate for run, loop in zip(runs, bare, strict=True))
     how = (
         f"{rate(runs)} against {rate(bare)} events/s at the loop's best batch ({bare[0].notes['batch']:.0f}); "
-        f"one row alone takes {median(each.notes['row_ms'] for each in bare):.1f} ms"
+        f"one row alone takes {median(each.notes['row_ms'] for each in bare):.1f} ms; processor time "
+        f"{micros(runs):.0f} against {micros(bare):.0f} us per event; batches of {_rows(runs):.0f}"
     )
     return [judged("speed", "heavy model: pipeline / bare session.run", ratio, how, judge=size.judge)]
+
+
+def _rows(runs: Sequence[Measured]) -> float:
+    """The mean number of events in a batch, the median of the runs."""
+    return median(run.notes["predictions"] / run.notes["batches"] for run in runs)
 
 
 def replicas(where: Ground, size: Size) -> list[Figure]:
