@@ -125,7 +125,10 @@ def test_changes_of_a_policy() -> None:
     expected = Sampling().model_dump() | {"strategy": "entropy", "temper": 0.0}
     expected["near_duplicates"]["memory"] = 8
     assert changed.model_dump() == expected
-    assert sampling_of(Sampling(), "split:seed=3").model_dump() == Sampling().model_dump() | {"rule": "split", "seed": 3}
+    assert sampling_of(Sampling(), "split:seed=3").model_dump() == Sampling().model_dump() | {
+        "rule": "split",
+        "seed": 3,
+    }
 
 
 @pytest.mark.parametrize(
