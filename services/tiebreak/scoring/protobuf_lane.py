@@ -11,17 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from google.protobuf.message import DecodeError
-
+from tiebreak.contracts.codec import decode
 from tiebreak.contracts.codec_headers import MAX_TIME_MS, is_id
 from tiebreak.contracts.codec_payload import check_payload
 from tiebreak.contracts.errors import BadRecord
-from tiebreak.contracts.messages import Payload, PayloadKind
+from tiebreak.contracts.messages import Payload
 from tiebreak.contracts.project import Input, TensorSpec
 from tiebreak.contracts.tensors import NUMPY_OF
 from tiebreak.contracts.wire.event_pb2 import Event
-from tiebreak.contracts.wire.payload_pb2 import Payload as WirePayload
-from tiebreak.contracts.wire.payload_pb2 import PayloadKind as WireKind
 from tiebreak.contracts.wire.tensor_pb2 import Tensor
 
 _ONE_BYTE = 0x80  # lengths below it are one byte
@@ -32,7 +29,6 @@ _ID = _NUMBER_OF["event_id"] << 3 | 2
 _PAYLOAD = _NUMBER_OF["payload"] << 3 | 2
 _TEXTS = frozenset(_NUMBER_OF[name] << 3 | 2 for name in ("subject", "source"))
 _TIME = _NUMBER_OF["time_ms"] << 3
-_KINDS = {WireKind.Value(f"PAYLOAD_KIND_{kind.name}"): kind for kind in PayloadKind}
 
 
 class ProtobufLane:
@@ -131,8 +127,7 @@ def _is_text(part: bytes) -> bool:
 
 def _is_payload(part: bytes) -> bool:
     try:
-        wire = WirePayload.FromString(part)
-        check_payload(Payload(_KINDS[wire.kind], wire.media_type, wire.data))
-    except (DecodeError, KeyError, BadRecord):
+        check_payload(decode(Payload, part))
+    except BadRecord:
         return False
     return True
