@@ -12,6 +12,8 @@ import signal
 import sys
 from pathlib import Path
 
+import structlog
+
 from tests.support.labels import blob_labels, project_of
 from tests.support.training import Running, ServeAll, log_for, publish_labels
 from tiebreak.contracts.candidate import Candidate
@@ -35,6 +37,8 @@ class MoreLabels(ServeAll):
 
 
 async def main(path: Path, kill_at: int) -> None:
+    # The answer alone goes to standard output.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     log = await log_for(PROJECT)
     made = 0
 

@@ -111,7 +111,6 @@ def _by_a_curve_under_the_rsa_name(issuer: Issuer) -> str:
     return jwt.encode(issuer.claims(), ec.generate_private_key(ec.SECP256R1()), "ES256", headers={"kid": "k1"})
 
 
-NOW = time.time()
 WRONG = {
     "unsigned": _unsigned,
     "HS256 with the public key": _with_public_key_as_secret,
@@ -124,9 +123,9 @@ WRONG = {
     "another issuer": lambda i: i.sign("k1", iss="https://evil.example"),
     "no expiry": lambda i: i.sign("k1", exp=None),
     "no subject": lambda i: i.sign("k1", sub=None),
-    "expired beyond the leeway": lambda i: i.sign("k1", exp=int(NOW) - 60),
-    "not yet valid": lambda i: i.sign("k1", nbf=int(NOW) + 600),
-    "issued in the future": lambda i: i.sign("k1", iat=int(NOW) + 600),
+    "expired beyond the leeway": lambda i: i.sign("k1", exp=int(time.time()) - 60),
+    "not yet valid": lambda i: i.sign("k1", nbf=int(time.time()) + 600),
+    "issued in the future": lambda i: i.sign("k1", iat=int(time.time()) + 600),
     "expiry that is no number": lambda i: i.sign("k1", exp="tomorrow"),
     "no role here": lambda i: i.sign("k1", roles=["strangers"]),
     "roles that are no list": lambda i: i.sign("k1", roles={"labelers": True}),
