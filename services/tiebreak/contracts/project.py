@@ -232,6 +232,7 @@ class Labeling(Section):
 class Training(Section):
     """One step per batch of new labels: at ``step_labels`` of them, or after ``step_s`` with at least one.
 
+    After a step the trainer rests ``rest`` times as long as the step took, the gate included: it takes 1 / (1 + rest) of a core.
     ``learner``: ``auto`` (begins with ``softmax``; from a few hundred labels on, whichever of several predicted the newest ones best),
     ``softmax`` (heads over Gaussian kernels, any input) or ``trees`` (forests, for tables; needs the extra ``trees``).
     ``hidden``: units of the hidden layer (Gaussian kernels, each at one label); 0 is a linear head. Where it is not given the
@@ -242,7 +243,8 @@ class Training(Section):
     hidden: Annotated[int | None, Field(ge=0, le=4096)] = None
     committee: Annotated[int, Field(ge=1, le=64)] = 5
     step_labels: Annotated[int, Field(ge=1, le=100_000)] = 25
-    step_s: Annotated[float, Field(gt=0.0, le=86_400.0)] = 2.0
+    step_s: Annotated[float, Field(gt=0.0, le=86_400.0)] = 0.15
+    rest: Annotated[float, Field(ge=0.0, le=1000.0)] = 1.0
     min_labels: Annotated[int, Field(ge=2, le=1_000_000)] = 20
     refit_below: Annotated[int, Field(ge=0, le=1_000_000)] = 2000
     l2: Annotated[float, Field(ge=0.0, le=100.0)] = 1e-3

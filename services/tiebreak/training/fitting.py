@@ -20,7 +20,7 @@ from tiebreak.training.learner import Learner, Model
 from tiebreak.training.slices import slices_of
 
 _GOLDEN_ROWS = 16
-_AUDIT_ROWS = (
+AUDIT_ROWS = (
     5000  # more would cost every step time and tell the gate nothing new; the newest are about the world as it is
 )
 _VERSION_DIGITS = 8
@@ -48,7 +48,7 @@ def material_of(dataset: Dataset, project: Project) -> Material:
     """A function of the set of labels alone."""
     t = project.training
     rows = dataset.rows(audit=False, newest=t.window)
-    audit = dataset.rows(audit=True, newest=min(t.window, _AUDIT_ROWS))
+    audit = dataset.rows(audit=True, newest=min(t.window, AUDIT_ROWS))
     training = choose(rows, max(t.refit_below, t.min_labels), t.window, t.seed)
     return Material(training, audit, classes_of(project.classes.names, training), rows)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -20,7 +20,7 @@ from tiebreak.runtime.metrics import Metrics
 from tiebreak.training.dataset import Aside, Dataset, Row, refuse, row_of
 from tiebreak.training.evaluation import Contender, Serving
 from tiebreak.training.export import Encoder, read_back, width_of
-from tiebreak.training.fitting import Material, Stamp, material_of, planned, train
+from tiebreak.training.fitting import AUDIT_ROWS, Material, Stamp, material_of, planned, train
 from tiebreak.training.retraction import Struck, erased
 from tiebreak.training.sklearn_learners import contest_of
 from tiebreak.training.sqlite import AsideLabel, Ledger, LedgerLabel, Step, Weights
@@ -31,7 +31,7 @@ _POLL_RECORDS = 500
 _POLL_S = 0.2
 _MOST_GATHERED = 5000
 _RETRY_S = 1.0
-_MOST_STEPS_LATE = 10.0
+_LATEST_S = 20.0  # a topic that says it has more than it gives must not put a fit off for ever
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
@@ -77,7 +77,8 @@ class Trainer:
         self._serving: Serving | None = None
         self._owed = False
         self._unreviewed = True
-        self._trained_at = clock.monotonic()
+        self._trained_at = self._rested_at = clock.monotonic()
+        self._wanted: Mapping[Partition, int] | None = None
         self._blas = ThreadpoolController()
         self.progress_at = clock.monotonic()
 
@@ -93,14 +94,9 @@ class Trainer:
                 self._gather(await self._reader.poll(_POLL_RECORDS, min(_POLL_S, self._project.training.step_s)))
                 self.progress_at = self._clock.monotonic()
                 await self._heed_retractions()
-                if await self._due():
-                    await self._step(sink)
-                await self._bring(sink)
-                if reviewer is not None and self._unreviewed:
-                    await reviewer.review(
-                        self._dataset.rows(audit=True, newest=self._project.training.window), self._in_worker
-                    )
-                    self._unreviewed = False
+                due = await self._due()
+                if due or (reviewer is not None and self._unreviewed):
+                    await self._work(due, sink, reviewer)
             except (Unreachable, PublishFailed) as error:
                 # Nothing of the step is lost: it is gathered, or in the ledger, or still on the topic.
                 await self._pause("the log does not answer", _RETRY_S, error)
@@ -196,23 +192,40 @@ class Trainer:
         t = self._project.training
         waiting = self._waiting()
         aged = waiting > 0 and self._clock.monotonic() - self._gathered.since >= t.step_s
-        if not (self._owed or aged or waiting >= t.step_labels):
+        if not (self._owed or self._offer or aged or waiting >= t.step_labels):
             return False
         return waiting >= _MOST_GATHERED or await self._may_fit()
 
     async def _may_fit(self) -> bool:
-        # While catching up, one fit at the end gives the same model as many on the way. A stream of labels that never
-        # pauses must not put it off for ever.
-        if self._clock.monotonic() - self._trained_at > _MOST_STEPS_LATE * self._project.training.step_s:
+        # The trainer takes a bounded share of a core, whatever a step costs.
+        if self._clock.monotonic() < self._rested_at:
+            return False
+        if self._clock.monotonic() - self._trained_at > _LATEST_S:
             return True
+        # While catching up, one fit at the end gives the same model as many on the way. The end is where it was when the fit
+        # was first wished for: a stream of labels that never pauses does not put it off.
+        if self._wanted is None:
+            self._wanted = await self._reader.end_positions()
         position = {**self._ledger.positions(), **self._gathered.positions}
-        ends = await self._reader.end_positions()
-        return all(position.get(partition, 0) >= end for partition, end in ends.items())
+        return all(position.get(partition, 0) >= end for partition, end in self._wanted.items())
+
+    async def _work(self, due: bool, sink: CandidateSink, reviewer: Reviewer | None) -> None:
+        began = self._clock.monotonic()
+        if due and (self._offer is None or self._owed or self._waiting()):
+            await self._step(sink)
+        await self._bring(sink)
+        if reviewer is not None and self._unreviewed:
+            await reviewer.review(self._dataset.rows(audit=True, newest=AUDIT_ROWS), self._in_worker)
+            self._unreviewed = False
+        ended = self._clock.monotonic()
+        self._rested_at = ended + self._project.training.rest * (ended - began)
 
     async def _step(self, sink: CandidateSink) -> None:
         began = self._clock.monotonic()
         fits = await self._may_fit()
         offer = await self._fit(sink) if fits else None
+        if fits:
+            self._trained_at, self._wanted = self._clock.monotonic(), None
         # What came meanwhile may be nothing but replays, and those alone make no step due.
         self._owed = self._owed or not fits
         taken = self._gathered
@@ -249,7 +262,6 @@ class Trainer:
         version = self._ledger.dataset_version() + len(self._gathered.labels)
         stamp = Stamp(version, int(self._clock.wall() * 1000), self._encoder)
         candidate = await self._in_worker(lambda: self._train(material, serving, stamp))
-        self._trained_at = self._clock.monotonic()
         self._owed = False
         self._report(candidate)
         return candidate
