@@ -9,8 +9,9 @@ from typing import Self
 
 from tests.support.eventually import eventually
 from tiebreak.contracts.candidate import Candidate, CandidateSink, Champion
+from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.codec import PROTOBUF, encode, headers_for
-from tiebreak.contracts.log import Log, Message, Outputs
+from tiebreak.contracts.log import Log, Message, Outputs, Reader
 from tiebreak.contracts.messages import Label
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic, specs_for
@@ -58,14 +59,22 @@ async def publish_raw(log: Log, project: Project, records: Sequence[tuple[bytes,
 class Running:
     """A trainer at work: ``async with Running(...)``. Leaving stops it as a signal would, and closes the ledger."""
 
-    def __init__(self, project: Project, log: Log, path: Path, sink: CandidateSink | None = None) -> None:
+    def __init__(
+        self,
+        project: Project,
+        log: Log,
+        path: Path,
+        sink: CandidateSink | None = None,
+        clock: Clock | None = None,
+        reader: Reader | None = None,
+    ) -> None:
         self._project = project
         self.collected = ServeAll()
         self._sink = sink or self.collected
         self.ledger = Ledger(path)
-        self._reader = log.reader([Topic.LABELS.of(project.project)], None)
+        self._reader = reader or log.reader([Topic.LABELS.of(project.project)], None)
         self.metrics = Metrics(project.project)
-        self.trainer = Trainer(project, self.ledger, self._reader, self.metrics, SystemClock())
+        self.trainer = Trainer(project, self.ledger, self._reader, self.metrics, clock or SystemClock())
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
