@@ -88,7 +88,12 @@ class Probe:
             batch = producer.create_batch()
             for number in numbers[index :: self._partitions]:
                 key = f"{now:.6f}/{number}".encode()
-                batch.append(key=key, value=self._value, timestamp=None, headers=HEADERS)
+                if batch.append(key=key, value=self._value, timestamp=None, headers=HEADERS) is None:
+                    # Full, as after a stall of this process: what it refuses would be counted as sent and never be.
+                    batch.close()
+                    await producer.send_batch(batch, self._source, partition=index)
+                    batch = producer.create_batch()
+                    batch.append(key=key, value=self._value, timestamp=None, headers=HEADERS)
             if batch.record_count():
                 batch.close()
                 await producer.send_batch(batch, self._source, partition=index)
