@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from random import random
@@ -64,9 +64,12 @@ class AsyncClient:
         """Let the connections go."""
         await self._http.aclose()
 
-    async def claim(self, want: int = 1, wait_s: float = 0.0) -> m.Claim:
-        """Hold ``want`` tasks (1 to 10): those you hold already, renewed, and new ones. Waits up to ``wait_s`` (30) for the first."""
-        return await self._do(calls.claim(self._project, want, wait_s))
+    async def claim(self, want: int = 1, wait_s: float = 0.0, skills: Sequence[str] = ()) -> m.Claim:
+        """Hold ``want`` tasks (1 to 10): those you hold already, renewed, and new ones. Waits up to ``wait_s`` (30) for the first.
+
+        ``skills``: of those the project grants you, the ones to use now (none named: all).
+        """
+        return await self._do(calls.claim(self._project, want, wait_s, skills))
 
     async def submit(
         self,

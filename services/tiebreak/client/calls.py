@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 from urllib.parse import quote
@@ -34,9 +34,9 @@ def _key(given: str) -> str:
     return given or str(uuid.uuid4())
 
 
-def claim(project: str, want: int, wait_s: float) -> Call[m.Claim]:
+def claim(project: str, want: int, wait_s: float, skills: Sequence[str]) -> Call[m.Claim]:
     """Hold tasks."""
-    body = {"max": want, "wait_ms": round(wait_s * 1000)}
+    body = {"max": want, "wait_ms": round(wait_s * 1000), **({"skills": list(skills)} if skills else {})}
     return Call("POST", f"/v1/projects/{quote(project, safe='')}/tasks:claim", m.claim_of, body, wait_s=wait_s)
 
 

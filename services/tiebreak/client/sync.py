@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from random import random
@@ -65,9 +65,12 @@ class Client:
         """Let the connections go."""
         self._http.close()
 
-    def claim(self, want: int = 1, wait_s: float = 0.0) -> m.Claim:
-        """Hold ``want`` tasks (1 to 10): those you hold already, renewed, and new ones. Waits up to ``wait_s`` (30) for the first."""
-        return self._do(calls.claim(self._project, want, wait_s))
+    def claim(self, want: int = 1, wait_s: float = 0.0, skills: Sequence[str] = ()) -> m.Claim:
+        """Hold ``want`` tasks (1 to 10): those you hold already, renewed, and new ones. Waits up to ``wait_s`` (30) for the first.
+
+        ``skills``: of those the project grants you, the ones to use now (none named: all).
+        """
+        return self._do(calls.claim(self._project, want, wait_s, skills))
 
     def submit(
         self,

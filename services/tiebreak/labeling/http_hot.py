@@ -87,7 +87,7 @@ class HotPaths:
         if visit is None or wanted is None:
             return None
         queue, who = self._ctx.queue, visit.who
-        claimed = await queue.claim(who.name, wanted.max, review=who.may(Right.REVIEW))
+        claimed = await queue.claim(who.name, wanted.max, review=who.may(Right.REVIEW), skills=wanted.skills)
         if not claimed.leases and wanted.wait_ms:
             return None  # a long poll: the framework's route knows how to wait
         try:

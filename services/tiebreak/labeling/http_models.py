@@ -59,7 +59,10 @@ class Out(BaseModel):
 
 
 class ClaimIn(Body):
-    """How many tasks to hold (prefetch), and how long to wait for the first."""
+    """How many tasks to hold (prefetch), how long to wait for the first, and which of your skills to use (none named: all).
+
+    Tasks that need no skill are offered either way.
+    """
 
     model_config = _like({"max": 2, "wait_ms": 5000})
 

@@ -109,7 +109,7 @@ async def _claim(ctx: LabelingContext, body: ClaimIn, who: Principal, request: R
     refused = ctx.people is not None and ctx.people.refusal(who.name) is not None
     deadline = ctx.clock.monotonic() + (0 if refused else body.wait_ms / 1000)
     while True:
-        claimed = await ctx.queue.claim(who.name, body.max, review=review)
+        claimed = await ctx.queue.claim(who.name, body.max, review=review, skills=body.skills)
         left_s = deadline - ctx.clock.monotonic()
         if claimed.leases or left_s <= 0 or ctx.doorbell.closed:
             return claimed

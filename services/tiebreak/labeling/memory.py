@@ -82,11 +82,17 @@ class MemoryQueue:
         return len({t.task_id for t in fresh})
 
     async def claim(
-        self, annotator: str, want: int, *, review: bool = False, routes: Sequence[str] | None = None
+        self,
+        annotator: str,
+        want: int,
+        *,
+        review: bool = False,
+        skills: Sequence[str] = (),
+        routes: Sequence[str] | None = None,
     ) -> Claimed:
         s, now = self._guard(), self._now()
         leases = self._held(annotator, want, now)
-        routes = self._usher(annotator, want, review) if routes is None else routes
+        routes = self._usher(annotator, want, review, skills) if routes is None else routes
         while len(leases) < want:
             task_id = s.take(annotator, routes)
             if task_id is None:

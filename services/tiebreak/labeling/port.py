@@ -211,13 +211,20 @@ class Queue(Protocol):
         """Put new tasks on offer; one that was ever known is ignored. How many were new."""
 
     async def claim(
-        self, annotator: str, want: int, *, review: bool = False, routes: Sequence[str] | None = None
+        self,
+        annotator: str,
+        want: int,
+        *,
+        review: bool = False,
+        skills: Sequence[str] = (),
+        routes: Sequence[str] | None = None,
     ) -> Claimed:
         """Make the person hold ``want`` leases and return them; those already held are renewed and come first.
 
         So a claim whose answer was lost is repeated without harm, and two tabs of one person get the same leases. ``review``:
-        disputed tasks come first. Never a task that the person answered or skipped. ``routes`` (``routing.routes_of``) are the
-        lines to serve, in order; without it those that the usher says (:meth:`LabelingQueue.serve`).
+        disputed tasks come first. Never a task that the person answered or skipped. ``skills``: of the person's, the ones to use
+        (none: all). ``routes`` (``routing.routes_of``) are the lines to serve, in order; without it those that the usher says
+        (:meth:`LabelingQueue.serve`), who raises Invalid for a skill that the person does not have.
         """
 
     async def renew(self, annotator: str, task_id: str, token: int) -> int:

@@ -90,9 +90,15 @@ class RedisQueue:
         return new
 
     async def claim(
-        self, annotator: str, want: int, *, review: bool = False, routes: Sequence[str] | None = None
+        self,
+        annotator: str,
+        want: int,
+        *,
+        review: bool = False,
+        skills: Sequence[str] = (),
+        routes: Sequence[str] | None = None,
     ) -> Claimed:
-        routes = self._usher(annotator, want, review) if routes is None else routes
+        routes = self._usher(annotator, want, review, skills) if routes is None else routes
         now, *found = await self._ask("claim", (annotator, want, self._settings.lease_ms, _SCAN_LIMIT, *routes))
         if isinstance(found[0], list):
             return Claimed(tuple(wire.lease_of(item) for item in found), now)

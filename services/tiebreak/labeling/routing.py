@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from tiebreak.contracts.errors import Invalid
 from tiebreak.contracts.messages import Task
 from tiebreak.contracts.project import Labeling, RoutingRule
 from tiebreak.labeling.lifecycle import REVIEW, Lane, lane_of
@@ -64,16 +65,26 @@ def routes_of(name: str, skills: Sequence[str], *, review: bool = False, persona
     return (*own, *disputed, *lanes)
 
 
-Usher = Callable[[str, int, bool], Sequence[str]]
-"""Which lines a person (by name), who wants so many tasks and may or may not review, is served from."""
+Usher = Callable[[str, int, bool, Sequence[str]], Sequence[str]]
+"""Which lines a person (by name), who wants so many tasks, may or may not review, and names the skills to use (none: all of
+theirs), is served from."""
 
 
-def everybody(name: str, _want: int, review: bool) -> Sequence[str]:
+def everybody(name: str, _want: int, review: bool, _skills: Sequence[str]) -> Sequence[str]:
     """The usher of a project without skills and without gold."""
     return routes_of(name, (), review=review)
 
 
 def skills_of(name: str, labeling: Labeling, wanted: Sequence[str] = ()) -> tuple[str, ...]:
-    """The skills that the project grants a person; of these only the wanted ones where any are named."""
+    """The skills that the project grants a person; of these only the wanted ones where any are named.
+
+    Raises Invalid for a wanted skill that is not granted: nobody should wait for tasks that can never come.
+    """
     granted = [skill for skill, people in labeling.skills.items() if name in people]
+    missing = sorted(set(wanted) - set(granted))
+    if missing:
+        raise Invalid(
+            f"skills: {name} does not have {', '.join(missing)}.",
+            fix=f"Use {', '.join(granted)}, or none." if granted else "Leave skills out, or ask a manager for it.",
+        )
     return tuple(skill for skill in granted if not wanted or skill in wanted)

@@ -65,15 +65,16 @@ class People:
 
     # -- at a claim ---------------------------------------------------------------------------------------------------
 
-    def routes(self, name: str, want: int, review: bool) -> Sequence[str]:
+    def routes(self, name: str, want: int, review: bool, skills: Sequence[str] = ()) -> Sequence[str]:
         """An usher (``routing.Usher``): nothing new for the paused, and gold as often as this person needs it."""
+        labeling = self._project.labeling
+        granted = skills_of(name, labeling, skills)
         if self.refusal(name) is not None:
             return ()
         self._seen.add(name)
-        labeling = self._project.labeling
         share = rate(self.figures.standing(name), labeling.gold) if self._bank else 0.0
         personal = self._around.chance() >= (1.0 - share) ** want
-        return routes_of(name, skills_of(name, labeling), review=review, personal=personal)
+        return routes_of(name, granted, review=review, personal=personal)
 
     def refusal(self, name: str) -> Refusal | None:
         """Why this person gets no new task, if so."""

@@ -165,3 +165,24 @@ async def test_at_the_cap_there_are_no_new_tasks_and_what_is_held_stays() -> Non
     with pytest.raises(Refused, match="money") as refused:
         people.check("dan")
     assert refused.value.refusal is Refusal.AT_CAP
+
+
+async def test_a_claim_names_the_skills_to_use() -> None:
+    """Of somebody with two skills, tasks of the other one stay where they are; a skill they do not have is refused in words."""
+    project = a_project()
+    labeling = project.labeling.model_copy(update={"skills": {"birds": ("ann",), "cars": ("ann",)}})
+    office = await open_office(project.model_copy(update={"labeling": labeling}))
+    around = Around(office.log, office.log.writer(), office.metrics, office.clock, lambda: 0.0)
+    office.watch(People(office.project, office.queue, around))
+    await office.queue.add([a_task(n, lane=lane) for n, lane in enumerate(("normal+birds", "normal+cars", "normal"))])
+    ann = await office.client("ann")
+    url = f"/v1/projects/{project.project}/tasks:claim"
+    cars = (await ann.post(url, json={"max": 5, "skills": ["cars"]})).json()
+    refused = await ann.post(url, json={"max": 5, "skills": ["boats"]})
+    rest = (await ann.post(url, json={"max": 5})).json()
+    assert [t["payload"]["text"] for t in cars["tasks"]] == ["what is 1?", "what is 2?"]
+    assert (refused.status_code, refused.json()["detail"]) == (
+        422,
+        "skills: ann does not have boats. Use birds, cars, or none.",
+    )
+    assert [t["payload"]["text"] for t in rest["tasks"]] == ["what is 1?", "what is 2?", "what is 0?"]

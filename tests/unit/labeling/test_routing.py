@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.support.labeling import a_task
+from tiebreak.contracts.errors import Invalid
 from tiebreak.contracts.messages import Reason, Task
 from tiebreak.contracts.project import Labeling, RoutingRule
 from tiebreak.labeling.routing import route_of, routed, routes_of, skills_of
@@ -54,7 +55,7 @@ def test_the_first_rule_that_speaks_of_a_lane_or_a_skill_decides_it(given: Task,
 
 
 def test_a_person_is_served_their_own_then_disputes_then_lane_by_lane() -> None:
-    """Within a lane, work for which a skill is needed comes first; skills nobody granted are no skills."""
+    """Within a lane, work for which a skill is needed comes first; of several skills, the ones that were asked for."""
     mine = skills_of("ann", LABELING)
     assert routes_of("ann", mine, review=True, personal=True) == (
         "to:ann",
@@ -66,8 +67,19 @@ def test_a_person_is_served_their_own_then_disputes_then_lane_by_lane() -> None:
         "backfill+birds",
         "backfill",
     )
-    assert routes_of("cyd", skills_of("cyd", LABELING, ["birds"])) == ("triage", "normal", "backfill")
-    assert skills_of("ann", LABELING, ["cars"]) == ()
+    assert routes_of("cyd", skills_of("cyd", LABELING)) == ("triage", "normal", "backfill")
+    many = Labeling(skills={"birds": ("ann",), "cars": ("ann",)})
+    assert (skills_of("ann", many), skills_of("ann", many, ["cars"])) == (("birds", "cars"), ("cars",))
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"), [("ann", "Use birds, or none."), ("cyd", "Leave skills out, or ask a manager for it.")]
+)
+def test_a_skill_that_a_person_does_not_have_is_refused_with_what_to_do(name: str, fix: str) -> None:
+    """A typo in a skill's name must not leave somebody waiting for tasks that never come."""
+    with pytest.raises(Invalid) as refused:
+        skills_of(name, LABELING, ["cars"])
+    assert (refused.value.message, refused.value.fix) == (f"skills: {name} does not have cars.", fix)
 
 
 def test_a_rule_for_a_skill_that_nobody_has_is_refused() -> None:
