@@ -12,8 +12,10 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
+from tests.support.eventually import eventually
 from tests.support.labeling import Queues
 from tiebreak.contracts.codec import decode_annotation, decode_label, encode
+from tiebreak.contracts.errors import SlowDown
 from tiebreak.contracts.log import Message, Outputs
 from tiebreak.contracts.messages import Annotation, Label, Task
 from tiebreak.contracts.project import Project
@@ -124,6 +126,23 @@ async def open_office(project: Project, queue: Queues | None = None) -> Office:
     doorbell, tokens = Doorbell(), MemoryTokens()
     ctx = LabelingContext(project, queue, tokens, log.writer(), metrics, clock, doorbell)
     return Office(project, queue, log, metrics, doorbell, tokens, create_app(ctx), ctx)
+
+
+async def open_tasks(office: Office, count: int) -> None:
+    """Until so many tasks are open."""
+
+    async def there() -> bool:
+        return (await office.queue.stats()).open_tasks == count
+
+    await eventually(there, retry_on=(SlowDown,))
+
+
+async def lose(queue: Queues) -> None:
+    """The store forgets everything."""
+    if isinstance(queue, MemoryQueue):
+        queue.lose()
+    else:
+        await queue._client.flushall()
 
 
 @asynccontextmanager

@@ -35,6 +35,7 @@ class Journey:
     dead: list[DeadLetter] = field(default_factory=list)
     models: list[ModelRecord] = field(default_factory=list)
     trained: list[Manifest] = field(default_factory=list)
+    withdrawn_by: str = ""
 
     @property
     def task_id(self) -> str:
@@ -59,7 +60,8 @@ class Journey:
             if topic == Topic.PREDICTIONS and record.key == event:
                 self.predictions.append(codec.decode_prediction(record.value))
             elif topic == Topic.TASKS and record.key == task:
-                self.task = self.task or codec.decode_task(record.value)
+                said = codec.decode_task(record.value)
+                self.task, self.withdrawn_by = self.task or said, said.withdrawn_by or self.withdrawn_by
             elif topic == Topic.ANNOTATIONS and record.key == task:
                 self.annotations.append(codec.decode_annotation(record.value))
             elif topic == Topic.LABELS and record.key == task:
@@ -130,6 +132,11 @@ def _asked(journey: Journey) -> list[Step]:
     return [
         ("selected", f"{s.reason.value}{slice_}: {reached}, {chance}"),
         ("task", f"{task.task_id}: {task.votes_wanted} vote(s) wanted, lane {task.lane or 'normal'}"),
+        *(
+            [("decided", f"model {journey.withdrawn_by} took it back, if nobody had begun it")]
+            if journey.withdrawn_by
+            else []
+        ),
     ]
 
 

@@ -6,7 +6,8 @@ from random import SystemRandom
 
 from starlette.types import ASGIApp
 
-from tiebreak.apps.deploying import deployer_of
+from tiebreak.apps.deploying import deployer_of, store_of
+from tiebreak.apps.rescoring import HeadOpinions
 from tiebreak.apps.wiring import Process
 from tiebreak.contracts.handling import Handler
 from tiebreak.contracts.topics import Topic
@@ -22,6 +23,7 @@ from tiebreak.labeling.stage_crowd import Panel
 from tiebreak.labeling.stage_pace import Paced
 from tiebreak.labeling.stage_people import Around, People
 from tiebreak.labeling.stage_rebuild import Rebuilder
+from tiebreak.labeling.stage_rescoring import Rescorer
 from tiebreak.labeling.stage_tokens import TokenRebuilder
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.garbage import collect_rarely
@@ -53,6 +55,10 @@ async def assemble_label(process: Process) -> ASGIApp | None:
     people = People(project, queue, around)
     queue.serve(people.routes)
     process.life.run(Phase.SOURCES, "people", people.run)
+    if project.model.source == "trainer":
+        opinions = HeadOpinions(project, store_of(settings))
+        rescorer = Rescorer(project, queue, process.log, opinions, process.clock)
+        process.life.run(Phase.SOURCES, "rescoring", rescorer.run)
     models = deployer_of(process)
     await models.start()
     process.life.on_stop(Phase.SINKS, "models", models.close)

@@ -99,7 +99,8 @@ class Task:
     """Topic ``tasks``: one question to people about one event. ``payload`` is masked already.
 
     ``audience``: the only person it is for. ``gold``: the right answer is known. Gold without an audience is kept to be copied
-    for people, never offered itself; gold never becomes a label.
+    for people, never offered itself; gold never becomes a label. ``withdrawn_by``: a later record of the same task takes it back,
+    since that model decides the event by now; where somebody has begun it, it stays.
     """
 
     task_id: str
@@ -122,6 +123,7 @@ class Task:
     source_offset: int = 0
     audience: str = ""
     gold: str = ""
+    withdrawn_by: str = ""
 
 
 class AnnotationState(StrEnum):

@@ -12,12 +12,25 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from tiebreak.contracts.messages import PayloadKind, Reason
+from tiebreak.contracts.messages import PayloadKind
 from tiebreak.contracts.project_answers import Answer, AnswerKind
+from tiebreak.contracts.project_labeling import Gold, Labeling, RoutingRule
 from tiebreak.contracts.project_privacy import MaskPattern, Privacy
 from tiebreak.contracts.project_section import ClassName, Name, Section, Share
 
-__all__ = ["Answer", "AnswerKind", "ClassName", "MaskPattern", "Name", "Privacy", "Section", "Share"]
+__all__ = [
+    "Answer",
+    "AnswerKind",
+    "ClassName",
+    "Gold",
+    "Labeling",
+    "MaskPattern",
+    "Name",
+    "Privacy",
+    "RoutingRule",
+    "Section",
+    "Share",
+]
 
 Datatype = Literal["BOOL", "UINT8", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES"]
 
@@ -158,75 +171,6 @@ class Drift(Section):
     votes: Annotated[int, Field(ge=1, le=12)] = 2
     vote_window: Annotated[int, Field(ge=1, le=10_000_000)] = 500
     burst: Burst = Burst()
-
-
-class RoutingRule(Section):
-    """Tasks for which all that is said holds go to ``lane``, and to people with ``skill`` only."""
-
-    uncertainty_over: float | None = None
-    predicted: tuple[ClassName, ...] = ()
-    reasons: tuple[Reason, ...] = ()
-    lane: Literal["", "triage", "normal", "backfill"] = ""
-    skill: Literal[""] | Name = ""
-
-
-class Gold(Section):
-    """Tasks whose answer is known, among the others. A new person gets ``most`` of their tasks as gold, a proven one ``least``.
-
-    Somebody whose accuracy on gold is surely (95 %) below ``accuracy`` after ``after`` of them gets no more tasks.
-    """
-
-    most: Share = 0.2
-    least: Share = 0.03
-    accuracy: Share = 0.6
-    after: Annotated[int, Field(ge=1, le=10_000)] = 8
-
-
-class Labeling(Section):
-    """The queue. ``votes`` people answer each task; a lease lasts ``lease_s`` without a heartbeat.
-
-    ``consensus``: ``majority`` and ``weighted`` (by people's estimated accuracy) settle at the share ``agreement``; ``dawid_skene``
-    weighs answers by what is learned of each person and settles once the answer is ``confidence`` sure, so ``votes`` is then a least.
-    A ``checked_share`` of its tasks gets two answers at least, or a person nobody doubts would never be looked at again.
-
-    ``rules`` route tasks to lanes and skills; ``skills`` names the people of each. Answers cost ``cost_per_answer`` each, gold
-    included; once they cost ``cost_cap`` nobody is given a new task, and what is in people's hands is still taken. With
-    ``pause_suspects`` who answers one class, or together with somebody, gets no new tasks until a manager lets them go on.
-    """
-
-    votes: Annotated[int, Field(ge=1, le=25)] = 1
-    max_votes: Annotated[int, Field(ge=1, le=25)] = 5
-    agreement: Annotated[float, Field(gt=0.5, le=1.0)] = 0.6
-    consensus: Literal["majority", "weighted", "dawid_skene"] = "majority"
-    confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95
-    checked_share: Share = 0.1
-    rules: tuple[RoutingRule, ...] = ()
-    skills: Mapping[Name, tuple[str, ...]] = Field(default_factory=dict)
-    gold: Gold = Gold()
-    pause_suspects: bool = False
-    cost_per_answer: Annotated[float, Field(ge=0.0, le=1e6)] = 0.0
-    cost_cap: Annotated[float, Field(gt=0.0, le=1e12)] | None = None
-    lease_s: Annotated[float, Field(ge=1.0, le=86_400.0)] = 60.0
-    task_ttl_s: Annotated[float, Field(ge=1.0, le=31_536_000.0)] = 86_400.0
-    undo_s: Annotated[float, Field(ge=0.0, le=3600.0)] = 10.0
-    payload: PayloadKind = PayloadKind.TEXT
-    question: str = "Which class is this?"
-    guidelines: str = ""
-    answer: Answer = Answer()
-    schema_version: Annotated[int, Field(ge=1)] = 1
-
-    @model_validator(mode="after")
-    def _votes_in_order(self) -> Self:
-        if self.max_votes < self.votes:
-            raise ValueError(f"max_votes: {self.max_votes} is below votes ({self.votes})")
-        return self
-
-    @model_validator(mode="after")
-    def _skills_have_people(self) -> Self:
-        for rule in self.rules:
-            if rule.skill and not self.skills.get(rule.skill):
-                raise ValueError(f"rules: nobody has the skill {rule.skill!r}: name its people under skills")
-        return self
 
 
 class Training(Section):

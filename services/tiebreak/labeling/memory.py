@@ -20,6 +20,7 @@ from tiebreak.labeling.port import (
     Empty,
     Lease,
     Outcome,
+    Page,
     QueueSettings,
     Receipt,
     Refusal,
@@ -293,12 +294,30 @@ class MemoryQueue:
             del s.expiry[task_id]
             if entry.answers or entry.ballots:
                 continue  # somebody's work is in it: it stays until it is settled
-            s.unoffer(task_id)
-            s.done[task_id] = (TaskState.EXPIRED, 0)
-            del s.tasks[task_id]
-            s.open_tasks -= 1
+            s.drop(task_id, TaskState.EXPIRED)
             expired += 1
         return expired
+
+    async def page(self, cursor: int, limit: int) -> Page:
+        del cursor, limit  # a dictionary is read at once: one page has it all
+        return Page([entry.task for entry in self._guard().tasks.values()], 0)
+
+    async def withdraw(self, task_ids: Sequence[str]) -> int:
+        s = self._guard()
+        untouched = [i for i in dict.fromkeys(task_ids) if i in s.tasks and s.tasks[i].is_untouched]
+        for task_id in untouched:
+            s.drop(task_id, TaskState.WITHDRAWN)
+            s.expiry.pop(task_id, None)
+        return len(untouched)
+
+    async def rerank(self, tasks: Sequence[Task]) -> int:
+        s = self._guard()
+        waiting = [task for task in tasks if task.task_id in s.routes[route_of(task)]]
+        for task in waiting:
+            s.tasks[task.task_id].rank = rank(task.created_ms, task.priority)
+            s.unoffer(task.task_id)
+            s.offer(task.task_id)
+        return len(waiting)
 
     def _purge(self, now: int, limit: int) -> int:
         s = self._state

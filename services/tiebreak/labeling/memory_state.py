@@ -85,6 +85,11 @@ class Entry:
         """Whether an answer or a skip of anybody stands."""
         return any(given.stands for given in self.answers.values())
 
+    @property
+    def is_untouched(self) -> bool:
+        """Whether nobody was ever given the task, and the log has no answer to it."""
+        return not self.grants and not self.ballots
+
     def answered_by(self, annotator: str) -> bool:
         """Whether this person's answer or skip stands."""
         given = self.answers.get(annotator)
@@ -163,6 +168,13 @@ class State:
         """Take a task off every route."""
         for offers in (*self.routes.values(), *self.again.values()):
             offers.drop(task_id)
+
+    def drop(self, task_id: str, state: TaskState) -> None:
+        """Take a task without answers off the queue for good."""
+        self.unoffer(task_id)
+        self.done[task_id] = (state, 0)
+        del self.tasks[task_id]
+        self.open_tasks -= 1
 
     def take(self, annotator: str, routes: Sequence[str]) -> str | None:
         """The best task on offer that this person has not answered, taken off its route. Begun tasks of a lane come first."""

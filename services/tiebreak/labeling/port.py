@@ -180,6 +180,14 @@ class Swept:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """Some tasks, and the cursor of the next page (0: there is none)."""
+
+    tasks: Sequence[Task]
+    cursor: int
+
+
+@dataclass(frozen=True, slots=True)
 class Stats:
     """Counts of the queue now. ``open_tasks`` includes waiting, leased and disputed ones."""
 
@@ -259,6 +267,18 @@ class Queue(Protocol):
 
     async def look(self, task_id: str) -> Task | None:
         """The task while its content is here: until some time after it settled or expired."""
+
+    async def page(self, cursor: int, limit: int) -> Page:
+        """About ``limit`` tasks whose content is here, from ``cursor`` (0: the first), in no order.
+
+        Pages until the cursor is 0 again hold every task that was there all the time; one may come twice.
+        """
+
+    async def withdraw(self, task_ids: Sequence[str]) -> int:
+        """Take tasks back for good; one that anybody was ever given is left alone. How many left."""
+
+    async def rerank(self, tasks: Sequence[Task]) -> int:
+        """Give waiting tasks the place of their ``priority`` as it is now; others are left alone. How many were waiting."""
 
     async def keep_gold(self, pieces: Sequence[Task]) -> None:
         """Remember gold, to be copied for people. One that is known is ignored."""

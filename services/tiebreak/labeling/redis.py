@@ -26,6 +26,7 @@ from tiebreak.labeling.port import (
     Done,
     Empty,
     Lease,
+    Page,
     QueueSettings,
     Receipt,
     Refusal,
@@ -50,8 +51,10 @@ _SCRIPTS = (
     "prepare",
     "published",
     "reopen",
+    "rerank",
     "settle",
     "sweep",
+    "withdraw",
 )
 _Item = TypeVar("_Item")
 _SCAN_LIMIT = 256
@@ -157,6 +160,22 @@ class RedisQueue:
     async def sweep(self, limit: int) -> Swept:
         leases, tasks, purged = await self._run("sweep", (limit, self._settings.keep_ms))
         return Swept(leases, tasks, purged)
+
+    async def page(self, cursor: int, limit: int) -> Page:
+        async with reachable():
+            reply: Any = await self._client.hscan(self._key("bodies"), cursor, count=limit)
+        following, found = reply
+        return Page([wire.task_of(raw) for raw in found.values()], following)
+
+    async def withdraw(self, task_ids: Sequence[str]) -> int:
+        return sum([(await self._run("withdraw", chunk))[0] for chunk in _chunks(task_ids)])
+
+    async def rerank(self, tasks: Sequence[Task]) -> int:
+        moved = 0
+        for chunk in _chunks(tasks):
+            places = ((t.task_id, route_of(t), repr(rank(t.created_ms, t.priority))) for t in chunk)
+            moved += (await self._run("rerank", [value for place in places for value in place]))[0]
+        return moved
 
     async def keep_gold(self, pieces: Sequence[Task]) -> None:
         if pieces:

@@ -80,7 +80,10 @@ class Intake:
                 tasks.append(task_of(record, self._project))
             except BadRecord as error:
                 dead.append((record, error))
-        new = await take_in(self._queue, tasks)
+        withdrawn = [task.task_id for task in tasks if task.withdrawn_by]
+        new = await take_in(self._queue, [task for task in tasks if not task.withdrawn_by])
+        if withdrawn:
+            self._metrics.count("tiebreak_labeling_tasks_withdrawn_total", await self._queue.withdraw(withdrawn))
         if new:
             self._metrics.count("tiebreak_labeling_tasks_added_total", new)
             self._doorbell.ring()

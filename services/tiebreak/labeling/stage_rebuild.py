@@ -54,8 +54,9 @@ class Rebuilder:
         if builder is None:
             return False
         settled = await self._settled()
-        tasks = await self._tasks(builder, settled)
+        tasks, withdrawn = await self._tasks(builder, settled)
         answers = await self._answers(builder, settled)
+        await builder.withdraw(withdrawn)  # after the answers: what somebody had begun when it was taken back, stayed
         await builder.end_build(list(settled.items()))
         self._metrics.count("tiebreak_labeling_rebuilds_total")
         _log.info("queue_rebuilt", settled=len(settled), tasks=tasks, answers=answers)
@@ -72,16 +73,19 @@ class Rebuilder:
                 newest[label.task_id] = (label.revision, label.withdrawn)
         return {task: revision for task, (revision, withdrawn) in newest.items() if not withdrawn}
 
-    async def _tasks(self, builder: Builder, settled: dict[str, int]) -> int:
-        added = 0
+    async def _tasks(self, builder: Builder, settled: dict[str, int]) -> tuple[int, list[str]]:
+        """How many tasks were put on offer, and which of them a model took back later."""
+        added, withdrawn = 0, list[str]()
         async for record in records_of(self._log, Topic.TASKS.of(self._project.project)):
             try:
                 task = task_of(record, self._project)
             except BadRecord:
                 continue  # the intake has put it on `dead`
-            if task.task_id not in settled:
+            if task.withdrawn_by:
+                withdrawn.append(task.task_id)
+            elif task.task_id not in settled:
                 added += await take_in(builder, [task])
-        return added
+        return added, withdrawn
 
     async def _answers(self, builder: Builder, settled: dict[str, int]) -> int:
         settler = Settler(self._project, builder, self._metrics)

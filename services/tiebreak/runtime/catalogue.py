@@ -201,6 +201,12 @@ LABELING = (
         "Rising: people walk off, or `labeling.lease_s` is too short.",
     ),
     Metric(
+        "tiebreak_labeling_tasks_withdrawn_total",
+        "counter",
+        "Waiting tasks taken back, since a newly promoted model decides them.",
+        "A large part of what is added: people are too slow for the model, or `labeling.decided_below` is too high.",
+    ),
+    Metric(
         "tiebreak_labeling_tasks_expired_total",
         "counter",
         "Tasks nobody answered in `labeling.task_ttl_s`.",

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
-import pytest
-import redis.asyncio
-
 from tests.support.eventually import eventually
 from tests.support.labeling import Queues, a_project, a_task
-from tests.support.labeling_api import Office, claim, open_office, running, submit
+from tests.support.labeling_api import Office, claim, lose, open_office, open_tasks, running, submit
 from tiebreak.contracts.codec import encode
 from tiebreak.contracts.ids import annotation_id
 from tiebreak.contracts.log import Partition, StoredRecord
@@ -21,26 +17,10 @@ from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.access import Role
 from tiebreak.labeling.memory import MemoryQueue
 from tiebreak.labeling.port import QueueSettings, Stats
-from tiebreak.labeling.redis import RedisQueue
 from tiebreak.labeling.stage import Intake, Settler
 from tiebreak.runtime.clock import SystemClock
 
-SETTINGS = QueueSettings(lease_ms=60_000, undo_ms=60_000, task_ttl_ms=86_400_000)
 THREE = a_project(votes=3)
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def queue(request: pytest.FixtureRequest) -> AsyncIterator[Queues]:
-    if request.param == "memory":
-        yield MemoryQueue(THREE, SystemClock(), SETTINGS)
-        return
-    client = redis.asyncio.Redis.from_url(request.getfixturevalue("redis_url"))
-    yield RedisQueue(client, THREE, SETTINGS)
-    await client.aclose()
-
-
-def client_of(queue: RedisQueue) -> redis.asyncio.Redis:
-    return queue._client
 
 
 async def settled(office: Office, count: int) -> list[Label]:
@@ -49,13 +29,6 @@ async def settled(office: Office, count: int) -> list[Label]:
         return found if len(found) >= count else []
 
     return await eventually(enough)
-
-
-async def open_tasks(office: Office, count: int) -> None:
-    async def there() -> bool:
-        return (await office.queue.stats()).open_tasks == count
-
-    await eventually(there, retry_on=(Exception,))
 
 
 async def vote(office: Office, name: str, value: str, role: Role = Role.ANNOTATOR) -> None:
@@ -223,10 +196,7 @@ async def test_the_queue_is_rebuilt_from_the_topics_after_the_store_forgot_every
                 await vote(office, name, "cat")
         await vote(office, "cyd", "cat")
         (first,) = await settled(office, 1)
-        if isinstance(queue, MemoryQueue):
-            queue.lose()
-        else:
-            await client_of(queue).flushall()
+        await lose(queue)
         await open_tasks(office, 2)
         for _ in range(2):
             await vote(office, "cyd", "dog")

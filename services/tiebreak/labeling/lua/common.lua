@@ -5,13 +5,13 @@
 --
 -- epoch            string  present: the index is built            builder        string  the nonce of who builds it (30 s)
 -- fence            integer the fencing counter                    order          integer places on the `again` routes
--- open_tasks       integer tasks not yet settled or expired        in_review      integer those of them in dispute
+-- open_tasks       integer tasks not yet settled, expired or withdrawn        in_review      integer those of them in dispute
 -- bodies           hash    task -> the encoded task             task:<task>    hash    see below; made at the first claim
 -- open:<route>     zset    untouched tasks by rank               again:<route>  zset    begun or disputed tasks by place
 -- cursor:<route>   hash    annotator -> last place looked at      leases         zset    task -> deadline
 -- held:<annotator> zset    task -> token                          purge, forget  zset    task -> time
 -- expiry           zset    time -> time                           expiry:<time>  list    tasks that may expire then
--- done:<3 digits>  hash    task -> 'settled:<revision>' | 'expired:0'
+-- done:<3 digits>  hash    task -> 'settled:<revision>' | 'expired:0' | 'withdrawn:0'
 -- mine:<annotator> list    own answers, newest first              answered       hash    annotator -> answers that stand
 -- gold             hash    piece -> the encoded task (kept by plain commands, built again from `tasks`)
 -- forgiven         hash    annotator -> pieces of gold they had when a manager let them go on
@@ -70,6 +70,25 @@ local function may_expire(id, at, step)
   local due = string.format('%.0f', math.ceil(at / step) * step)
   redis.call('RPUSH', P .. 'expiry:' .. due, id)
   redis.call('ZADD', P .. 'expiry', due, due)
+end
+
+-- Whether the log brought an answer to the task, or it has a field of this kind ('c:' an answer is confirmed, 'g:' it was given).
+local function worked_on(id, kind)
+  if redis.call('HEXISTS', task_key(id), 'sq') == 1 then return true end
+  for _, field in ipairs(redis.call('HKEYS', task_key(id))) do
+    if string.sub(field, 1, 2) == kind then return true end
+  end
+  return false
+end
+
+-- Take a task without answers off the queue for good. `state`: what it became.
+local function drop(id, state)
+  local route = redis.call('HGET', task_key(id), 'ln')
+  for _, lane in ipairs(route and {route} or LANES) do redis.call('ZREM', P .. 'open:' .. lane, id) end
+  redis.call('HDEL', P .. 'bodies', id)
+  redis.call('DEL', task_key(id))
+  redis.call('DECR', P .. 'open_tasks')
+  redis.call('HSET', done_key(id), id, state .. ':0')
 end
 
 local function given(id, annotator)

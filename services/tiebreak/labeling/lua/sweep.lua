@@ -20,22 +20,12 @@ end
 -- What becomes of a task whose time has come: 1 when it expires.
 local function expire(id)
   if not has_body(id) then return 0 end
-  local h = redis.call('HMGET', task_key(id), 'by', 'sq')
-  if h[1] then
+  if redis.call('HEXISTS', task_key(id), 'by') == 1 then
     may_expire(id, now + 1000, 1000)
     return 0
   end
-  local answers = h[2]
-  for _, field in ipairs(redis.call('HKEYS', task_key(id))) do
-    answers = answers or string.sub(field, 1, 2) == 'c:'
-  end
-  if answers then return 0 end -- somebody's work is in it: it stays until it is settled
-  local route = redis.call('HGET', task_key(id), 'ln')
-  for _, lane in ipairs(route and {route} or LANES) do redis.call('ZREM', P .. 'open:' .. lane, id) end
-  redis.call('HDEL', P .. 'bodies', id)
-  redis.call('DEL', task_key(id))
-  redis.call('DECR', P .. 'open_tasks')
-  redis.call('HSET', done_key(id), id, 'expired:0')
+  if worked_on(id, 'c:') then return 0 end -- somebody's work is in it: it stays until it is settled
+  drop(id, 'expired')
   return 1
 end
 

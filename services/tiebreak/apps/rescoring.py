@@ -1,0 +1,49 @@
+"""What a trained model thinks of waiting tasks: the features that a task carries are all that its head needs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+
+from tiebreak.contracts.errors import ModelRefused, NotFound
+from tiebreak.contracts.messages import Task
+from tiebreak.contracts.ports import ModelStore
+from tiebreak.contracts.project import Project
+from tiebreak.labeling.stage_rescoring import Opinion
+from tiebreak.sampling.appraisal import Scored, utilities
+from tiebreak.training.export import read_back
+
+
+class HeadOpinions:
+    """The trainer's models of a store, as opinions about tasks (``labeling.stage_rescoring.Opinions``)."""
+
+    def __init__(self, project: Project, store: ModelStore) -> None:
+        self._project = project
+        self._store = store
+
+    async def of(self, version: str) -> Opinion | None:
+        """None for a version that is gone, torn, not of our trainer's making, or does not tell classes apart."""
+        try:
+            _, data = await self._store.get(self._project.project, version)
+            found = await asyncio.to_thread(read_back, data)
+        except (NotFound, ModelRefused, OSError):
+            return None
+        if found is None:
+            return None
+        model, temperature = found
+        strategy = self._project.sampling.strategy
+
+        def opinion(tasks: Sequence[Task]) -> Sequence[float | None]:
+            fitting = [place for place, task in enumerate(tasks) if len(task.features) == model.width]
+            said: list[float | None] = [None] * len(tasks)
+            if fitting:
+                x = np.array([tasks[place].features for place in fitting], dtype=np.float32)
+                ids = [tasks[place].task_id.encode() for place in fitting]
+                scored = Scored(ids, version, model.probabilities(x, temperature), model.members(x, temperature))
+                for place, utility in zip(fitting, utilities(strategy, scored)[1].tolist(), strict=True):
+                    said[place] = utility
+            return said
+
+        return opinion if len(model.classes) > 1 else None
