@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from tiebreak.apps import cli_options as o
 from tiebreak.apps.admitting import admit
-from tiebreak.apps.label import assemble_label
+from tiebreak.apps.label import LabelRole, label_as
 from tiebreak.apps.stream import assemble_stream
 from tiebreak.apps.train import assemble_train
 from tiebreak.apps.up import Running, run_up
@@ -89,6 +90,9 @@ def label(
     tls_cert: o.TlsCert = None,
     tls_key: o.TlsKey = None,
     behind_proxy: o.BehindProxy = None,
+    role: Annotated[
+        LabelRole, typer.Option(help="Only the API (api), only intake and settling (settle), or both (all).")
+    ] = LabelRole.ALL,
 ) -> None:
     """Hand questions to people and settle their answers: the API and the page.
 
@@ -98,9 +102,10 @@ def label(
 
         tiebreak label project.yaml --kafka kafka:9092 --redis redis://redis:6379
         tiebreak token create project.yaml --name ann        # then open http://127.0.0.1:8080 with it
+        tiebreak label project.yaml --role settle --port 8083  # many people: settling beside `--role api` processes
     """
     options = Options(kafka, redis, data, host, port, stop_timeout, tls_cert, tls_key, behind_proxy)
-    _serve("label", project, options, LABEL_PORT, assemble_label)
+    _serve("label", project, options, LABEL_PORT, label_as(role))
 
 
 def train(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import StrEnum
 from random import SystemRandom
 
 from starlette.types import ASGIApp
 
 from tiebreak.apps.deploying import deployer_of, store_of
 from tiebreak.apps.rescoring import HeadOpinions
-from tiebreak.apps.wiring import Process
+from tiebreak.apps.wiring import Assemble, Process
 from tiebreak.contracts.handling import Handler
 from tiebreak.contracts.topics import Topic
 from tiebreak.events.stage import ConsumeLoop, LoopSettings
@@ -34,54 +36,92 @@ _MAX_RECORDS = 500
 _POLL_S = 0.2
 
 
-async def assemble_label(process: Process) -> ASGIApp | None:
-    """Intake, settling, sweeping and rebuilding of one project's queue, and the API over it."""
-    project, metrics, settings = process.project, process.metrics, process.settings
-    check_exposure(settings.host, tls=settings.tls is not None, behind_proxy=settings.behind_proxy)
-    queue, doorbell = RedisQueue(process.redis, project), Doorbell()
-    rebuilder = Rebuilder(project, queue, process.log, metrics)
-    process.life.run(Phase.SOURCES, "long polls", doorbell.close_at)
+class LabelRole(StrEnum):
+    """What one `tiebreak label` does: everything, or one half of it (docs/adr/0011)."""
+
+    ALL = "all"
+    API = "api"
+    SETTLE = "settle"
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """What both halves of a process hold in common."""
+
+    queue: RedisQueue
+    tokens: RedisTokens
+    trail: AuditTrail
+    doorbell: Doorbell
+
+
+def label_as(role: LabelRole) -> Assemble:
+    """How a process of this role is put together."""
+
+    async def assemble(process: Process) -> ASGIApp | None:
+        name, settings = process.project.project, process.settings
+        if role is not LabelRole.SETTLE:
+            check_exposure(settings.host, tls=settings.tls is not None, behind_proxy=settings.behind_proxy)
+        desk = _Desk(
+            RedisQueue(process.redis, process.project),
+            RedisTokens(process.redis, name),
+            AuditTrail(process.log, name, process.clock),
+            Doorbell(),
+        )
+        if role is not LabelRole.API:
+            _settle(process, desk)
+        app = None if role is LabelRole.SETTLE else await _serve(process, desk)
+        collect_rarely()
+        return app
+
+    return assemble
+
+
+def _settle(process: Process, desk: _Desk) -> None:
+    """Intake, settling, sweeping, re-scoring and rebuilding of one project's queue."""
+    project, metrics, queue, doorbell = process.project, process.metrics, desk.queue, desk.doorbell
     process.life.run(Phase.SOURCES, "sweeper", Sweeper(queue, metrics, doorbell).run)
-    process.life.run(Phase.SOURCES, "rebuilder", rebuilder.run)
-    tokens, trail = RedisTokens(process.redis, project.project), AuditTrail(process.log, project.project, process.clock)
-    process.life.run(Phase.SOURCES, "tokens", TokenRebuilder(tokens, trail, process.clock).run)
+    process.life.run(Phase.SOURCES, "rebuilder", Rebuilder(project, queue, process.log, metrics).run)
+    process.life.run(Phase.SOURCES, "tokens", TokenRebuilder(desk.tokens, desk.trail, process.clock).run)
     _consume(process, Topic.TASKS, "intake", Intake(project, queue, metrics, doorbell))
     settler = Settler(project, queue, metrics, doorbell, Panel(project, queue, process.log))
     _consume(process, Topic.ANNOTATIONS, "settling", Paced(settler, process.clock))
+    if project.model.source == "trainer":
+        opinions = HeadOpinions(project, store_of(process.settings))
+        rescorer = Rescorer(project, queue, process.log, opinions, process.clock)
+        process.life.run(Phase.SOURCES, "rescoring", rescorer.run)
+
+
+async def _serve(process: Process, desk: _Desk) -> ASGIApp:
+    """The API and the page over the queue, and what they know of the people who answer."""
+    project, queue = process.project, desk.queue
+    process.life.run(Phase.SOURCES, "long polls", desk.doorbell.close_at)
     writer = process.log.writer()
     await writer.start()
     process.life.on_stop(Phase.SINKS, "answers", writer.close)
-    around = Around(process.log, writer, metrics, process.clock, SystemRandom().random)
-    people = People(project, queue, around)
+    people = People(project, queue, Around(process.log, writer, process.metrics, process.clock, SystemRandom().random))
     queue.serve(people.routes)
     process.life.run(Phase.SOURCES, "people", people.run)
-    if project.model.source == "trainer":
-        opinions = HeadOpinions(project, store_of(settings))
-        rescorer = Rescorer(project, queue, process.log, opinions, process.clock)
-        process.life.run(Phase.SOURCES, "rescoring", rescorer.run)
     models = deployer_of(process)
     await models.start()
     process.life.on_stop(Phase.SINKS, "models", models.close)
-    app = create_app(
+    return create_app(
         LabelingContext(
             project=project,
             queue=queue,
-            tokens=tokens,
+            tokens=desk.tokens,
             writer=writer,
-            metrics=metrics,
+            metrics=process.metrics,
             clock=process.clock,
-            doorbell=doorbell,
+            doorbell=desk.doorbell,
             health=process.health,
             token_epoch=queue.token_epoch,
-            audit=trail,
+            audit=desk.trail,
             issuer=_issuer(process),
             originals=History(process.log, Topic.EVENTS.of(project.project)),
             people=people,
             models=models,
         )
     )
-    collect_rarely()
-    return app
 
 
 def _issuer(process: Process) -> JwksIssuer | None:
