@@ -8,7 +8,7 @@ import csv
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from statistics import median
 from subprocess import Popen
@@ -37,10 +37,11 @@ PEOPLE_DO = ("claim", "answer, next=1", "undo", "skip")
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A running API with people who may use it."""
+    """A running API with people who may use it, and the process beside it that settles."""
 
     address: str
     process: Popen[bytes]
+    settler: Popen[bytes]
     tokens: Sequence[str]
 
 
@@ -66,17 +67,23 @@ QUICK = Size(
 
 @asynccontextmanager
 async def labeling(where: Ground, client: Redis, project: Project, tasks: int) -> AsyncIterator[Served]:
-    """`tiebreak label` on a core of its own, with that many tasks waiting and people with tokens."""
+    """`tiebreak label` with the API on a core of its own and settling beside it; tasks wait, and people have tokens."""
     await _make_topics(where, project)
-    address = f"http://127.0.0.1:{free_port()}"
+    api, settling = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
     command = ["-m", "tiebreak.apps.cli", "label", str(write(project, where.folder)), "--kafka", where.kafka]
-    command += ["--redis", where.redis, "--port", address.rpartition(":")[2], "--data", str(where.folder)]
-    with process(command, where.folder / f"{project.project}.log") as server:
-        await ready(address, "/health/ready", server)
+    command += ["--redis", where.redis, "--data", str(where.folder)]
+
+    def half(role: str, address: str) -> AbstractContextManager[Popen[bytes]]:
+        arguments = [*command, "--role", role, "--port", address.rpartition(":")[2]]
+        return process(arguments, where.folder / f"{project.project}-{role}.log", beside=role == "settle")
+
+    with half("settle", settling) as settler, half("api", api) as server:
+        await ready(settling, "/health/ready", settler)
+        await ready(api, "/health/ready", server)
         queue = RedisQueue(client, project)
         await built(queue)
         await fill(queue, project.project, range(tasks))
-        yield Served(address, server, await tokens(client, project.project, CLAIMERS))
+        yield Served(api, server, settler, await tokens(client, project.project, CLAIMERS))
 
 
 async def pairs(where: Ground, client: Redis, size: Size) -> list[Figure]:

@@ -183,10 +183,13 @@ async def _vote(line: Connection, task: Mapping[str, Any], key: str, query: str 
 
 
 @contextmanager
-def process(arguments: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A child on the core of what is measured; ended at the end. What it says goes to ``log``, which is shown if it failed."""
+def process(arguments: Sequence[str], log: Path, *, beside: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+    """A child on the core of what is measured, or ``beside`` it on the servers'; ended at the end.
+
+    What it says goes to ``log``, which is shown if it failed.
+    """
     servers, own = cores()
-    pin(own)
+    pin(servers if beside else own)
     with log.open("wb") as said:
         child = subprocess.Popen([sys.executable, *arguments], stdout=said, stderr=said)
     pin(servers)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -39,8 +40,12 @@ class Ground:
     folder: Path
 
 
+@cache
 def cores() -> tuple[int, int]:
-    """The core of the servers and the core of what is measured: the same one where there is only one."""
+    """The core of the servers and the core of what is measured: the same one where there is only one.
+
+    As of the first call: who has pinned itself to one core since would find no other.
+    """
     usable = sorted(os.sched_getaffinity(0))
     return usable[0], usable[-1]
 
