@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
 from tiebreak import __version__
 from tiebreak.labeling.http_context import LabelingContext
@@ -23,9 +24,22 @@ __all__ = ["LabelingContext", "create_app"]
 MAX_BODY_BYTES = 64 * 1024
 
 
+class LabelingApp(DescribedApp):
+    """The application whose two hottest requests go past all of its layers."""
+
+    hot: HotPaths | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self.hot or super().__call__)(scope, receive, send)
+
+    def hasten(self, ctx: LabelingContext) -> None:
+        """From now on claims and answers that are plain are answered at the door."""
+        self.hot = HotPaths(super().__call__, ctx, MAX_BODY_BYTES)
+
+
 def create_app(ctx: LabelingContext) -> FastAPI:
     """The application for one project. It starts nothing: loops and connections belong to ``apps``."""
-    app = DescribedApp(
+    app = LabelingApp(
         title="Tiebreak labeling",
         version=__version__,
         docs_url=None,
@@ -45,6 +59,5 @@ def create_app(ctx: LabelingContext) -> FastAPI:
         app.routes.extend(ops_routes(ctx.health, ctx.metrics))
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
     app.add_middleware(SecurityHeaders)
-    # Added last, so the outermost: what it answers itself has the same headers.
-    app.add_middleware(HotPaths, ctx=ctx)
+    app.hasten(ctx)
     return app

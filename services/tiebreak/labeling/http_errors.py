@@ -92,6 +92,12 @@ def of_http(error: HTTPException) -> Response:
     return problem(status, code, status.phrase, error.headers)
 
 
+def of_bug(error: Exception) -> Response:
+    """What nobody expected: logged by its kind alone, since its words may repeat what was sent."""
+    _log.error("unexpected_error", error=type(error).__name__)
+    return _broken()
+
+
 def install(app: FastAPI, metrics: Metrics) -> None:
     """Answer every error of ``app`` with a problem document."""
 
@@ -110,8 +116,7 @@ def install(app: FastAPI, metrics: Metrics) -> None:
         return of_http(error)
 
     async def unexpected(_: Request, error: Exception) -> Response:
-        _log.error("unexpected_error", error=type(error).__name__)
-        return _broken()
+        return of_bug(error)
 
     app.add_exception_handler(TiebreakError, ours)
     app.add_exception_handler(RequestValidationError, validation)

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
-from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tiebreak.contracts.errors import TiebreakError, Unauthenticated
 from tiebreak.labeling.access import Principal, Right
 from tiebreak.labeling.http_context import LabelingContext
-from tiebreak.labeling.http_errors import of_error
+from tiebreak.labeling.http_errors import of_bug, of_error
 from tiebreak.labeling.http_models import ClaimIn, VoteIn, annotation_out, claim_out, vote_of
-from tiebreak.labeling.http_security import HEADERS, authenticator
+from tiebreak.labeling.http_security import HEADERS
 from tiebreak.labeling.port import Refused
 from tiebreak.labeling.stage_token_cache import TokenCache
 
@@ -29,7 +29,20 @@ Body = TypeVar("Body", bound=BaseModel)
 _SUBMIT = re.compile(r"/v1/tasks/([0-9a-f]{32})/annotations")
 _KEY = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _NEXT = re.compile(rb"(?:next=(10|[0-9]))?")
+_JSON = (b"content-type", b"application/json")
 _COMMON = [(name.encode(), value.encode()) for name, value in {**HEADERS, "cache-control": "no-store"}.items()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Knock:
+    """The parts of a request that matter here. ``query`` as it came; ``key`` b"" when there is none."""
+
+    path: str
+    query: bytes
+    address: str
+    authorization: str | None
+    key: bytes
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,49 +54,51 @@ class _Visit:
 
 
 class HotPaths:
-    """ASGI middleware around the application of :func:`~tiebreak.labeling.http.create_app`."""
+    """ASGI application around the one of :func:`~tiebreak.labeling.http.create_app`: outside of all its layers."""
 
-    def __init__(self, app: ASGIApp, ctx: LabelingContext) -> None:
+    def __init__(self, app: ASGIApp, ctx: LabelingContext, max_body_bytes: int) -> None:
         self._app = app
         self._ctx = ctx
+        self._max_body_bytes = max_body_bytes
         self._cache = cache = TokenCache(ctx.tokens, ctx.token_epoch, ctx.clock)
         self._claim_path = f"/v1/projects/{ctx.project.project}/tasks:claim"
-        self._known = authenticator(ctx.door.remembering(cache))
-        self._asked = authenticator(ctx.door)
+        self._known = ctx.door.remembering(cache)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = self._answer_of(scope)
-        if answer is None or not _is_json(scope):
+        if answer is None:
             await self._app(scope, receive, send)
             return
         heard, body = await _hear(receive)
-        request = Request(scope)
+        knock = _knock(scope, body) if body is not None and len(body) <= self._max_body_bytes else None
         try:
-            reply = await answer(request, body) if body is not None else None
+            reply = await answer(knock) if knock is not None else None
         except TiebreakError as error:
             if isinstance(error, Refused):
                 self._ctx.metrics.count("tiebreak_labeling_refusals_total", reason=error.refusal)
-            response = of_error(error)
-            await _send(send, response.status_code, bytes(response.body), response.raw_headers)
+            await _send_response(send, of_error(error))
             return
+        except Exception as error:
+            await _send_response(send, of_bug(error))
+            raise
         if reply is None:
             await self._app(scope, _again(heard, receive), send)
         else:
             status, model = reply
             content = model.__pydantic_serializer__.to_json(model)
             length = (b"content-length", b"%d" % len(content))
-            await _send(send, status, content, [(b"content-type", b"application/json"), length])
+            await _send(send, status, content, [_JSON, length])
 
-    def _answer_of(self, scope: Scope) -> Callable[[Request, bytes], Awaitable[tuple[int, BaseModel] | None]] | None:
-        if scope["type"] != "http" or scope["method"] != "POST":
+    def _answer_of(self, scope: Scope) -> Callable[[_Knock], Awaitable[tuple[int, BaseModel] | None]] | None:
+        if scope["type"] != "http" or scope["method"] != "POST" or _JSON not in scope["headers"]:
             return None
         path: str = scope["path"]
         if path == self._claim_path:
             return self._claim
-        return self._submit if _SUBMIT.fullmatch(path) else None
+        return self._submit if path.endswith("/annotations") else None
 
-    async def _claim(self, request: Request, body: bytes) -> tuple[int, BaseModel] | None:
-        visit, wanted = await self._admit(request), _read(ClaimIn, body)
+    async def _claim(self, knock: _Knock) -> tuple[int, BaseModel] | None:
+        visit, wanted = await self._admit(knock), _read(ClaimIn, knock.body)
         if visit is None or wanted is None:
             return None
         queue, who = self._ctx.queue, visit.who
@@ -91,7 +106,7 @@ class HotPaths:
         if not claimed.leases and wanted.wait_ms:
             return None  # a long poll: the framework's route knows how to wait
         try:
-            await self._still(request, visit)
+            await self._still(knock, visit)
         except TiebreakError:
             for lease in claimed.leases:
                 await queue.release(who.name, lease.task.task_id, lease.token)
@@ -99,34 +114,48 @@ class HotPaths:
         self._ctx.metrics.count("tiebreak_labeling_claims_total", outcome=claimed.reason or "leased")
         return 200, claim_out(claimed, self._ctx.project.labeling.lease_s)
 
-    async def _submit(self, request: Request, body: bytes) -> tuple[int, BaseModel] | None:
-        key = request.headers.get("idempotency-key", "").encode("latin-1")
-        found, further = _SUBMIT.fullmatch(request.scope["path"]), _NEXT.fullmatch(request.scope["query_string"])
-        if found is None or further is None or not _KEY.fullmatch(key):
+    async def _submit(self, knock: _Knock) -> tuple[int, BaseModel] | None:
+        found, further = _SUBMIT.fullmatch(knock.path), _NEXT.fullmatch(knock.query)
+        if found is None or further is None or not _KEY.fullmatch(knock.key):
             return None
-        visit, vote = await self._admit(request), _read(VoteIn, body)
+        visit, vote = await self._admit(knock), _read(VoteIn, knock.body)
         if visit is None or vote is None:
             return None
 
         async def still() -> None:
-            await self._still(request, visit)
+            await self._still(knock, visit)
 
-        said = vote_of(found[1], key.decode(), vote)
+        said = vote_of(found[1], knock.key.decode(), vote)
         accepted = await self._ctx.desk.accept(visit.who, said, want=int(further[1] or 0), still=still)
         labeling = self._ctx.project.labeling
         return 201, annotation_out(accepted, labeling.lease_s, labeling.undo_s)
 
-    async def _admit(self, request: Request) -> _Visit | None:
+    async def _admit(self, knock: _Knock) -> _Visit | None:
         epoch = self._cache.epoch()
-        who = await (self._asked if epoch is None else self._known)(request)
+        door = self._ctx.door if epoch is None else self._known
+        who = await door.enter(knock.authorization, knock.address)
         return _Visit(who, epoch) if who.may(Right.ANNOTATE) else None
 
-    async def _still(self, request: Request, visit: _Visit) -> None:
+    async def _still(self, knock: _Knock, visit: _Visit) -> None:
         """Raise Unauthenticated when the token was ended (or its role changed) before the queue answered."""
         if visit.epoch is None or visit.epoch == self._cache.epoch():
             return
-        if await self._asked(request) != visit.who:
+        if await self._ctx.door.enter(knock.authorization, knock.address) != visit.who:
             raise Unauthenticated("No valid token.", fix="Send the request again.")
+
+
+def _knock(scope: Scope, body: bytes) -> _Knock:
+    # The first of several headers of one name counts, as in the framework.
+    headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
+    authorization, client = headers.get(b"authorization"), scope.get("client")
+    return _Knock(
+        scope["path"],
+        scope["query_string"],
+        client[0] if client else "",
+        None if authorization is None else authorization.decode("latin-1"),
+        headers.get(b"idempotency-key", b""),
+        body,
+    )
 
 
 def _read(kind: type[Body], body: bytes) -> Body | None:
@@ -134,10 +163,6 @@ def _read(kind: type[Body], body: bytes) -> Body | None:
         return kind.model_validate_json(body)
     except ValidationError:
         return None  # the framework says what is wrong with it
-
-
-def _is_json(scope: Scope) -> bool:
-    return any(name == b"content-type" and value == b"application/json" for name, value in scope["headers"])
 
 
 async def _hear(receive: Receive) -> tuple[deque[Message], bytes | None]:
@@ -157,3 +182,7 @@ def _again(heard: deque[Message], receive: Receive) -> Receive:
 async def _send(send: Send, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]]) -> None:
     await send({"type": "http.response.start", "status": status, "headers": [*headers, *_COMMON]})
     await send({"type": "http.response.body", "body": body})
+
+
+async def _send_response(send: Send, response: Response) -> None:
+    await _send(send, response.status_code, bytes(response.body), response.raw_headers)

@@ -274,9 +274,7 @@ class RedisQueue:
 
     async def _ask(self, script: str, arguments: Sequence[wire.Argument]) -> list[Any]:
         """:meth:`_run`, together with whatever else people ask for at this moment."""
-        async with reachable():
-            reply = await self._pipeline.run(self._scripts[script], (self._nonce, *arguments))
-        return _accepted(reply)
+        return _accepted(await self._pipeline.run(self._scripts[script], (self._nonce, *arguments)))
 
 
 def _accepted(reply: list[Any]) -> list[Any]:

@@ -93,7 +93,11 @@ class Desk:
         await self._publishing.ask(annotation_message(annotation))
         # The queue takes them in this order: the claim no longer finds the task that was just answered.
         confirming = self._queue.confirm(annotation, counted=receipt.counted)
-        lease, claimed = await asyncio.gather(confirming, self._claim(who, want if receipt.counted else 0))
+        claimed: Claimed | None = None
+        if want and receipt.counted:
+            lease, claimed = await asyncio.gather(confirming, self._claim(who, want))
+        else:
+            lease = await confirming
         if not receipt.counted:
             raise refused(Refusal.SETTLED)
         self._metrics.count("tiebreak_labeling_answers_total", act=said.act)
@@ -112,8 +116,8 @@ class Desk:
             ) from error
         return [None] * len(messages)
 
-    async def _claim(self, who: Principal, want: int) -> Claimed | None:
-        return await self._queue.claim(who.name, want, review=who.may(Right.REVIEW)) if want else None
+    async def _claim(self, who: Principal, want: int) -> Claimed:
+        return await self._queue.claim(who.name, want, review=who.may(Right.REVIEW))
 
     async def _class(self, value: str) -> str:
         classes = self._project.classes
