@@ -24,6 +24,7 @@ from tiebreak.runtime.ops_http import HttpServer, bind
 
 _START_S = 90.0
 _PATIENCE_S = 30.0
+_POLITE = 5
 
 
 class Connection(asyncio.Protocol):
@@ -184,14 +185,16 @@ async def _vote(line: Connection, task: Mapping[str, Any], key: str, query: str 
 
 @contextmanager
 def process(arguments: Sequence[str], log: Path, *, beside: bool = False) -> Iterator[subprocess.Popen[bytes]]:
-    """A child on the core of what is measured, or ``beside`` it on the servers'; ended at the end.
+    """A child on the core of what is measured; or ``beside`` it: on whatever is free, and giving way. Ended at the end.
 
     What it says goes to ``log``, which is shown if it failed.
     """
     servers, own = cores()
-    pin(servers if beside else own)
+    os.sched_setaffinity(0, {servers, own} if beside else {own})
     with log.open("wb") as said:
         child = subprocess.Popen([sys.executable, *arguments], stdout=said, stderr=said)
+    if beside:  # what nobody waits for gives way to what somebody waits for
+        os.setpriority(os.PRIO_PROCESS, child.pid, os.getpriority(os.PRIO_PROCESS, 0) + _POLITE)
     pin(servers)
     try:
         yield child

@@ -35,6 +35,8 @@ _TEND_S = 1.0
 _CLOSE_S = 5.0
 _LOOK_AFTER, _LOOK_AT = 50, 2000
 _AGAIN_S = 0.2
+# After a look for suspects, so many times what it took.
+_REST = 50.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class People:
         self._seen: set[str] = set()
         self._suspects: Mapping[str, frozenset[Suspicion]] = {}
         self._suspected_at = 0
+        self._look_again = float("-inf")
         self.figures = Figures()
 
     # -- at a claim ---------------------------------------------------------------------------------------------------
@@ -119,15 +122,19 @@ class People:
                 try:
                     # A half-built index has half of the gold, and answers to the rest would be taken for votes.
                     if not await self._queue.is_built():
-                        await _pause(stop)
+                        await _pause(stop, _AGAIN_S)
                         continue
-                    await self.learn(await reader.poll(_BATCH, _POLL_S))
+                    batch = await reader.poll(_BATCH, _POLL_S)
+                    await self.learn(batch)
                     if self._around.clock.monotonic() - tended >= _TEND_S:
                         tended = self._around.clock.monotonic()
                         await self.tend()
+                    # A fetch costs as much for one record as for hundreds, and people are served by this very loop.
+                    if 0 < sum(map(len, batch.values())) < _BATCH:
+                        await _pause(stop, _TEND_S)
                 except (Unreachable, SlowDown, PublishFailed) as error:
                     _log.info("people_postponed", error=str(error))
-                    await _pause(stop)
+                    await _pause(stop, _AGAIN_S)
         finally:
             await reader.close(_CLOSE_S)
 
@@ -162,12 +169,16 @@ class People:
         self._measure()
 
     async def _look_for_suspects(self) -> None:
-        if self.figures.answers - self._suspected_at < max(_LOOK_AFTER, self.figures.answers // 100):
+        began = self._around.clock.monotonic()
+        few = self.figures.answers - self._suspected_at < max(_LOOK_AFTER, self.figures.answers // 100)
+        if few or began < self._look_again:
             return
         self._suspected_at = self.figures.answers
         said = [dict(votes) for _, votes in self.figures.votes()][-_LOOK_AT:]
-        # It takes a good part of a second: not on the loop that people wait for.
+        # It takes a good part of a second: not on the loop that people wait for, and seldom, since a thread takes its turns from them.
         self._suspects = await asyncio.to_thread(suspects, said)
+        ended = self._around.clock.monotonic()
+        self._look_again = ended + _REST * (ended - began)
 
     async def forgive(self, name: str) -> None:
         """Let a paused person go on; their next answer to gold is judged anew. Other processes know within a second."""
@@ -215,9 +226,9 @@ class People:
         metrics.set("tiebreak_labeling_paused_people", held)
 
 
-async def _pause(stop: asyncio.Event) -> None:
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
     try:
-        async with asyncio.timeout(_AGAIN_S):
+        async with asyncio.timeout(seconds):
             await stop.wait()
     except TimeoutError:
         return
