@@ -7,9 +7,11 @@ import asyncio
 import csv
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 from statistics import median
 from subprocess import Popen
 
@@ -18,11 +20,11 @@ import uvloop
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from loadtests.figures import Figure, judged, save, show
-from loadtests.queue import depth
+from loadtests.queue import depth, label_studio
 from loadtests.queue.http import Tally, annotate, annotate_on, knock, process, processor_s, ready
 from loadtests.queue.open_loop import offer
 from loadtests.queue.tasks import CALM, built, fill, project_of, tokens, write
-from loadtests.speed.ground import Ground, cores, ground
+from loadtests.speed.ground import Ground, cores, ground, pin
 from scripts.kafka import free_port, missing_tools
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import specs_for
@@ -30,6 +32,8 @@ from tiebreak.events.kafka import KafkaLog
 from tiebreak.labeling.redis import RedisQueue
 
 PEOPLE, CLAIMERS = 50, 200
+# People who warm a server up.
+WARM = 5
 # More than the people of the first case can answer.
 TASKS_PER_S = 4000
 PEOPLE_DO = ("claim", "answer, next=1", "undo", "skip")
@@ -57,6 +61,7 @@ class Size:
     crowd: int
     rates: tuple[float, ...] = (50.0, 100.0, 200.0, 400.0, 800.0, 1600.0)
     judge: bool = True
+    peer_tasks: int = 10_000
 
 
 FULL = Size(seconds=10.0, turns=3, shallow=10_000, deep=1_000_000, claims=5_000, crowd=50_000)
@@ -226,12 +231,46 @@ async def crowd(_: Ground, client: Redis, size: Size) -> list[Figure]:
     ]
 
 
+async def peer(where: Ground, client: Redis, size: Size) -> list[Figure]:
+    """Label Studio, then ours: the same loop, the same people, tasks of one vote."""
+    name = "pairs / Label Studio's"
+    reason = label_studio.missing()
+    if reason:
+        print(f"peer: not compared: {reason}", file=sys.stderr, flush=True)
+        return [judged("queue", name, None, reason)]
+    project, keys, run = project_of("peer"), count(), f"{time.time_ns():x}"
+    with label_studio.label_studio(where.folder, PEOPLE, size.peer_tasks) as people:
+        await label_studio.work(people[:WARM], 3.0)
+        theirs = await label_studio.work(people, 3 * size.seconds)
+    pin(cores()[0])
+    async with labeling(where, client, project, size.peer_tasks) as served:
+        ours_people = [
+            label_studio.OurAnnotator(served.address, project.project, token, lambda: f"{run}-{next(keys)}")
+            for token in served.tokens[:PEOPLE]
+        ]
+        await label_studio.work(ours_people[:WARM], 1.0)
+        ours = await label_studio.work(ours_people, size.seconds / 2)
+    how = f"{PEOPLE} annotators, {size.peer_tasks:,} tasks of one vote, {theirs.seconds:.0f} s and {ours.seconds:.0f} s"
+    return [
+        judged("queue", name, ours.rate / theirs.rate, how, judge=size.judge),
+        judged("queue", "tasks given to two people", ours.duplicates, f"of {ours.handed.total():,} claims"),
+        Figure(
+            "Label Studio: pairs per second", theirs.rate, "", None, f"{theirs.pairs} pairs, {theirs.failed} failed"
+        ),
+        Figure("ours: pairs per second", ours.rate, "", None, f"{ours.pairs:,} pairs, {ours.failed} failed"),
+        Figure("Label Studio: claim p50 (ms)", 1000 * float(np.percentile(theirs.claims, 50)), "", None),
+        Figure("ours: claim p50 (ms)", 1000 * float(np.percentile(ours.claims, 50)), "", None),
+        Figure("Label Studio: tasks given to two people", theirs.duplicates, "", None),
+    ]
+
+
 CASES: Mapping[str, Callable[[Ground, Redis, Size], Awaitable[list[Figure]]]] = {
     "pairs": pairs,
     "limits": limits,
     "people": people,
     "growth": growth,
     "crowd": crowd,
+    "peer": peer,
 }
 
 

@@ -126,13 +126,13 @@ async def annotate(address: str, project: str, tokens: Sequence[str], seconds: f
     async def one(token: str) -> None:
         line = Connection(address, token)
         while (start := time.perf_counter()) - began < seconds:
-            status, body = await _claim(line, project)
+            status, body = await claim(line, project)
             claimed = time.perf_counter()
             tasks = orjson.loads(body)["tasks"] if status == 200 else []
             if not tasks:
                 tally.odd.append(status)
                 break
-            status, _ = await _vote(line, tasks[0], f"{run}-{next(keys)}")
+            status, _ = await vote(line, tasks[0], f"{run}-{next(keys)}")
             tally.odd += [status] if status != 201 else []
             tally.claims.append(claimed - start)
             tally.submits.append(time.perf_counter() - claimed)
@@ -151,10 +151,10 @@ async def annotate_on(address: str, project: str, tokens: Sequence[str], seconds
 
     async def one(token: str) -> None:
         line = Connection(address, token)
-        status, body = await _claim(line, project)
+        status, body = await claim(line, project)
         tasks = orjson.loads(body)["tasks"] if status == 200 else []
         while tasks and (start := time.perf_counter()) - began < seconds:
-            status, body = await _vote(line, tasks[0], f"{run}-{next(keys)}", "?next=1")
+            status, body = await vote(line, tasks[0], f"{run}-{next(keys)}", "?next=1")
             tally.submits.append(time.perf_counter() - start)
             tally.done += 1
             tasks = orjson.loads(body)["next"]["tasks"] if status == 201 else []
@@ -168,19 +168,21 @@ async def annotate_on(address: str, project: str, tokens: Sequence[str], seconds
 
 async def claim_and_vote(line: Connection, project: str, key: str) -> int:
     """One pair; the status of the answer, or of the claim where that gave nothing."""
-    status, body = await _claim(line, project)
+    status, body = await claim(line, project)
     tasks = orjson.loads(body)["tasks"] if status == 200 else []
-    return (await _vote(line, tasks[0], key))[0] if tasks else status
+    return (await vote(line, tasks[0], key))[0] if tasks else status
 
 
-async def _claim(line: Connection, project: str) -> tuple[int, bytes]:
+async def claim(line: Connection, project: str) -> tuple[int, bytes]:
+    """Ask for one task."""
     return await line.request("POST", f"/v1/projects/{project}/tasks:claim", b'{"max":1}')
 
 
-async def _vote(line: Connection, task: Mapping[str, Any], key: str, query: str = "") -> tuple[int, bytes]:
-    vote = b'{"lease_token":%d,"value":"cat","lead_time_s":0.0}' % task["lease"]["token"]
+async def vote(line: Connection, task: Mapping[str, Any], key: str, query: str = "") -> tuple[int, bytes]:
+    """Answer a claimed task."""
+    body = b'{"lease_token":%d,"value":"cat","lead_time_s":0.0}' % task["lease"]["token"]
     path = f"/v1/tasks/{task['task_id']}/annotations{query}"
-    return await line.request("POST", path, vote, f"Idempotency-Key: {key}\r\n")
+    return await line.request("POST", path, body, f"Idempotency-Key: {key}\r\n")
 
 
 @contextmanager
