@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 from aiokafka.helpers import create_ssl_context
 
+from tiebreak.contracts.columns import FetchedRecord
 from tiebreak.contracts.errors import ConfigError, Unreachable
-from tiebreak.contracts.log import Headers, Partition
+from tiebreak.contracts.log import Partition
 
 T = TypeVar("T")
 
@@ -130,28 +131,12 @@ class Cluster:
             raise self.unreachable(error) from error
 
 
-class FetchedRecord(NamedTuple):
-    """What :class:`tiebreak.contracts.log.Record` asks for and no more."""
+def lighten_records(records: Any) -> None:
+    """Have what ``aiokafka.consumer.fetcher.PartitionRecords`` holds come out as :class:`FetchedRecord`.
 
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-
-
-def lighten(consumer: AIOKafkaConsumer) -> None:
-    """Have what lies fetched come out as :class:`FetchedRecord`.
-
-    aiokafka's own record is a frozen dataclass of eleven fields; making one takes longer than reading its bytes does. Checksums,
-    aborted transactions and positions stay aiokafka's work. What arrives later than this call comes out as its own records.
+    aiokafka's own record is a frozen dataclass of eleven fields; making one takes longer than reading its bytes does.
     """
-    for fetched in consumer._fetcher._records.values():  # noqa: SLF001 (no public way to its iterator)
-        records = getattr(fetched, "_partition_records", None)
-        if records is not None:
-            records._consumer_record = _light  # noqa: SLF001
+    records._consumer_record = _light  # noqa: SLF001
 
 
 def _light(partition: TopicPartition, record: Any) -> FetchedRecord:

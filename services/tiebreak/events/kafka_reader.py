@@ -17,14 +17,16 @@ from aiokafka.errors import (
     OffsetOutOfRangeError,
     RecordTooLargeError,
     TopicAuthorizationFailedError,
+    UnsupportedCodecError,
 )
 
 from tiebreak.contracts.errors import ConfigError, NotAssigned, Unreadable
 from tiebreak.contracts.log import Batch, Partition, Positions, RebalanceListener, Record
-from tiebreak.events.kafka_client import Cluster, drop_consumer, fetch_counted, lighten, to_client
+from tiebreak.events.kafka_client import Cluster, drop_consumer, fetch_counted, to_client
+from tiebreak.events.kafka_columns import read_columns
 from tiebreak.events.leases import missing_topic, position_lost
 
-Fetched = dict[TopicPartition, list[Record]]
+Fetched = dict[TopicPartition, Sequence[Record]]
 # getmany keeps its own time; ours only guards against its waiting for a rebalance without any limit.
 _GRACE_S = 0.05
 
@@ -154,6 +156,8 @@ class KafkaReader:
                 f"The record at {partition.topic}/{partition.partition} offset {position} is larger than the fetch size {size}.",
                 fix="Raise max_record_bytes, or move the group past it.",
             )
+        if isinstance(error, UnsupportedCodecError):
+            return ConfigError(f"Records are compressed with {error.args[0]}.", fix="Install it: pip install cramjam.")
         if isinstance(error, GroupAuthorizationFailedError | TopicAuthorizationFailedError):
             return ConfigError(f"Kafka refuses us: {type(error).__name__} {error.args}.", fix="Grant the ACL.")
         # The client is beyond repair (its coordination has ended): the next poll starts a new one.
@@ -161,7 +165,7 @@ class KafkaReader:
         return self._cluster.unreachable(error)
 
     def _hand_out(self, consumer: AIOKafkaConsumer, fetched: Fetched) -> Batch:
-        batch: dict[Partition, list[Record]] = {}
+        batch: dict[Partition, Sequence[Record]] = {}
         for tp, records in fetched.items():
             partition = Partition(tp.topic, tp.partition)
             if partition in self._paused:
@@ -296,7 +300,7 @@ async def _commit(consumer: AIOKafkaConsumer, offsets: dict[TopicPartition, int]
 
 async def _get_many(consumer: AIOKafkaConsumer, max_records: int, timeout_s: float) -> Fetched:
     with fetch_counted(consumer):
-        lighten(consumer)
+        read_columns(consumer)
         fetched: Fetched = await consumer.getmany(timeout_ms=int(timeout_s * 1000), max_records=max_records)
         return fetched
 

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from math import isfinite
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tiebreak.contracts.columns import JoinedColumns, RecordColumns
 from tiebreak.contracts.log import Batch, Partition, Record
 from tiebreak.contracts.tensors import EventColumns, Scores
 
 Spans = Sequence[tuple[Partition, slice]]
 
 
-def flatten(batch: Batch) -> tuple[list[Record], list[tuple[Partition, slice]]]:
-    """All records of a batch, partition by partition, and where each partition's rows are."""
-    records: list[Record] = []
-    spans: list[tuple[Partition, slice]] = []
-    for partition, chunk in batch.items():
-        if chunk:
-            spans.append((partition, slice(len(records), len(records) + len(chunk))))
-            records.extend(chunk)
-    return records, spans
+def flatten(batch: Batch) -> tuple[Sequence[Record], list[tuple[Partition, slice]]]:
+    """All records of a batch, partition by partition, and where each partition's rows are. Columns stay columns."""
+    chunks = [(partition, chunk) for partition, chunk in batch.items() if chunk]
+    ends = list(accumulate(len(chunk) for _, chunk in chunks))
+    spans = [(p, slice(end - len(chunk), end)) for (p, chunk), end in zip(chunks, ends, strict=True)]
+    columns = [chunk for _, chunk in chunks if isinstance(chunk, RecordColumns)]
+    if chunks and len(columns) == len(chunks):
+        return JoinedColumns(columns), spans
+    return [record for _, chunk in chunks for record in chunk], spans
 
 
 def shrink_spans(spans: Spans, kept: NDArray[np.bool_]) -> list[tuple[Partition, slice]]:

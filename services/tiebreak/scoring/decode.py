@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tiebreak.contracts import codec
 from tiebreak.contracts.codec_headers import MAX_ID_BYTES, is_id
+from tiebreak.contracts.columns import headers_of, keys_of, shared_headers, table_of, values_of
 from tiebreak.contracts.errors import BadRecord
 from tiebreak.contracts.ids import fallback_event_id
 from tiebreak.contracts.log import Batch, Record
@@ -48,6 +49,11 @@ def decode_batch(batch: Batch, project: Project) -> tuple[EventColumns, Dead]:
     Both hold exactly the records of ``batch`` between them. Floats in the columns are finite. Raises nothing.
     """
     records, spans = flatten(batch)
+    bare = _bare(records, project.input)
+    if bare is not None:
+        only = project.input.tensors[0]
+        columns = EventColumns(_ids(records), {only.name: bare}, records, spans, traces=_traces(records))
+        return _drop_not_finite(columns, [], project.input)
     rows, dead = _read(records, project.input)
     if not rows.kept.all():
         spans = shrink_spans(spans, rows.kept)
@@ -58,9 +64,29 @@ def decode_batch(batch: Batch, project: Project) -> tuple[EventColumns, Dead]:
     return _drop_not_finite(columns, dead, project.input)
 
 
-def _read(records: list[Record], spec: Input) -> tuple[_Rows, Dead]:
-    values = [record.value for record in records]
-    kinds = kinds_of([record.headers for record in records])
+def _bare(records: Sequence[Record], spec: Input) -> NDArray[Any] | None:
+    """``(n, *shape)`` of the one input tensor where all records are its bare bytes and the columns show it at a glance."""
+    headers = shared_headers(records)
+    size = _bare_size(spec)
+    if headers is None or size is None or kinds_of([headers])[0] != codec.OCTETS:
+        return None
+    table = table_of(records, size)
+    return None if table is None else table.view(NUMPY_OF[spec.tensors[0].datatype]).reshape(-1, *spec.tensors[0].shape)
+
+
+def _bare_size(spec: Input) -> int | None:
+    """How many bytes an event of bare bytes has; None where events of this project are never that."""
+    only = spec.tensors[0]
+    if len(spec.tensors) != 1 or only.datatype in {"BYTES", "BOOL"}:
+        return None
+    size = prod(only.shape) * NUMPY_OF[only.datatype].itemsize
+    return None if size > spec.max_record_bytes else size
+
+
+def _read(records: Sequence[Record], spec: Input) -> tuple[_Rows, Dead]:
+    values = values_of(records)
+    shared = shared_headers(records)
+    kinds = kinds_of(headers_of(records)) if shared is None else list(kinds_of([shared])) * len(records)
     slow = _slow_rows(kinds, values, spec)
     # The fast lane's rows have a value each; a slow row's cell is overwritten below, or dropped.
     cells: list[bytes] = [value or b"" for value in values] if slow else values  # type: ignore[assignment]
@@ -112,11 +138,8 @@ def _by_lanes(
 def _slow_rows(kinds: Sequence[str], values: Sequence[bytes | None], spec: Input) -> Sequence[int]:
     """Rows that the fast lane cannot take: none where every record is bare bytes of the right length."""
     everything = range(len(kinds))
-    only = spec.tensors[0]
-    if len(spec.tensors) != 1 or only.datatype in {"BYTES", "BOOL"}:
-        return everything
-    size = prod(only.shape) * NUMPY_OF[only.datatype].itemsize
-    if size > spec.max_record_bytes or codec.OCTETS not in kinds:
+    size = _bare_size(spec)
+    if size is None or codec.OCTETS not in kinds:
         return everything
     if kinds.count(codec.OCTETS) == len(kinds) and None not in values and set(map(len, values)) == {size}:  # type: ignore[arg-type]
         return ()
@@ -125,7 +148,7 @@ def _slow_rows(kinds: Sequence[str], values: Sequence[bytes | None], spec: Input
 
 def _ids(records: Sequence[Record]) -> list[bytes]:
     """Ids by the codec's rule for records without another: the key where it may be an id, else the position."""
-    keys = [record.key or b"" for record in records]
+    keys = [key or b"" for key in keys_of(records)]
     if not keys:
         return keys
     text = np.frombuffer(b"".join(keys), np.uint8)
@@ -165,12 +188,15 @@ def _strings(data: bytes) -> list[str]:
 
 
 def _traces(records: Sequence[Record]) -> list[bytes] | None:
-    headers = [record.headers for record in records]
-    if not headers or headers.count(headers[0]) == len(headers):
-        shared = codec.traceparent_of(headers[0]).encode() if headers else b""
-        return [shared] * len(headers) if shared else None
-    traces = [codec.traceparent_of(each).encode() for each in headers]
-    return traces if any(traces) else None
+    shared = shared_headers(records)
+    if shared is None:
+        headers = headers_of(records)
+        if headers and headers.count(headers[0]) < len(headers):
+            traces = [codec.traceparent_of(each).encode() for each in headers]
+            return traces if any(traces) else None
+        shared = headers[0] if headers else ()
+    trace = codec.traceparent_of(shared).encode()
+    return [trace] * len(records) if trace else None
 
 
 def _drop_not_finite(columns: EventColumns, dead: Dead, spec: Input) -> tuple[EventColumns, Dead]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiebreak.contracts import codec
+from tiebreak.contracts.columns import offsets_of
 from tiebreak.contracts.log import Block, Headers, Partition
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.sampled import Sampled
@@ -41,7 +42,7 @@ def encode_predictions(
     blocks: list[Block] = []
     for partition, rows in columns.spans:
         tails = _Tails(scores, sampled, selected, now_ms, partition.index)
-        offsets = np.array([record.offset for record in columns.records[rows]], np.int64)
+        offsets = offsets_of(columns.records[rows])
         values: list[bytes] = []
         for run in _runs(_varint_sizes(offsets)):
             part = slice(rows.start + run.start, rows.start + run.stop)
