@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tiebreak.contracts.log import Batch, Record
+from tiebreak.contracts.log import Batch, Partition, Record
 
 LEAST = 16
 FIRST = 512  # until one batch has shown what a record costs: with a slow model, thousands would take seconds
@@ -60,6 +60,19 @@ class BatchLimit:
 
 def _follow(before: float, now: float) -> float:
     return now if before == 0.0 else before + MEMORY * (now - before)
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """One batch of several that were polled one after the other: each partition's records in order."""
+    together: dict[Partition, list[Sequence[Record]]] = {}
+    for batch in batches:
+        for partition, records in batch.items():
+            together.setdefault(partition, []).append(records)
+    return {partition: _in_a_row(parts) for partition, parts in together.items()}
+
+
+def _in_a_row(parts: Sequence[Sequence[Record]]) -> Sequence[Record]:
+    return parts[0] if len(parts) == 1 else [record for records in parts for record in records]
 
 
 def size_of(batch: Batch) -> int:

@@ -1,6 +1,7 @@
 """The consuming loop: poll, let the stage decide, publish, wait for every acknowledgement, commit.
 
-While one batch is being published the next is already decided and the one after it fetched; commits stay in order. Every way
+While one batch is being published and committed the next is already decided, and what arrives meanwhile is gathered: it goes along
+with the batch after that one, however little it is, so a record waits for one batch at most. Commits stay in order. Every way
 out of the happy path is the same one: drop what is not committed, go back to the last commit, let the handler forget.
 """
 
@@ -9,23 +10,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
 
 import structlog
 
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.codec import PROTOBUF, encode, headers_for
-from tiebreak.contracts.errors import BadRecord, NotAssigned, PublishFailed, SlowDown, Unreachable
+from tiebreak.contracts.errors import NotAssigned, PublishFailed, SlowDown, Unreachable
 from tiebreak.contracts.handling import Handled, Handler
-from tiebreak.contracts.log import Batch, Message, Outputs, Partition, Positions, Reader, Record, Writer
+from tiebreak.contracts.log import Batch, Message, Outputs, Partition, Positions, Reader, Writer
 from tiebreak.contracts.topics import Topic
 from tiebreak.events.bad_share import BadShare
-from tiebreak.events.batching import BatchLimit, size_of
+from tiebreak.events.batching import BatchLimit, joined, size_of
 from tiebreak.events.dead_letters import dead_key, dead_letter
 from tiebreak.events.progress import Progress
+from tiebreak.events.stage_in_flight import InFlight
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.runtime.tasks import end
+
+T = TypeVar("T")
 
 # What a rewind heals. Anything else that a handler raises ends the loop: retrying a bug stops a partition for ever.
 _HEALS = (PublishFailed, Unreachable, NotAssigned)
@@ -34,7 +39,7 @@ _HEALS = (PublishFailed, Unreachable, NotAssigned)
 @dataclass(frozen=True, slots=True)
 class LoopSettings:
     """How one stage consumes: batches of at most ``max_records``, fewer where handling them would take longer than
-    ``target_batch_s``. ``depth`` batches at most wait for acknowledgements at a time.
+    ``target_batch_s``. ``depth`` batches at most wait for acknowledgements and commits at a time.
 
     ``drain_s`` bounds what a rebalance waits for work in flight (keep it below the log's rebalance timeout), ``stop_s`` the whole
     stop. After a failure the loop waits ``backoff_s``, twice as long each time, up to ``max_backoff_s``.
@@ -48,7 +53,7 @@ class LoopSettings:
     max_bad_share: float = 0.9
     bad_window: int = 1000
     publish_timeout_s: float = 30.0
-    depth: int = 2
+    depth: int = 3
     drain_s: float = 10.0
     stop_s: float = 10.0
     backoff_s: float = 0.2
@@ -61,14 +66,10 @@ class _Polled:
     batch: Batch
     positions: Positions
 
-
-@dataclass(frozen=True, slots=True)
-class _InFlight:
-    """A decided batch whose outputs are on their way."""
-
-    positions: Positions
-    dead: Sequence[tuple[Record, BadRecord]]
-    publishing: asyncio.Task[None]
+    @property
+    def count(self) -> int:
+        """Records."""
+        return sum(map(len, self.batch.values()))
 
 
 class ConsumeLoop:
@@ -91,9 +92,11 @@ class ConsumeLoop:
         self._bad = BadShare(settings.max_bad_share, settings.bad_window)
         # Held while the handler works or state changes hands: the log's rebalances come from another task.
         self._turn = asyncio.Lock()
-        self._polling: asyncio.Task[Batch] | None = None
+        self._polling: asyncio.Task[None] | None = None
         self._ready: deque[_Polled] = deque()
-        self._in_flight: deque[_InFlight] = deque()
+        # Set by whatever gives the loop something to do.
+        self._stirred = asyncio.Event()
+        self._in_flight = InFlight(reader.commit, self._stirred.set)
         self._retry_at: float | None = None
         # The handler has begun a batch that is not in flight yet: if that is how the loop ends, it must take it back.
         self._half_done = False
@@ -126,70 +129,97 @@ class ConsumeLoop:
             await self._shut_down()
 
     async def _consume(self, stop: asyncio.Event) -> None:
-        stopping = asyncio.create_task(stop.wait())
+        stopping = self._stirring(asyncio.create_task(stop.wait()))
         lag = asyncio.create_task(self._watch_lag())
         try:
             while not stop.is_set():
                 try:
-                    await self._step(stopping)
+                    await self._step()
                 except _HEALS as error:
                     await self._recover(error, stopping)
         finally:
             await end(stopping, lag)
 
-    async def _step(self, stopping: asyncio.Task[bool]) -> None:
+    async def _step(self) -> None:
         self._keep_polling()
-        await self._something_to_do(stopping)
+        await self._something_to_do()
         async with self._turn:
-            while self._in_flight and self._in_flight[0].publishing.done():
-                await self._commit_first()
-            self._take_polled()
+            self._notice_polling()
+            await self._keep_committing()
             if self._may_handle():
                 await self._handle_next()
 
-    def _keep_polling(self) -> None:
-        # While paused we go on polling although a batch waits: it is what keeps the membership alive.
-        if self._polling is None and (not self._ready or self._retry_at is not None):
-            self._polling = asyncio.create_task(self._reader.poll(self._limit.limit, self._settings.poll_s))
+    def _stirring(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
+        task.add_done_callback(lambda _: self._stirred.set())
+        return task
 
     def _may_handle(self) -> bool:
         due = self._retry_at is None or asyncio.get_running_loop().time() >= self._retry_at
         return due and bool(self._ready) and len(self._in_flight) < self._settings.depth
 
-    async def _something_to_do(self, stopping: asyncio.Task[bool]) -> None:
+    async def _something_to_do(self) -> None:
         if self._may_handle():
             await asyncio.sleep(0)  # let publishing and the listener have their turn
             return
-        events: set[asyncio.Task[object]] = {stopping}
-        if self._polling is not None:
-            events.add(self._polling)
-        if self._in_flight:
-            events.add(self._in_flight[0].publishing)
         delay = None if self._retry_at is None else max(0.0, self._retry_at - asyncio.get_running_loop().time())
-        await asyncio.wait(events, timeout=delay, return_when=asyncio.FIRST_COMPLETED)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await self._stirred.wait()
+        self._stirred.clear()
 
-    def _take_polled(self) -> None:
-        if self._polling is None or not self._polling.done():
-            return
-        polling, self._polling = self._polling, None
-        if polling.cancelled():
-            return
-        batch = polling.result()
+    # ── gathering ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _room(self) -> int:
+        """How many more records the next batch may have. While paused we poll for one at least: it keeps the membership alive."""
+        deciding = 1 if self._half_done else 0
+        left = self._limit.limit - sum(polled.count for polled in islice(self._ready, deciding, None))
+        return left if self._retry_at is None else max(1, left)
+
+    def _keep_polling(self) -> None:
+        if self._polling is None and self._room() > 0:
+            self._polling = self._stirring(asyncio.create_task(self._gather()))
+
+    async def _gather(self) -> None:
+        """Poll until the next batch is full, also while one is decided: the log sends more only once the last is taken."""
+        while (room := self._room()) > 0:
+            self._take(await self._reader.poll(room, self._settings.poll_s))
+
+    def _take(self, batch: Batch) -> None:
         self._last_progress = self._clock.monotonic()
         self._idle = not batch
         if batch:
             self._ready.append(_Polled(batch, self._progress.take(batch)))
+            self._stirred.set()
             self._metrics.count(
                 "tiebreak_events_consumed_total", sum(map(len, batch.values())), stage=self._settings.stage
             )
 
+    def _notice_polling(self) -> None:
+        """Raise what ended the polling, if anything did."""
+        polling = self._polling
+        if polling is not None and polling.done():
+            self._polling = None
+            if not polling.cancelled():
+                polling.result()
+
+    # ── deciding ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _whole(self) -> _Polled:
+        """All that has been gathered, as one batch; it stays the first in line."""
+        if len(self._ready) > 1:
+            positions: dict[Partition, int] = {}
+            for polled in self._ready:
+                positions |= polled.positions
+            whole = _Polled(joined([polled.batch for polled in self._ready]), positions)
+            self._ready.clear()
+            self._ready.append(whole)
+        return self._ready[0]
+
     async def _handle_next(self) -> None:
-        polled = self._ready[0]
-        # Fetch the next batch while this one is decided.
-        if self._retry_at is None and self._polling is None:
-            self._polling = asyncio.create_task(self._reader.poll(self._limit.limit, self._settings.poll_s))
+        polled = self._whole()
         began = self._clock.monotonic()
         self._half_done = True
+        self._keep_polling()
         try:
             handled = await self._handler.handle(polled.batch)
         except SlowDown as slow:
@@ -197,14 +227,13 @@ class ConsumeLoop:
             self._hold(slow)
             return
         took = self._clock.monotonic() - began
-        self._limit = self._limit.observed(sum(map(len, polled.batch.values())), size_of(polled.batch), took)
+        self._limit = self._limit.observed(polled.count, size_of(polled.batch), took)
         self._metrics.observe("tiebreak_events_handle_seconds", took, stage=self._settings.stage)
         self._let_go()
         # Before anything is published: a flood of bad records must not be drained into `dead`.
-        self._bad.add(sum(map(len, polled.batch.values())), len(handled.dead))
+        self._bad.add(polled.count, len(handled.dead))
         self._ready.popleft()
-        publishing = asyncio.create_task(self._publish(self._outputs(handled)))
-        self._in_flight.append(_InFlight(polled.positions, handled.dead, publishing))
+        self._in_flight.add(polled.positions, handled.dead, self._publish(self._outputs(handled)))
         self._half_done = False
 
     def _hold(self, slow: SlowDown) -> None:
@@ -249,20 +278,16 @@ class ConsumeLoop:
         published = len(outputs.messages) + sum(len(block.keys) for block in outputs.blocks)
         self._metrics.count("tiebreak_events_published_total", published, stage=stage)
 
-    async def _commit_first(self) -> None:
-        """The oldest batch in flight: acknowledged, then committed, then the handler may keep its state."""
-        first = self._in_flight[0]
-        # Not awaited itself: whoever runs out of time here must not cancel it.
-        await asyncio.wait({first.publishing})
-        first.publishing.result()
-        await self._reader.commit(first.positions)
-        self._in_flight.popleft()
-        self._progress.commit(first.positions)
+    async def _keep_committing(self) -> None:
+        done = self._in_flight.advance()
+        if done is None:
+            return
         self._last_progress = self._clock.monotonic()
         self._failures = 0
-        for _, bad in first.dead:
+        for _, bad in done.dead:
             self._metrics.count("tiebreak_events_dead_total", stage=self._settings.stage, reason=bad.reason.value)
-        await self._handler.committed(first.positions)
+        self._progress.commit(done.positions)
+        await self._handler.committed(done.positions)
 
     # ── going back ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -282,21 +307,17 @@ class ConsumeLoop:
     async def _drop_work(self) -> None:
         """Forget everything that is fetched, held or in flight. The caller seeks."""
         await self._stop_polling()
-        await end(*(flying.publishing for flying in self._in_flight))
-        self._in_flight.clear()
+        await self._in_flight.drop()
         self._ready.clear()
         self._let_go()
         self._bad.forget()
 
     async def _stop_polling(self) -> None:
-        polling, self._polling = self._polling, None
-        # A listener may be called from inside the poll itself: nobody can wait for himself.
-        if polling is None or polling is asyncio.current_task():
+        # A listener may be called from inside the poll itself: nobody can wait for himself. What it brings comes after the seek.
+        if self._polling is asyncio.current_task():
             return
+        polling, self._polling = self._polling, None
         await end(polling)
-        if not polling.cancelled() and polling.exception() is None:
-            # It had ended before it could be cancelled: what it took counts as taken, or a seek would skip it.
-            self._progress.take(polling.result())
 
     async def _finish_or_drop(self, timeout_s: float) -> None:
         """Leave nothing in flight: committed if that works within ``timeout_s``, else taken back."""
@@ -311,7 +332,8 @@ class ConsumeLoop:
         try:
             async with asyncio.timeout(timeout_s):
                 while self._in_flight:
-                    await self._commit_first()
+                    await self._in_flight.wait()
+                    await self._keep_committing()
         except (TimeoutError, *_HEALS) as error:
             self._log.warning("work in flight was dropped", error=str(error), batches=len(self._in_flight))
             return False

@@ -1,0 +1,103 @@
+"""Decided batches on their way: published side by side, committed in order while the next is decided."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tiebreak.contracts.errors import BadRecord
+from tiebreak.contracts.log import Partition, Positions, Record
+from tiebreak.runtime.tasks import end
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Batches that are published, acknowledged and committed: the positions after them, the records that they set aside."""
+
+    positions: Positions
+    dead: Sequence[tuple[Record, BadRecord]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Flying:
+    positions: Positions
+    dead: Sequence[tuple[Record, BadRecord]]
+    publishing: asyncio.Task[None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Committing:
+    """One request for the oldest ``batches`` batches."""
+
+    batches: int
+    positions: Positions
+    task: asyncio.Task[None]
+
+
+class InFlight:
+    """Used by one task at a time. ``stir`` is called whenever :meth:`advance` may have something to tell."""
+
+    def __init__(self, commit: Callable[[Positions], Coroutine[Any, Any, None]], stir: Callable[[], None]) -> None:
+        self._commit = commit
+        self._stir = stir
+        self._flying: deque[_Flying] = deque()
+        self._committing: _Committing | None = None
+
+    def __len__(self) -> int:
+        return len(self._flying)
+
+    def add(
+        self, positions: Positions, dead: Sequence[tuple[Record, BadRecord]], publish: Coroutine[Any, Any, None]
+    ) -> None:
+        """Begin to publish the newest batch."""
+        self._flying.append(_Flying(positions, dead, self._begin(publish)))
+
+    def advance(self) -> Done | None:
+        """What the log has taken since the last call, if anything; begins to commit what was acknowledged since.
+
+        Raises what publishing the oldest batch, or committing, raised.
+        """
+        done = self._taken()
+        if self._committing is None and self._flying and self._flying[0].publishing.done():
+            self._commit_acknowledged()
+        return done
+
+    async def wait(self) -> None:
+        """Until :meth:`advance` has something to do. Whoever runs out of time here cancels neither publishing nor committing."""
+        if self._flying:
+            await asyncio.wait({self._committing.task if self._committing else self._flying[0].publishing})
+
+    async def drop(self) -> None:
+        """Forget everything; the outcome of what was on its way is unknown."""
+        committing, self._committing = self._committing, None
+        await end(*(flying.publishing for flying in self._flying), committing.task if committing else None)
+        self._flying.clear()
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        task.add_done_callback(lambda _: self._stir())
+        return task
+
+    def _taken(self) -> Done | None:
+        committing = self._committing
+        if committing is None or not committing.task.done():
+            return None
+        self._committing = None
+        committing.task.result()
+        dead = [each for _ in range(committing.batches) for each in self._flying.popleft().dead]
+        return Done(committing.positions, dead)
+
+    def _commit_acknowledged(self) -> None:
+        """Up to the first batch that is not acknowledged, or failed: that one is the next call's."""
+        self._flying[0].publishing.result()
+        positions: dict[Partition, int] = {}
+        batches = 0
+        for flying in self._flying:
+            if not flying.publishing.done() or flying.publishing.exception() is not None:
+                break
+            positions |= flying.positions
+            batches += 1
+        self._committing = _Committing(batches, positions, self._begin(self._commit(positions)))
