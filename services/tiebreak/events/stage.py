@@ -32,6 +32,10 @@ from tiebreak.runtime.tasks import end
 
 T = TypeVar("T")
 
+# Turns of the event loop between two batches: fetching, publishing and committing each take several hops from task to task, and
+# with a turn per batch their bytes would reach the wire batches later.
+_TURNS = 10
+
 # What a rewind heals. Anything else that a handler raises ends the loop: retrying a bug stops a partition for ever.
 _HEALS = (PublishFailed, Unreachable, NotAssigned)
 
@@ -159,7 +163,8 @@ class ConsumeLoop:
 
     async def _something_to_do(self) -> None:
         if self._may_handle():
-            await asyncio.sleep(0)  # let publishing and the listener have their turn
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
             return
         delay = None if self._retry_at is None else max(0.0, self._retry_at - asyncio.get_running_loop().time())
         with contextlib.suppress(TimeoutError):
