@@ -60,7 +60,12 @@ def test_utilities_of_anything_at_all_are_in_the_unit_interval(
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=seeds, share=shares, strategy=strategies, cuts=st.lists(st.integers(1, 400), min_size=1, max_size=20))
+@given(
+    seed=seeds,
+    share=st.one_of(shares, st.sampled_from((1e-5, 4e-4))),
+    strategy=strategies,
+    cuts=st.lists(st.integers(1, 400), min_size=1, max_size=20),
+)
 def test_cutting_the_stream_into_batches_changes_nothing(
     seed: int, share: float, strategy: str, cuts: list[int]
 ) -> None:

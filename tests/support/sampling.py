@@ -12,7 +12,7 @@ from tiebreak.contracts.ports import Grant
 from tiebreak.contracts.project import Budget, Classes, Drift, Input, Project, Sampling, TensorSpec
 from tiebreak.contracts.tensors import EventColumns, FloatArray, Scores
 from tiebreak.sampling.appraisal import Moment, Policy, Scored, initial
-from tiebreak.sampling.choosing import Decision
+from tiebreak.sampling.decision import Decision
 from tiebreak.sampling.policy import decide
 from tiebreak.sampling.state import SamplerState
 

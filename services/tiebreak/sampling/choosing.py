@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiebreak.contracts.messages import DriftRecord, Reason, Selection
-from tiebreak.contracts.ports import Grant
 from tiebreak.contracts.tensors import FloatArray
 from tiebreak.sampling import diversity, origins, schedule, threshold
 from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, by_chance, closed
 from tiebreak.sampling.budget import HAIR
 from tiebreak.sampling.chance import clears, gumbel, gumbel_level
+from tiebreak.sampling.decision import Allowance, Decision
 from tiebreak.sampling.diversity import Memory
+from tiebreak.sampling.schedule import BLOCK
 from tiebreak.sampling.state import SamplerState, digest
 
 Floats = NDArray[np.float64]
 
-BLOCK = 64
 CATCH_UP = 2.0 * BLOCK  # events within which labels that are behind the plan are asked for
 LOG_FLOOR = 1e-3  # a utility of 0 stays comparable: ln(1e-3)
 CHANCE_TEMPER = 1.0  # of cold starts, of strategy `random`, and at least that of bursts
@@ -33,36 +33,6 @@ NOVEL_WINDOW = 256
 COVERAGE = 128
 ASKED_LEAST = 16  # questions before "unlike any of them" means anything
 LEAST_PROPENSITY = 1e-9
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """``rows`` ascending, one selection each, ``audits`` of them audit tasks. ``utility`` ``(n,)`` is of kind ``kind``."""
-
-    kind: str
-    utility: Floats
-    rows: tuple[int, ...]
-    selections: tuple[Selection, ...]
-    records: tuple[DriftRecord, ...]
-    audits: int
-
-
-@dataclass(frozen=True, slots=True)
-class Allowance:
-    """What a budget allows of a batch: audits first, since a thinned audit slice is no longer uniform."""
-
-    audits: int
-    others: int
-
-    @classmethod
-    def of(cls, grant: Grant, wanted: Decision) -> Allowance:
-        """Split a grant that is smaller than what was wanted."""
-        audits = min(grant.granted, wanted.audits)
-        return cls(audits, grant.granted - audits)
-
-
-UNLIMITED = Allowance(2**62, 2**62)
-NOTHING = Allowance(0, 0)
 
 
 class _Row(NamedTuple):
@@ -91,7 +61,7 @@ class _Examined:
 class Chooser:
     """Scratch of one choice: mutable for speed, never kept, never shared.
 
-    ``open_block`` at every multiple of ``BLOCK`` events seen, ``block`` for the rows up to the next, then ``decision`` and ``state``.
+    ``open_block`` where ``until`` is reached, ``block`` for the rows up to the next, then ``decision`` and ``state``.
     """
 
     def __init__(
@@ -106,7 +76,7 @@ class Chooser:
         self._audits, self._others = allowance.audits, allowance.others
         self._log_utility = np.log(appraisal.utility + LOG_FLOOR)
         self._noise = gumbel(appraisal.draws[:, 0])
-        self._zeros = np.zeros(BLOCK)
+        self.until = schedule.closes_at(state.plan, state.seen, state.until)
         self._examined: _Examined | None = None
         self._audit_drawn: tuple[float, list[int]] = (-1.0, [])
         self._novel: dict[int, tuple[float, float]] = {}
@@ -122,23 +92,27 @@ class Chooser:
         """Fix what holds for the next block: share, regime, coverage, levels."""
         burst = self._plan.burst
         was_burst = schedule.in_force(self._plan, self.seen)
-        self._plan = schedule.next_block(self._plan, self._appraisal.share, BLOCK, self.seen, self._policy.drift.burst)
+        chance = by_chance(self._policy, self._batch)
+        length = BLOCK if chance else schedule.block_length(self._plan, self._appraisal.share)
+        self.until = self.seen + length
+        self._plan = schedule.next_block(self._plan, self._appraisal.share, length, self.seen, self._policy.drift.burst)
         if was_burst and not self._plan.burst.burst_id:
             self._records.append(closed(self._policy, self._batch, burst, self._plan.last_s))
-        self._enter(self._next_regime())
+        self._enter(self._next_regime(chance))
         for unit in self._waiting.units:
             self._coverage = diversity.cover(self._coverage, unit, COVERAGE, self._near.similarity)
         self._asked += len(self._waiting)
         self._waiting = Memory()
         self._set_rates()
-        if self.seen % threshold.due(BLOCK, self._sampling.window) == 0 or not self._scores.usable:
+        due = threshold.due(BLOCK, self._sampling.window)
+        if length >= due or self.seen % due == 0 or not self._scores.usable:
             # The audit slice has had its part of the events already.
             left = max(1e-9, 1.0 - self._audit_share)
             # Scores fall while a model learns, and yesterday's quantile then asks too little: what is missing is caught up with.
             behind = max(0.0, self._balance) / CATCH_UP
             self._scores = threshold.relevel(self._scores, (self._uncertain_share + behind) / left)
         # Resemblance hardly ever raises a score: below this, a row need not be looked at.
-        most = self._balance + self._plan.share * BLOCK
+        most = self._balance + self._plan.share * length
         self._scores = threshold.bounded(self._scores, most, 2.0 * diversity.FLOOR)
         self._novelties = threshold.relevel(self._novelties, self._novel_share / NOVEL_EXAMINED)
 
@@ -154,7 +128,7 @@ class Chooser:
     def _luck(self, start: int, stop: int) -> tuple[Floats, Floats]:
         """The rows' log utilities, and those with noise added."""
         if self._regime == "chance":
-            return self._zeros[: stop - start], self._temper * self._noise[start:stop]
+            return np.zeros(stop - start), self._temper * self._noise[start:stop]
         base = self._log_utility[start:stop]
         return base, base + self._temper * self._noise[start:stop]
 
@@ -197,6 +171,7 @@ class Chooser:
             drift=self._began.drift,
             seen=self.seen,
             asked=self._asked,
+            until=self.until,
             version=self._began.version,
             regime=self._regime,
             balance=self._balance,
@@ -212,8 +187,8 @@ class Chooser:
 
     # -- rates -------------------------------------------------------------------------------------------------
 
-    def _next_regime(self) -> str:
-        if by_chance(self._policy, self._batch):
+    def _next_regime(self, chance: bool) -> str:
+        if chance:
             return "chance"
         return f"burst {self._plan.burst.burst_id}" if schedule.in_force(self._plan, self.seen) else "model"
 

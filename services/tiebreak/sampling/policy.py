@@ -6,8 +6,8 @@ questions, against an adaptive quantile). Each way has chance of its own, so the
 Without a model, or with one that knows a single class, every event is equally worth asking: chance and diversity decide.
 In a burst the noise is wider: after a change the model's own opinion of what is uncertain is worth less.
 
-Numbers change per block of ``BLOCK`` events counted from the start of the stream, not per batch: how a stream is cut into
-batches changes no decision as long as the budget's rate does not bind.
+Numbers change per block of events counted from the start of the stream (``schedule.block_length``), not per batch: how a stream is cut
+into batches changes no decision as long as the budget's rate does not bind.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from dataclasses import replace
 from tiebreak.contracts.ports import Grant
 from tiebreak.sampling import schedule
 from tiebreak.sampling.appraisal import Appraisal, Moment, Policy, Scored, appraise
-from tiebreak.sampling.choosing import BLOCK, UNLIMITED, Allowance, Chooser, Decision
+from tiebreak.sampling.choosing import Chooser
+from tiebreak.sampling.decision import UNLIMITED, Allowance, Decision
 from tiebreak.sampling.ruling import choose_by_rule
 from tiebreak.sampling.state import SamplerState
 
@@ -59,10 +60,9 @@ def choose(
     chooser = Chooser(policy, state, batch, appraisal, allowance)
     start = 0
     while start < len(batch):
-        held = chooser.seen % BLOCK
-        if held == 0:
+        if chooser.seen >= chooser.until:
             chooser.open_block()
-        stop = min(len(batch), start + BLOCK - held)
+        stop = min(len(batch), start + chooser.until - chooser.seen)
         chooser.block(start, stop)
         start = stop
     return chooser.decision(), chooser.state()

@@ -9,7 +9,8 @@ import numpy as np
 from tiebreak.contracts.messages import Reason, Selection
 from tiebreak.sampling import acquisition, rules
 from tiebreak.sampling.appraisal import Appraisal, Policy, Scored
-from tiebreak.sampling.choosing import LEAST_PROPENSITY, Allowance, Decision
+from tiebreak.sampling.choosing import LEAST_PROPENSITY
+from tiebreak.sampling.decision import Allowance, Decision
 from tiebreak.sampling.rules import Seen, Verdict
 from tiebreak.sampling.state import SamplerState, digest
 

@@ -17,6 +17,8 @@ from tiebreak.sampling.budget import REPAYMENT
 
 MEMORY_S = 30.0  # time constant of the arrival rate
 LONGEST_GAP_S = 60.0  # a longer gap between two batches is a stop or a jump of the clock, and says nothing of the rate
+BLOCK, LONGEST_BLOCK = 64, 1024  # events for which share and levels are fixed
+RARE = 1.0 / 16.0  # labels expected in a block, at most, for it to be longer than usual
 EARLY_LABELS = 16  # asked ahead of plan while the model is young: a label is worth most then
 EARLY_MULTIPLIER = 4.0
 BURST_PART = 0.25  # of the labels planned so far, at most, go into one burst
@@ -90,6 +92,30 @@ def next_block(plan: Plan, base: float, events: int, seen: int, burst: Burst) ->
     share = min(1.0, share)
     debt = max(0.0, plan.debt + (share - base) * events)
     return replace(plan, share=share, early=max(0.0, early), debt=debt, planned=plan.planned + base * events)
+
+
+def block_length(plan: Plan, base: float) -> int:
+    """How many events the next block has at the base share ``base``: ``BLOCK``, or more of them while labels are rare.
+
+    Levels are renewed per block. Where hardly a block in sixteen has a label, the same level for sixteen blocks is as good and costs a
+    sixteenth. A burst keeps them short.
+
+    >>> block_length(Plan(), 0.05), block_length(Plan(), 1e-6), block_length(Plan(burst=OpenBurst("b")), 1e-6)
+    (64, 1024, 64)
+    """
+    if plan.burst.burst_id:
+        return BLOCK
+    length = BLOCK
+    while length < LONGEST_BLOCK and 2 * length * base <= RARE:
+        length *= 2
+    return length
+
+
+def closes_at(plan: Plan, seen: int, until: int) -> int:
+    """Where a block that would last from ``seen`` until event number ``until`` ends: sooner where a burst opens in it."""
+    if not plan.burst.burst_id or plan.burst.opens_at <= seen:
+        return until
+    return min(until, -(-plan.burst.opens_at // BLOCK) * BLOCK)
 
 
 def in_force(plan: Plan, seen: int) -> bool:

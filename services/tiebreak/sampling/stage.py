@@ -19,7 +19,7 @@ from tiebreak.contracts.tensors import EventColumns, Scores
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.sampling import policy as rule
 from tiebreak.sampling.appraisal import Appraisal, Moment, Policy, Scored, appraise, initial, utilities
-from tiebreak.sampling.choosing import NOTHING, UNLIMITED, Decision
+from tiebreak.sampling.decision import NOTHING, UNLIMITED, Decision
 from tiebreak.sampling.features import flat_inputs
 from tiebreak.sampling.state import SamplerState, restore, snapshot
 

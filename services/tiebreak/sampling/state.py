@@ -32,7 +32,8 @@ T = TypeVar("T")
 class SamplerState:
     """Everything a decision depends on besides the batch.
 
-    ``seen`` counts events, ``asked`` questions with features up to this block; ``balance`` is the plan minus all selections.
+    ``seen`` counts events, ``until`` is the event number at which the open block ends; ``asked`` counts questions with features up to
+    this block; ``balance`` is the plan minus all selections.
 
     ``rule`` is the state of a published rule, where one decides.
     ``regime`` names what the scores in the window mean (a change of it empties the window); ``waiting`` holds vectors that join
@@ -42,6 +43,7 @@ class SamplerState:
     drift: DriftState
     seen: int = 0
     asked: int = 0
+    until: int = 0
     version: str = ""
     regime: str = ""
     balance: float = 0.0

@@ -12,8 +12,9 @@ from tiebreak.contracts.messages import DriftEvent, Reason
 from tiebreak.contracts.ports import Grant
 from tiebreak.contracts.project import Burst, Detector, Drift, NearDuplicates, Sampling
 from tiebreak.contracts.tensors import FloatArray
+from tiebreak.sampling import schedule
 from tiebreak.sampling.appraisal import Moment, Policy, Scored, appraise, initial
-from tiebreak.sampling.policy import decide
+from tiebreak.sampling.policy import choose, decide
 
 BUSY = 20_000
 
@@ -35,6 +36,32 @@ def test_what_is_spent_is_the_share_asked_for(share: float, strategy: str) -> No
     decisions, _ = run(policy(strategy=strategy, target_share=share), batches)
     spent = sum(len(d.rows) for d in decisions)
     assert abs(spent - share * BUSY) <= max(0.01 * share * BUSY, 10.0)
+
+
+@pytest.mark.parametrize("share", [2e-5, 2e-4])
+def test_rare_labels_are_spent_as_planned_too(share: float) -> None:
+    """While labels are rare, blocks are long: over a flood the plan is still followed within a few labels, and the best are asked."""
+    rng = np.random.default_rng(4)
+    p = probabilities(rng, 20 * BUSY)
+    decisions, state = run(policy(target_share=share, audit_share=0.0), batches_of(p, size=4096))
+    spent = [float(d.utility[row]) for d in decisions for row in d.rows]
+    assert abs(len(spent) - share * len(p)) <= 20.0  # sixteen may come early
+    assert np.mean(spent) > np.quantile(np.concatenate([d.utility for d in decisions]), 0.75)
+    assert state.until % 64 == 0 < state.until - state.seen <= 1024
+
+
+def test_a_burst_ends_the_block_it_opens_in() -> None:
+    """A long block must not keep a burst waiting: it begins with the next 64 events."""
+    made = policy(target_share=1e-5, audit_share=0.0)
+    rng = np.random.default_rng(5)
+    _, state = run(made, batches_of(probabilities(rng, 40 * 4096), size=4096))
+    plan = replace(state.plan, early=0.0, debt=0.0)
+    opened = schedule.open_burst(plan, "b1", state.seen + 100, Burst(labels=8), 0.05)
+    after = replace(state, plan=opened, until=state.seen + 1000)
+    batch = scored(probabilities(rng, 192), start=state.seen)
+    appraisal, before = appraise(made, after, batch, Moment(0.0))
+    _, end = choose(made, before, batch, appraisal)
+    assert end.regime == "burst b1"
 
 
 def test_uncertain_events_are_asked_about() -> None:
