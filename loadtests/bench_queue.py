@@ -21,7 +21,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 
 from loadtests.figures import Figure, judged, save, show
 from loadtests.queue import depth, label_studio
-from loadtests.queue.http import Tally, annotate, annotate_on, knock, process, processor_s, ready
+from loadtests.queue.http import Tally, annotate, annotate_on, knock, process, processor_s, ready, served_within
 from loadtests.queue.open_loop import offer
 from loadtests.queue.tasks import CALM, built, fill, project_of, tokens, write
 from loadtests.speed.ground import Ground, cores, ground, pin
@@ -110,7 +110,13 @@ async def pairs(where: Ground, client: Redis, size: Size) -> list[Figure]:
                 empty.append(await clocked(b, knock(bare, PEOPLE, size.seconds)))
                 people.append(await clocked(a, annotate(ours, project.project, held, size.seconds)))
                 onward.append(await clocked(a, annotate_on(ours, project.project, held, size.seconds)))
-    return _compared(size, empty, people, onward)
+            inside = [
+                Figure(f"{request} inside the API: p{share * 100:g} (ms)", 1000 * took, "", None, "its own histogram")
+                for request in ("claim", "submit")
+                for share in (0.5, 0.99)
+                for took in [await served_within(ours, request, share)]
+            ]
+    return [*_compared(size, empty, people, onward), *inside]
 
 
 def _compared(size: Size, empty: Sequence[Tally], people: Sequence[Tally], onward: Sequence[Tally]) -> list[Figure]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import time
@@ -183,6 +184,25 @@ async def vote(line: Connection, task: Mapping[str, Any], key: str, query: str =
     body = b'{"lease_token":%d,"value":"cat","lead_time_s":0.0}' % task["lease"]["token"]
     path = f"/v1/tasks/{task['task_id']}/annotations{query}"
     return await line.request("POST", path, body, f"Idempotency-Key: {key}\r\n")
+
+
+async def served_within(address: str, request: str, share: float) -> float:
+    """Seconds within which the API served that share of its claims (``claim``) or answers (``submit``), by its own histogram.
+
+    Interpolated in the bucket, as Prometheus does; NaN before the first.
+    """
+    line = Connection(address)
+    _, text = await line.request("GET", "/metrics")
+    line.close()
+    pattern = rf'^tiebreak_labeling_request_seconds_bucket{{le="([^"]+)"[^}}]*request="{request}"}} (\S+)$'
+    buckets = sorted((float(le), float(n)) for le, n in re.findall(pattern, text.decode(), re.MULTILINE))
+    wanted = share * buckets[-1][1] if buckets else 0.0
+    low, below = 0.0, 0.0
+    for high, n in buckets:
+        if wanted and n >= wanted:
+            return low if high == float("inf") else low + (high - low) * (wanted - below) / (n - below)
+        low, below = high, n
+    return float("nan")
 
 
 @contextmanager

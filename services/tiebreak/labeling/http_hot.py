@@ -69,8 +69,9 @@ class HotPaths:
         if answer is None:
             await self._app(scope, receive, send)
             return
-        heard, body = await _hear(receive)
-        knock = _knock(scope, body) if body is not None and len(body) <= self._max_body_bytes else None
+        began = self._ctx.clock.monotonic()
+        heard, body = await _hear(receive, self._max_body_bytes)
+        knock = None if body is None else _knock(scope, body)
         try:
             reply = await answer(knock) if knock is not None else None
         except TiebreakError as error:
@@ -85,6 +86,8 @@ class HotPaths:
             await self._app(scope, _again(heard, receive), send)
         else:
             status, model = reply
+            took_s, request = self._ctx.clock.monotonic() - began, "claim" if answer == self._claim else "submit"
+            self._ctx.metrics.observe("tiebreak_labeling_request_seconds", took_s, request=request)
             content = model.__pydantic_serializer__.to_json(model)
             length = (b"content-length", b"%d" % len(content))
             await _send(send, status, content, [_JSON, length])
@@ -103,15 +106,15 @@ class HotPaths:
             return None
         queue, who = self._ctx.queue, visit.who
         claimed = await queue.claim(who.name, wanted.max, review=who.may(Right.REVIEW), skills=wanted.skills)
-        if not claimed.leases and wanted.wait_ms:
-            return None  # a long poll: the framework's route knows how to wait
+        if not claimed.leases:
+            return None  # the framework's route knows how to wait, and why a person gets nothing
         try:
             await self._still(knock, visit)
         except TiebreakError:
             for lease in claimed.leases:
                 await queue.release(who.name, lease.task.task_id, lease.token)
             raise
-        self._ctx.metrics.count("tiebreak_labeling_claims_total", outcome=claimed.reason or "leased")
+        self._ctx.metrics.count("tiebreak_labeling_claims_total", outcome="leased")
         return 200, claim_out(claimed, self._ctx.project.labeling.lease_s)
 
     async def _submit(self, knock: _Knock) -> tuple[int, BaseModel] | None:
@@ -165,11 +168,17 @@ def _read(kind: type[Body], body: bytes) -> Body | None:
         return None  # the framework says what is wrong with it
 
 
-async def _hear(receive: Receive) -> tuple[deque[Message], bytes | None]:
-    """The first message, and the body if it is all there: what people send comes in one piece."""
-    message = await receive()
-    whole = message["type"] == "http.request" and not message.get("more_body", False)
-    return deque([message]), message.get("body", b"") if whole else None
+async def _hear(receive: Receive, most: int) -> tuple[deque[Message], bytes | None]:
+    """What came, and the body made of it; None where it is longer than ``most``, or the client left."""
+    heard, body = deque[Message](), b""
+    while True:
+        message = await receive()
+        heard.append(message)
+        body += message.get("body", b"")
+        if message["type"] != "http.request" or len(body) > most:
+            return heard, None
+        if not message.get("more_body", False):
+            return heard, body
 
 
 def _again(heard: deque[Message], receive: Receive) -> Receive:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 import redis.asyncio
-from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
 from redis.commands.core import AsyncScript
+from redis.connection import HiredisRespSerializer
 from redis.exceptions import NoScriptError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -50,6 +50,8 @@ class ScriptPipeline:
         self._prefix = prefix
         self._watched = watched
         self._together = Together(self._exchange, _MOST)
+        # In C: the connection itself packs argument by argument. (Its own types are wrong.)
+        self._pack: Callable[..., list[bytes]] = HiredisRespSerializer().pack
         self.seen: bytes | None = None
 
     async def run(self, script: AsyncScript, arguments: Sequence[Argument]) -> list[Any]:
@@ -68,10 +70,11 @@ class ScriptPipeline:
         return replies
 
     async def _send(self, calls: Sequence[_Call]) -> list[list[Any] | Exception]:
-        packed = [_packed("GET", self._watched)]
-        packed += [_packed("EVALSHA", c.script.sha, 1, self._prefix, *c.arguments) for c in calls]
+        packed = self._pack("GET", self._watched)
+        for call in calls:
+            packed += self._pack("EVALSHA", call.script.sha, 1, self._prefix, *call.arguments)
         async with reachable():
-            seen, *replies = await self._converse(b"".join(packed), len(packed))
+            seen, *replies = await self._converse(b"".join(packed), 1 + len(calls))
         if isinstance(seen, ResponseError):
             raise seen
         self.seen = seen
@@ -100,11 +103,6 @@ class ScriptPipeline:
             raise RedisTimeoutError("no reply in time") from error
         finally:
             await pool.release(connection)
-
-
-def _packed(*arguments: Argument) -> bytes:
-    packed: bytes = pack_command(arguments)  # type: ignore[arg-type]  # their stub allows one argument
-    return packed
 
 
 async def _reply(connection: AbstractConnection) -> Any:

@@ -182,6 +182,14 @@ LABELING = (
         buckets=(0.25, 0.5, 1, 2, 3, 5, 8, 13, 20, 30, 60, 120, 300, 900),
     ),
     Metric(
+        "tiebreak_labeling_request_seconds",
+        "histogram",
+        "An answer, or a claim that got a task at once, from its arrival to its reply.",
+        "Rising for both: look at Redis. For `submit` alone: the log acknowledges slowly.",
+        labels=("request",),
+        buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+    ),
+    Metric(
         "tiebreak_labeling_open_tasks",
         "gauge",
         "Tasks not yet settled or expired.",

@@ -48,6 +48,24 @@ async def test_both_ways_answer_a_claim_and_a_vote_alike(office: Office) -> None
     assert dict(hot.headers) == dict(slow.headers)
 
 
+async def test_claims_and_answers_are_timed_and_what_had_to_wait_is_not(office: Office) -> None:
+    """One observation for each of the two requests at the door, none for a long poll that found nothing."""
+    ann = await office.client("ann")
+    (task, *_) = (await claim(ann))["tasks"]
+    await submit(ann, task)
+    for _ in range(2):
+        (task, *_) = (await claim(ann))["tasks"]
+        await submit(ann, task)
+    assert (await claim(ann, wait_ms=1))["tasks"] == []
+    counts = [
+        office.context.metrics.registry.get_sample_value(
+            "tiebreak_labeling_request_seconds_count", {"project": "pets", "request": request}
+        )
+        for request in ("claim", "submit")
+    ]
+    assert counts == [3.0, 3.0]
+
+
 @pytest.mark.parametrize(
     ("path", "body", "headers"),
     [
