@@ -26,7 +26,7 @@ from tiebreak.events.bad_share import BadShare
 from tiebreak.events.batching import BatchLimit, joined, size_of
 from tiebreak.events.dead_letters import dead_key, dead_letter
 from tiebreak.events.progress import Progress
-from tiebreak.events.stage_in_flight import InFlight
+from tiebreak.events.stage_in_flight import Done, InFlight
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.runtime.tasks import end
 
@@ -284,9 +284,10 @@ class ConsumeLoop:
         self._metrics.count("tiebreak_events_published_total", published, stage=stage)
 
     async def _keep_committing(self) -> None:
-        done = self._in_flight.advance()
-        if done is None:
-            return
+        while (done := self._in_flight.advance()) is not None:
+            await self._tell(done)
+
+    async def _tell(self, done: Done) -> None:
         self._last_progress = self._clock.monotonic()
         self._failures = 0
         for _, bad in done.dead:
@@ -302,6 +303,9 @@ class ConsumeLoop:
         self._log.warning("going back to the last commit", error=str(error), kind=type(error).__name__, wait_s=delay)
         self._metrics.count("tiebreak_events_rewinds_total", stage=self._settings.stage)
         async with self._turn:
+            with contextlib.suppress(*_HEALS):
+                if (done := await self._in_flight.finish_commit()) is not None:
+                    await self._tell(done)
             await self._drop_work()
             await self._handler.rewind()
             self._reader.seek(self._progress.rewind())

@@ -56,12 +56,13 @@ class InFlight:
         self._flying.append(_Flying(positions, dead, self._begin(publish)))
 
     def advance(self) -> Done | None:
-        """What the log has taken since the last call, if anything; begins to commit what was acknowledged since.
+        """What the log has taken since the last call; where it has taken nothing, begin to commit what was acknowledged since.
 
         Raises what publishing the oldest batch, or committing, raised.
         """
         done = self._taken()
-        if self._committing is None and self._flying and self._flying[0].publishing.done():
+        # One or the other: a batch that failed raises, and the handler would not hear of the ones before it.
+        if done is None and self._committing is None and self._flying and self._flying[0].publishing.done():
             self._commit_acknowledged()
         return done
 
@@ -69,6 +70,12 @@ class InFlight:
         """Until :meth:`advance` has something to do. Whoever runs out of time here cancels neither publishing nor committing."""
         if self._flying:
             await asyncio.wait({self._committing.task if self._committing else self._flying[0].publishing})
+
+    async def finish_commit(self) -> Done | None:
+        """The commit on its way, to its end: what the log has stored the handler must hear of. Raises what it raised."""
+        if self._committing is not None:
+            await asyncio.wait({self._committing.task})
+        return self._taken()
 
     async def drop(self) -> None:
         """Forget everything; the outcome of what was on its way is unknown."""
