@@ -1,7 +1,7 @@
 # `make` alone explains every target. Python 3.11+ is all that `make demo` needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-venv venv test test-fast chaos fuzz lint format generate kafka kafka-jars lock wheel clean
+.PHONY: help demo demo-venv venv test test-fast chaos fuzz storm lint format generate kafka kafka-jars lock wheel clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -60,6 +60,9 @@ chaos: $(VENV)/.dev kafka-jars ## Kill one process again and again, on both logs
 
 fuzz: $(VENV)/.dev ## Try the HTTP API with requests made from its OpenAPI document (EXAMPLES=250 per route)
 	TIEBREAK_FUZZ_EXAMPLES=$(or $(EXAMPLES),250) $(PY) -m pytest -q tests/properties/test_http_fuzz.py $(PYTEST_ARGS)
+
+storm: $(VENV)/.dev ## Hang up on the queue over a slow line, again and again (REQUESTS=100000)
+	TIEBREAK_STORM=$(or $(REQUESTS),100000) $(PY) -m pytest -q tests/contracts/test_cancel_storm.py $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## Check style, types, the import rule and the generated files
 	$(VENV)/bin/ruff check .

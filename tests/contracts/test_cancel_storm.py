@@ -18,7 +18,7 @@ from tiebreak.contracts.project import Project
 from tiebreak.labeling.port import Claimed, Lease, Receipt
 from tiebreak.labeling.redis import RedisQueue
 
-# More for a storm worth its name: TIEBREAK_STORM=100000 (minutes).
+# A storm worth its name is `make storm`: 100,000, some minutes.
 REQUESTS = int(os.environ.get("TIEBREAK_STORM", "3000"))
 PEOPLE = 100
 LATE_S = 0.01

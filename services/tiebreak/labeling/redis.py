@@ -143,10 +143,12 @@ class RedisQueue:
         labels: list[Label | None] = []
         for chunk in _chunks(settlements):
             arguments: list[wire.Argument] = [self._settings.undo_ms, self._settings.keep_ms]
-            for item in chunk:
+            bodies = [wire.encode(item.label) for item in chunk]
+            for item, body in zip(chunk, bodies, strict=True):
                 label = item.label
-                arguments += (label.task_id, item.sequence, label.revision, int(label.withdrawn), wire.encode(label))
-            labels += [wire.label_of(raw) for raw in await self._run("settle", arguments)]
+                arguments += (label.task_id, item.sequence, label.revision, int(label.withdrawn), body)
+            stored = zip(chunk, bodies, await self._run("settle", arguments), strict=True)
+            labels += [item.label if raw == body else wire.label_of(raw) for item, body, raw in stored]
         return labels
 
     async def reopen(self, tasks: Sequence[Reopen]) -> None:
