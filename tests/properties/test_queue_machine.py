@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 import redis.asyncio
@@ -111,6 +112,16 @@ class Side:
         swept = await self.bench.queue().sweep(100)
         self.held = {task: (by, lease) for task, (by, lease) in self.held.items() if by != who}
         return sorted(lease.task.event_id for lease in claimed.leases), swept.leases_expired
+
+    async def change_model(self, decided: frozenset[int], urgent: bool) -> object:
+        """A promotion: what the model now decides is taken back where nobody was given it, the rest is ranked anew."""
+        queue = self.bench.queue()
+        asked = [task for number, task in enumerate(self.tasks) if number in decided]
+        gone = [task for task in asked if await queue.withdraw([task.task_id])]
+        assert not {task.task_id for task in gone} & (self.held.keys() | {a.task_id for a in self.log})
+        self.tasks = [task for task in self.tasks if task not in gone]
+        moved = await queue.rerank([replace(task, priority=float(urgent)) for task in self.tasks])
+        return [task.event_id for task in gone], moved
 
     async def lose(self) -> object:
         """The store forgets everything, and is built again from what the log has, as the rebuilder does."""
@@ -233,6 +244,11 @@ class QueueMachine(RuleBasedStateMachine):
     def walk_off(self, who: str) -> None:
         self.both(*(side.walk_off(who) for side in self.sides))
 
+    @precondition(lambda self: self.sides[0].tasks)
+    @rule(decided=st.frozensets(st.integers(0, 5), max_size=2), urgent=st.booleans())
+    def change_model(self, decided: frozenset[int], urgent: bool) -> None:
+        self.both(*(side.change_model(decided, urgent) for side in self.sides))
+
     @precondition(lambda self: self.number > 1)
     @rule()
     def lose_everything(self) -> None:
@@ -278,7 +294,7 @@ async def _outcome(call: Coroutine[Any, Any, object]) -> object:
 
 
 def test_any_sequence_of_events_keeps_the_promises_on_both_queues(redis_url: str) -> None:
-    """Claims, answers, crashes, skips, undos, walk-offs, replays and total losses in any order: alike, and nothing breaks."""
+    """Claims, answers, crashes, skips, undos, walk-offs, replays, promotions, total losses in any order: alike, nothing breaks."""
     QueueMachine.url = redis_url
     run_state_machine_as_test(
         QueueMachine,
