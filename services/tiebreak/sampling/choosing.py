@@ -134,13 +134,11 @@ class Chooser:
 
     def _walk(self, rows: list[int], base: Floats, scores: Floats, start: int) -> int:
         """Visit ``rows`` in stream order; their scores lose what resemblance costs. Returns the last row that was accrued for."""
-        units = self._units_of(rows)
-        lost = self._resemblances(units, len(rows))
         reached = start - 1
         if self._audits <= 0 and self._others <= 0:
-            # Nobody can be selected: only the scores count.
-            scores[np.asarray(rows) - start] += lost
-            return reached
+            return reached  # nobody can be selected: only the scores count
+        units = self._units_of(rows)
+        lost = self._resemblances(units, len(rows))
         for at, row in enumerate(rows):
             self._accrue(row - reached)
             reached = row
@@ -211,7 +209,9 @@ class Chooser:
         self._apart = ordered and self._near.memory > 0
 
     def _accrue(self, events: int) -> None:
-        self._balance = min(threshold.BEHIND, self._balance + self._plan.share * events)
+        # What the budget refuses is not owed: the balance would lower the threshold, and whoever comes first after a refusal be asked.
+        most = threshold.BEHIND if self._others > 0 else 0.0
+        self._balance = min(most, self._balance + self._plan.share * events)
 
     # -- candidates --------------------------------------------------------------------------------------------
 

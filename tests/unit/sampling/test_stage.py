@@ -229,6 +229,22 @@ async def test_an_empty_budget_is_not_asked_for_every_batch_of_a_flood() -> None
     assert world.metrics.registry.get_sample_value(refused, {"project": "p"}) != first
 
 
+async def test_after_refusals_the_best_are_asked_and_the_budget_is_spent() -> None:
+    """What a flood was refused is not owed: it would lower the threshold, and let in whoever comes first once there is money again."""
+    made = project(sampling=Sampling(audit_share=0.0, novelty=False), budget=Budget(labels_per_hour=3600.0))
+    world = World(made)
+    sampler = await world.started()
+    per_second, batch, found = 20_000, 2000, list[tuple[float, float]]()
+    for turn in range(80 * per_second // batch):
+        world.clock.advance(batch / per_second)
+        sampled = await select(sampler, columns_of(batch, start=turn * batch))
+        found += [(turn * batch / per_second, s.uncertainty) for s in sampled.selections]
+    late = [uncertainty for at_s, uncertainty in found if at_s > 40.0]
+    assert len(late) == pytest.approx(40, abs=4)
+    assert np.mean(late) > 0.75
+    assert world.metrics.registry.get_sample_value("tiebreak_sampling_refused_total", {"project": "p"}) != 0.0
+
+
 def label(*, value: str, audit: bool = True, withdrawn: bool = False, predicted: str = "a") -> Label:
     selection = Selection("margin", 0.1, 0.0, 0.1, Reason.AUDIT, audit=audit, model_version="v1", state_digest="")
     return Label(
