@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from tiebreak.contracts.columns import JoinedColumns, parts_of
 from tiebreak.contracts.log import Batch, Partition, Record
 
 LEAST = 16
@@ -72,7 +73,13 @@ def joined(batches: Sequence[Batch]) -> Batch:
 
 
 def _in_a_row(parts: Sequence[Sequence[Record]]) -> Sequence[Record]:
-    return parts[0] if len(parts) == 1 else [record for records in parts for record in records]
+    if len(parts) == 1:
+        return parts[0]
+    columns = [parts_of(records) for records in parts]
+    known = [each for each in columns if each is not None]
+    if len(known) == len(columns):
+        return JoinedColumns([part for each in known for part in each])
+    return [record for records in parts for record in records]
 
 
 def size_of(batch: Batch) -> int:

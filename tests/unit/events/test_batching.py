@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tiebreak.contracts.columns import Cuts, FetchedRecord, RecordColumns, parts_of
 from tiebreak.contracts.log import Partition, StoredRecord
-from tiebreak.events.batching import LEAST, BatchLimit, size_of
+from tiebreak.events.batching import LEAST, BatchLimit, joined, size_of
 
 
 def test_a_cheap_record_is_taken_by_the_thousand_and_a_dear_one_by_the_dozen() -> None:
@@ -55,3 +57,29 @@ def test_the_size_of_a_batch_is_that_of_its_keys_and_values() -> None:
     """Absent keys and values count nothing."""
     records = [StoredRecord("t", 0, 0, 0, b"ab", b"cdef"), StoredRecord("t", 0, 1, 0, None, None)]
     assert size_of({Partition("t", 0): records, Partition("t", 1): []}) == 6
+
+
+def test_batches_polled_one_after_the_other_join_in_the_order_of_each_partition() -> None:
+    """Objects, columns, or some of each: the records are the same ones, and columns stay columns."""
+    first, second = Partition("t", 0), Partition("t", 1)
+    records = [FetchedRecord("t", 0, offset, 7, b"k", f"v{offset}".encode(), [("h", b"1")]) for offset in range(4)]
+    other = [FetchedRecord("t", 1, 9, 7, b"k", b"v", [("h", b"1")])]
+    columns = joined([{first: _columns(records[:2])}, {second: other}, {first: _columns(records[2:])}])
+    mixed = joined([{first: _columns(records[:2])}, {first: records[2:], second: other}])
+    assert {p: list(each) for p, each in columns.items()} == {first: records, second: other}
+    assert {p: list(each) for p, each in mixed.items()} == {first: records, second: other}
+    assert [len(part) for part in parts_of(columns[first]) or ()] == [2, 2]
+
+
+def _columns(records: list[FetchedRecord]) -> RecordColumns:
+    values = [record.value or b"" for record in records]
+    starts = np.cumsum([1, *map(len, values)])[:-1]
+    return RecordColumns(
+        Partition("t", 0),
+        b"k" + b"".join(values),
+        np.array([record.offset for record in records]),
+        np.full(len(records), 7),
+        Cuts(np.zeros(len(records), np.int64), np.ones(len(records), np.int64)),
+        Cuts(starts, np.array(list(map(len, values)))),
+        [records[0].headers],
+    )
