@@ -109,6 +109,8 @@ def stream_loop_settings(project: Project) -> LoopSettings:
         stage="scoring",
         project=project.project,
         max_records=scoring.max_batch,
+        # With a slow model a batch's fixed cost, some 5 ms, is then a hundredth of it.
+        target_batch_s=0.4,
         max_bad_share=scoring.max_bad_share,
         bad_window=scoring.bad_window,
     )

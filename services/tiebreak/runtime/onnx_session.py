@@ -22,6 +22,9 @@ ORT_ERRORS: tuple[type[Exception], ...] = tuple(
     kind for kind in vars(ort_errors).values() if isinstance(kind, type) and issubclass(kind, Exception)
 )
 _MAX_PAD = 65_536
+# Rows per run on a CPU: what lies between two layers stays in its cache, and takes no more memory in a flood. A perceptron of three
+# layers of 2,048 took 192 us a row at 256 and 214 at 2,048; one of 32 neurons 0.12 and 0.09.
+_CPU_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,9 @@ class ModelSession:
         """
         self.temperature = temperature
         self.plan = plan
-        self._session = _build(keep_outputs(parse(model), plan.outputs).SerializeToString(), options or RunOptions())
+        options = options or RunOptions()
+        self._most = _CPU_ROWS if options.providers == ("CPUExecutionProvider",) else None
+        self._session = _build(keep_outputs(parse(model), plan.outputs).SerializeToString(), options)
         probe = probe_inputs(plan, 3)
         try:
             self.plan = settle_kind(plan, self.run(probe)[0])
@@ -63,15 +68,16 @@ class ModelSession:
             raise ModelRefused(f"The model fails on a harmless input: {first_line(error)}") from error
 
     def run(self, inputs: Tensors) -> list[NDArray[Any]]:
-        """The raw outputs ``plan.outputs`` for ``n`` events; a fixed batch size is met by padding and splitting."""
+        """The raw outputs ``plan.outputs`` for ``n`` events, in parts on a CPU; a fixed batch size is met by padding and splitting."""
         rows = len(next(iter(inputs.values())))
         feeds = {port.name: _cast(inputs[port.name], port.datatype) for port in self.plan.inputs}
         batch = self.plan.batch
-        if batch is None or batch == rows:
+        size = batch or self._most or rows
+        if size == rows or (batch is None and rows < size):
             return self._run(feeds)
         parts = [
-            self._run({name: _padded(array[start : start + batch], batch) for name, array in feeds.items()})
-            for start in range(0, rows, batch)
+            self._run({name: _padded(array[start : start + size], batch) for name, array in feeds.items()})
+            for start in range(0, rows, size)
         ]
         axes = [1 if name == self.plan.members else 0 for name in self.plan.outputs]
         joined = [
@@ -181,8 +187,8 @@ def _cast(array: NDArray[Any], datatype: str) -> NDArray[Any]:
     return np.ascontiguousarray(array, NUMPY_OF[datatype])
 
 
-def _padded(part: NDArray[Any], size: int) -> NDArray[Any]:
-    if len(part) == size:
+def _padded(part: NDArray[Any], size: int | None) -> NDArray[Any]:
+    if size is None or len(part) == size:
         return part
     return np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
 

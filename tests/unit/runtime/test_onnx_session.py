@@ -199,3 +199,16 @@ def test_an_input_the_graph_fails_on_costs_its_own_row_alone() -> None:
     alone = softmax(np.eye(3))
     np.testing.assert_allclose(answered[[0, 2, 3]], alone[[0, 2, 1]], atol=1e-6)
     assert np.isnan(answered).all(axis=1).tolist() == [False, True, False, False, True]
+
+
+def test_a_large_batch_is_run_in_parts_and_nobody_sees_it() -> None:
+    """More rows than one run on a CPU takes: all three outputs are those of the whole, row for row."""
+    weights = np.stack([points(4, 3, seed=s) for s in range(5)])
+    rows = np.concatenate([X] * (1 + 600 // len(X)))[:600]
+    answers = session_of(committee(weights)).answer({"x": rows})
+    members = softmax(np.einsum("nd,mdk->mnk", rows, weights))
+    assert answers.members is not None
+    assert answers.embedding is not None
+    np.testing.assert_allclose(answers.members, members, atol=1e-6)
+    np.testing.assert_allclose(answers.probabilities, members.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(answers.embedding, np.tanh(rows), atol=1e-6)
