@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from loadtests.speed.clocked import Measured
 from loadtests.speed.drains import assigned_consumer
 from loadtests.speed.models import vectors
+from tiebreak.events.kafka_client import Cluster, KafkaOptions, KafkaSecurity
 
 TICK_S = 0.005
 WARM_S = 2.0
@@ -127,10 +128,10 @@ async def probe(kafka: str, source: str, target: str, rate: float, seconds: floa
 
 async def echo(kafka: str, source: str, target: str, group: str, seconds: float) -> Measured:
     """The bare thing that latency is held against: consume, produce the same bytes, wait for the acknowledgements, commit."""
-    consumer = AIOKafkaConsumer(
-        source, bootstrap_servers=kafka, group_id=group, enable_auto_commit=False, auto_offset_reset="latest"
-    )
-    producer = AIOKafkaProducer(bootstrap_servers=kafka, acks="all", max_batch_size=2**19)
+    # The pipeline's own client settings, so that both pay for the same promises; only the group starts at the newest record.
+    cluster = Cluster(kafka, "echo", KafkaSecurity(), KafkaOptions())
+    consumer = AIOKafkaConsumer(source, **{**cluster.consumer_arguments(group), "auto_offset_reset": "latest"})
+    producer = AIOKafkaProducer(**cluster.producer_arguments())
     await consumer.start()
     await producer.start()
     events, end = 0, time.perf_counter() + seconds
