@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from math import sqrt
 from statistics import NormalDist
 
@@ -27,10 +28,23 @@ _TINY = 1e-30
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A model under judgement, with the temperature it serves at."""
+    """A model under judgement, with the temperature it serves at.
+
+    ``crossed``: where that was fitted on the labels that judge, the temperatures to judge with instead, one for each half of them
+    (:func:`half_of`), fitted on the other half. Else its calibration would be measured on what it was fitted to.
+    """
 
     model: Model
     temperature: float = 1.0
+    crossed: tuple[float, float] | None = None
+
+    def probabilities(self, rows: Sequence[Row]) -> FloatArray:
+        """``(n, k)`` to judge by."""
+        x = _features(rows)
+        if self.crossed is None:
+            return self.model.probabilities(x, self.temperature)
+        first, second = (self.model.probabilities(x, temperature) for temperature in self.crossed)
+        return np.where(half_of(rows)[:, None], second, first)
 
 
 def wilson(right: float, n: float, alpha: float) -> Interval:
@@ -48,13 +62,28 @@ def wilson(right: float, n: float, alpha: float) -> Interval:
     return Interval(p, max(0.0, middle - half), min(1.0, middle + half), int(n))
 
 
-def fit_temperature(model: Model, rows: Sequence[Row]) -> float:
-    """The temperature in [0.25, 4] with the lowest NLL on audit labels (Guo et al., ICML 2017); 1 with too few of them."""
-    if len(rows) < _FEWEST_FOR_TEMPERATURE:
-        return 1.0
+def half_of(rows: Sequence[Row]) -> NDArray[np.bool_]:
+    """``(n,)``: which half of the audit labels each is in; a hash of the label, so it never changes."""
+    return np.array(
+        [blake2b(row.label_id.encode(), digest_size=1, key=b"half").digest()[0] & 1 for row in rows], np.bool_
+    )
+
+
+def calibrated(model: Model, rows: Sequence[Row]) -> Contender:
+    """``model`` with the temperature in [0.25, 4] of the lowest NLL on audit labels (Guo et al., ICML 2017); 1 with too few of them."""
     rows = rows[-_MOST_FOR_TEMPERATURE:]
+    if len(rows) < _FEWEST_FOR_TEMPERATURE:
+        return Contender(model)
     logs: FloatArray = np.log(np.maximum(model.voters(_features(rows)), _TINY)).astype(np.float32)
-    columns = _columns(model, rows)
+    columns, second = _columns(model, rows), half_of(rows)
+    crossed = [_temperature(logs[:, half], columns[half]) for half in (second, ~second)]
+    return Contender(model, _temperature(logs, columns), (crossed[0], crossed[1]))
+
+
+def _temperature(logs: FloatArray, columns: NDArray[np.int64]) -> float:
+    """By golden section; ``logs`` ``(h, n, k)`` of the voters, 1 without rows."""
+    if not len(columns):
+        return 1.0
 
     def loss(log_temperature: float) -> float:
         tempered = softmax((logs / np.exp(log_temperature)).astype(np.float32))
@@ -89,8 +118,7 @@ class _Answers:
     def of(cls, contender: Contender, rows: Sequence[Row]) -> _Answers:
         if not rows:
             return cls(np.zeros((0, len(contender.model.classes)), np.float32), np.zeros(0, np.int64))
-        p = contender.model.probabilities(_features(rows), contender.temperature)
-        return cls(p, _columns(contender.model, rows))
+        return cls(contender.probabilities(rows), _columns(contender.model, rows))
 
     def right(self) -> Matrix:
         result: Matrix = (self.p.argmax(axis=1) == self.columns).astype(np.float64)

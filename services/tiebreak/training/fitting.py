@@ -14,7 +14,7 @@ from tiebreak.contracts.project import Project
 from tiebreak.contracts.tensors import FloatArray
 from tiebreak.training.contest import Contest, Plan
 from tiebreak.training.dataset import Dataset, Row, choose, classes_of, training_set
-from tiebreak.training.evaluation import Contender, Serving, evaluate, fit_temperature
+from tiebreak.training.evaluation import Serving, calibrated, evaluate
 from tiebreak.training.export import Encoder, export, inputs_of
 from tiebreak.training.learner import Learner, Model
 from tiebreak.training.slices import slices_of
@@ -72,13 +72,14 @@ class Stamp:
 def train(learner: Learner, project: Project, material: Material, serving: Serving | None, stamp: Stamp) -> Candidate:
     """Fit, calibrate, evaluate, export. The version's name is the data set's number and the file's digest: a repeat repeats it."""
     model = learner.fit(training_set(material.training, material.classes))
-    temperature = fit_temperature(model, material.audit)
+    judged = calibrated(model, material.audit)
+    temperature = judged.temperature
     data = export(model, project.input.tensors, temperature, stamp.encoder)
     digest = sha256(data).hexdigest()
     version = f"v{stamp.dataset_version:06d}-{digest[:_VERSION_DIGITS]}"
     recent = project.gate.young_labels
     evaluation = evaluate(
-        Contender(model, temperature),
+        judged,
         serving,
         material.training[-recent:] if recent else (),
         material.audit,
