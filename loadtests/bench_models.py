@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.models import contest, entrant, rollouts, steps
+from loadtests.models import broken, contest, entrant, rollouts, steps
 from loadtests.models.peers import peers
 from tiebreak.contracts.project import Gate
 
@@ -147,8 +147,22 @@ def gate(ask: Ask) -> list[Figure]:
         )
     lost = rollouts.collapsed(200, rule, 10, rule.young_labels)
     found.append(Figure("one class of 10 collapsed: promoted of 200", float(lost), "0", lost == 0))
+    return [*found, *_broken(5 if ask.quick else 100), *_honesty(ask, rule)]
+
+
+def _broken(runs: int) -> list[Figure]:
+    """Through training, export, sandbox and judgement; the control is the champion trained again."""
+    found = []
+    for way, promoted in asyncio.run(broken.promoted(runs)).items():
+        wanted = runs if way == broken.CONTROL else 0
+        found.append(Figure(f"challenger, {way}: promoted of {runs}", float(promoted), f"{wanted}", promoted == wanted))
+    return found
+
+
+def _honesty(ask: Ask, rule: Gate) -> list[Figure]:
+    """What an accuracy is worth that is measured on audit labels, and on those that were selected."""
     honest, naive = rollouts.coverage(200 if ask.quick else 2000, rule.alpha)
-    found += [
+    return [
         Figure(
             "accuracy from audit labels: its interval covers the truth",
             honest,
@@ -157,7 +171,6 @@ def gate(ask: Ask) -> list[Figure]:
         ),
         Figure("accuracy from selected labels: the naive interval covers it", naive, "", None),
     ]
-    return found
 
 
 def cost(ask: Ask) -> list[Figure]:

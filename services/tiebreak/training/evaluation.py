@@ -247,7 +247,8 @@ def _variety(model: Model, answers: _Answers, training: Sequence[Row], audit: Se
 def _calibration_error(p: FloatArray, columns: NDArray[np.int64]) -> float:
     # Expected calibration error, ten equal bins of the first class's probability.
     confidence, hit = p.max(axis=1), p.argmax(axis=1) == columns
-    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    # A model that answers NaN is refused for that; until then its figures are looked at like any other's.
+    bins = np.minimum((np.nan_to_num(confidence) * _BINS).astype(int), _BINS - 1)
     gaps = [
         abs(float(hit[bins == b].mean() - confidence[bins == b].mean())) * int((bins == b).sum())
         for b in set(bins.tolist())
