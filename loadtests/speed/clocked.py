@@ -41,12 +41,12 @@ class Stopwatch:
         """The first events are at hand, none is done. Counts only where there are too few steps to leave the first ones out."""
         self._began = (0, time.perf_counter(), time.process_time())
 
-    def add(self, events: int) -> None:
-        """``events`` more are done."""
+    def add(self, events: int, ahead: int = 0) -> None:
+        """``events`` more are done. ``ahead``: as many after them are begun, so what they cost is no longer to be measured."""
         self.done += events
         now = (time.perf_counter(), time.process_time())
         if self._warm is None and self.done >= WARM_SHARE * self.total:
-            self._warm = (self.done, *now)
+            self._warm = (self.done + ahead, *now)
         self._end = now
 
     @property
@@ -56,6 +56,7 @@ class Stopwatch:
 
     def measured(self, **notes: float) -> Measured:
         """The rate. At least one step must have been seen."""
+        # Of what was begun before the clock was, nothing counts: with few large batches a rate would gain by it.
         warm = self._warm if self._warm is not None and self._warm[0] < self.done else self._began
         done, wall, cpu = warm
         return Measured(self.done - done, self._end[0] - wall, self._end[1] - cpu, notes)

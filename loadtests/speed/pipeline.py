@@ -39,6 +39,7 @@ class Watched:
         self._partitions = partitions
         self._owned = 0
         self._positions: dict[Partition, int] = {}
+        self._begun = 0
         self.dead = 0
         self.batches = 0
         self.done = asyncio.Event()
@@ -51,6 +52,7 @@ class Watched:
             self._watch.begin()
         for partition, records in batch.items():
             self._positions.setdefault(partition, records[0].offset)
+        self._begun += sum(map(len, batch.values()))
         handled = await self._inner.handle(batch)
         self.dead += len(handled.dead)
         self.batches += 1
@@ -59,7 +61,8 @@ class Watched:
     async def committed(self, positions: Positions) -> None:
         """Committed means: everything up to here is scored, sampled, published and acknowledged."""
         await self._inner.committed(positions)
-        self._watch.add(sum(at - self._positions[p] for p, at in positions.items()))
+        more = sum(at - self._positions[p] for p, at in positions.items())
+        self._watch.add(more, ahead=max(0, self._begun - self._watch.done - more))
         self._positions.update(positions)
         if self._watch.finished:
             self.done.set()
