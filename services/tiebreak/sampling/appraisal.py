@@ -167,7 +167,7 @@ def _observed(policy: Policy, batch: Scored, utility: Floats) -> drift.Observed:
         events=len(batch),
         classes=batch.probabilities.shape[1],
         uncertainty=utility if modelled else None,
-        predicted=np.nan_to_num(batch.probabilities).argmax(axis=1) if modelled else None,
+        predicted=drift.finite(batch.probabilities).argmax(axis=1) if modelled else None,
         inputs=None if batch.inputs is None else drift.input_statistics(batch.inputs, policy.sampling.seed),
     )
 

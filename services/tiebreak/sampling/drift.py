@@ -123,9 +123,19 @@ def fresh(drift: Drift) -> DriftState:
 def input_statistics(inputs: FloatArray, seed: int) -> Floats:
     """``(n, 4)``: three random projections and the root mean square of each input row. Wide inputs are thinned evenly."""
     step = -(-inputs.shape[1] // MAX_INPUT_DIMS)
-    thin = np.nan_to_num(np.asarray(inputs[:, ::step], dtype=np.float32), posinf=0.0, neginf=0.0)
-    size = np.sqrt(np.einsum("ij,ij->i", thin, thin, dtype=np.float64) / max(1, thin.shape[1]))
+    thin = finite(np.asarray(inputs[:, ::step], dtype=np.float32))
+    squares = np.einsum("ij,ij->i", thin, thin)
+    if not np.isfinite(squares).all():  # beyond 1e19, which float32 has no square of
+        squares = np.einsum("ij,ij->i", thin, thin, dtype=np.float64)
+    size = np.sqrt(squares / max(1, thin.shape[1]))
     return np.column_stack([thin @ _projection(thin.shape[1], seed), size]).astype(np.float64)
+
+
+def finite(array: FloatArray) -> FloatArray:
+    """``array`` with 0 for what is NaN or infinite; itself where its sum shows that nothing is."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = float(array.sum(dtype=np.float32))
+    return array if isfinite(total) else np.nan_to_num(array, posinf=0.0, neginf=0.0)
 
 
 def new_model(state: DriftState, *, inputs_too: bool) -> DriftState:

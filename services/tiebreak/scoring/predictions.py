@@ -40,13 +40,13 @@ def encode_predictions(
     labels = _labels(scores)
     topic = Topic.PREDICTIONS.of(project.project)
     blocks: list[Block] = []
+    tails = _Tails(scores, sampled, selected, now_ms)
     for partition, rows in columns.spans:
-        tails = _Tails(scores, sampled, selected, now_ms, partition.index)
         offsets = offsets_of(columns.records[rows])
         values: list[bytes] = []
         for run in _runs(_varint_sizes(offsets)):
             part = slice(rows.start + run.start, rows.start + run.stop)
-            values += _join(columns.ids[part], labels[part], tails.rows(part, offsets[run]))
+            values += _join(columns.ids[part], labels[part], tails.rows(part, offsets[run], partition.index))
         keys = list(columns.ids[rows])
         picked = np.flatnonzero(selected[rows]).tolist() if wanted == "selected" else None
         traces = None if columns.traces is None else columns.traces[rows]
@@ -57,26 +57,24 @@ def encode_predictions(
 class _Tails:
     """The part of each message after its label: it has one width for all rows whose offsets take equally many bytes."""
 
-    def __init__(
-        self, scores: Scores, sampled: Sampled, selected: NDArray[np.uint8], now_ms: int, partition: int
-    ) -> None:
+    def __init__(self, scores: Scores, sampled: Sampled, selected: NDArray[np.uint8], now_ms: int) -> None:
         self._probabilities = _packed(scores.probabilities, "probabilities")
         self._uncertainty = sampled.uncertainty.astype("<f8")
         self._values = None if scores.values is None else _packed(scores.values[:, None], "values")
         self._selected = selected
         self._kind = _text("uncertainty_kind", sampled.kind)
-        self._partition = _tag("source_partition", 0) + _varint(partition)
         self._time = _tag("time_ms", 0) + _varint(now_ms)
 
-    def rows(self, part: slice, offsets: NDArray[np.int64]) -> Sequence[bytes]:
+    def rows(self, part: slice, offsets: NDArray[np.int64], partition: int) -> Sequence[bytes]:
         size = part.stop - part.start
+        home = _tag("source_partition", 0) + _varint(partition) + _tag("source_offset", 0)
         parts = [
             self._probabilities[part],
             _same(_tag("uncertainty", 1), size),
             _bytes(self._uncertainty[part]),
             _same(self._kind + _tag("selected", 0), size),
             self._selected[part, None],
-            _same(self._partition + _tag("source_offset", 0), size),
+            _same(home, size),
             _varints(offsets),
             _same(self._time, size),
         ]
