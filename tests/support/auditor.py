@@ -157,6 +157,8 @@ def conservation(e: Evidence) -> list[str]:
     asked = _grouped((t.event_id, t.task_id) for t in e.tasks)
     found += [f"event {event} was selected and is no task" for event in selected - asked.keys()]
     found += [f"event {event} is a task and was never selected" for event in asked.keys() - announced]
+    offered = {t.task_id for t in e.tasks if not t.withdrawn_by}
+    found += [f"task {t.task_id} was taken back and never asked" for t in e.tasks if t.task_id not in offered]
     wrong = [event for event, tasks in asked.items() if set(tasks) != {task_id(e.project, event)}]
     found += [f"event {event} is not exactly its one task" for event in wrong]
     return sorted(found)

@@ -118,7 +118,8 @@ class Load:
         def done() -> bool:
             self.check()
             assert self.witness.counts[Topic.EVENTS] >= self.producer.sent
-            assert self.witness.owed() == ""
+            owed = self.witness.owed()
+            assert not owed, owed
             # Nobody is about to change their mind, and what they said last has been read.
             assert not any(person.busy for person in self.people)
             assert self.witness.quiet >= QUIET_POLLS

@@ -22,7 +22,8 @@ _RETRY_S = 0.3
 class Witness:
     """``counts``: records per topic, replays included. ``quiet``: polls in a row that found nothing new.
 
-    Places are (partition, offset) on ``events``. ``standing``: each task's newest label.
+    Places are (partition, offset) on ``events``. ``begun``: tasks with an answer of whatever kind. ``withdrawn``: tasks that a
+    model took back: none of them is owed a label unless it had been begun. ``standing``: each task's newest label.
     """
 
     log: Log
@@ -31,6 +32,8 @@ class Witness:
     unanswered: set[tuple[int, int]] = field(default_factory=set)
     answered: set[tuple[int, int]] = field(default_factory=set)
     tasks: set[str] = field(default_factory=set)
+    withdrawn: set[str] = field(default_factory=set)
+    begun: set[str] = field(default_factory=set)
     standing: dict[str, Label] = field(default_factory=dict)
     taken_back: dict[str, int] = field(default_factory=dict)
     quiet: int = 0
@@ -57,7 +60,8 @@ class Witness:
 
     def owed(self) -> str:
         """What has no outcome yet, in words; empty when all is settled: events, then questions."""
-        asked = sum(task not in self.standing or self.standing[task].withdrawn for task in self.tasks)
+        wanted = self.tasks - (self.withdrawn - self.begun)
+        asked = sum(task not in self.standing or self.standing[task].withdrawn for task in wanted)
         stale = sum(self._stale(label) for label in self.standing.values())
         counts = {
             "events without an outcome": len(self.unanswered),
@@ -75,7 +79,7 @@ class Witness:
             Topic.EVENTS: lambda r: self._event((r.partition, r.offset)),
             Topic.PREDICTIONS: self._prediction,
             Topic.DEAD: self._dead,
-            Topic.TASKS: lambda r: self.tasks.add(codec.decode_task(r.value).task_id),
+            Topic.TASKS: self._task,
             Topic.ANNOTATIONS: self._annotation,
             Topic.LABELS: self._label,
         }
@@ -100,6 +104,12 @@ class Witness:
         if letter.topic == Topic.EVENTS.of(self.project):
             self._outcome((letter.partition, letter.offset))
 
+    def _task(self, record: Record) -> None:
+        task = codec.decode_task(record.value)
+        self.tasks.add(task.task_id)
+        if task.withdrawn_by:
+            self.withdrawn.add(task.task_id)
+
     def _label(self, record: Record) -> None:
         label = codec.decode_label(record.value)
         self.revisions.add((label.label_id, label.revision))
@@ -109,6 +119,7 @@ class Witness:
 
     def _annotation(self, record: Record) -> None:
         answer = codec.decode_annotation(record.value)
+        self.begun.add(answer.task_id)
         if answer.state is AnnotationState.WITHDRAWN:
             before = self.taken_back.get(answer.annotation_id, 0)
             self.taken_back[answer.annotation_id] = max(before, answer.revision)

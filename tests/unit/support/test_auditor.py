@@ -92,7 +92,8 @@ CLEAN = Evidence(
         prediction(2),
     ],
     dead=[letter(3), letter(3)],
-    tasks=[task("e0"), task("e1"), task("e1")],
+    # A model took e1 back after somebody had begun it: a second record of the same task.
+    tasks=[task("e0"), task("e1"), task("e1"), replace(task("e1"), withdrawn_by="v2")],
     annotations=[annotation(T1, "ann", "k1", 1), annotation(T1, "ann", "k1", 1), annotation(T2, "bob", "k2", 3)],
     labels=[label("e0", "ann"), label("e0", "ann"), label("e1", "bob")],
     ledger=[label("e0", "ann"), label("e1", "bob")],
@@ -136,6 +137,10 @@ BREAKS: dict[str, tuple[Callable[[Evidence], Evidence], list[tuple[str, str]]]] 
     "the trainer lost a label": (
         lambda e: replace(e, ledger=e.ledger[:1]),
         [("no_loss", f"label {label_id(T2)} revision 1 is on the log and not in the ledger")],
+    ),
+    "a task was taken back and never asked": (
+        lambda e: replace(e, tasks=[replace(e.tasks[0], withdrawn_by="v2"), *e.tasks[1:]]),
+        [("conservation", f"task {T1} was taken back and never asked")],
     ),
     "an annotation changed when it was published again": (
         lambda e: replace(e, annotations=[*e.annotations, annotation(T1, "ann", "k1", 1, lead_time_s=9.0)]),
