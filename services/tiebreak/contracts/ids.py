@@ -51,8 +51,8 @@ def subject_key(project: str, subject: str) -> str:
 def unit_hash(seed: int, purpose: str, key: str) -> float:
     """A uniform number in [0, 1) that depends on nothing but its arguments.
 
-    Used where chance must not depend on batch boundaries, replicas or restarts: the audit slice, the
-    train/audit split, the canary share.
+    Used where chance must not depend on replicas or restarts: gold, replay, blocks of labels. What is drawn for every event (the
+    audit slice, the canary's share) comes from :mod:`tiebreak.contracts.hashing`, a batch at a time.
 
     >>> unit_hash(7, "audit", "e1") == unit_hash(7, "audit", "e1")
     True

@@ -9,7 +9,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -17,11 +16,13 @@ from numpy.typing import NDArray
 
 from tiebreak.contracts.columns import offsets_of, parts_of, values_of
 from tiebreak.contracts.errors import BadRecord, DeadReason
+from tiebreak.contracts.hashing import hashes, hashes_of_table
 from tiebreak.contracts.log import Partition, Record
 from tiebreak.contracts.tensors import EventColumns
 from tiebreak.scoring.columns import keep_rows
 
 WINDOW = 16_384
+_PURPOSE = "value"
 
 
 @dataclass(slots=True)
@@ -120,38 +121,12 @@ _CLASH = BadRecord(DeadReason.DUPLICATE_ID, "another event with the same id came
 
 
 def digests_of(records: Sequence[Record]) -> NDArray[np.int64]:
-    """``(n,)``: the same for the same value, and hardly ever for another. Null is an empty value.
-
-    Multilinear hashing over words of 8 bytes (Lemire and Kaser, Computer Journal 2014), values of one length at a time, so that a
-    value's digest depends on nothing else in its batch.
-    """
+    """``(n,)``: the same for the same value, and hardly ever for another. Null is an empty value."""
     parts = parts_of(records)
     if parts is not None and len(parts) == 1 and (parts[0].lengths() == parts[0].lengths()[0]).all():
-        length = max(0, int(parts[0].lengths()[0]))
-        return _mixed(parts[0].table(length), length)
-    values = [value or b"" for value in values_of(records)]
-    digests = np.zeros(len(values), np.int64)
-    lengths = np.array(list(map(len, values)), np.int64)
-    for length in np.unique(lengths).tolist():
-        rows = np.flatnonzero(lengths == length)
-        same = b"".join([values[row] for row in rows.tolist()])
-        digests[rows] = _mixed(np.frombuffer(same, np.uint8).reshape(len(rows), length), length)
-    return digests
-
-
-@lru_cache(maxsize=4096)
-def _factors(words: int, length: int) -> NDArray[np.uint64]:
-    return np.random.default_rng(length).integers(0, 2**64, words + 1, np.uint64)
-
-
-def _mixed(table: NDArray[np.uint8], length: int) -> NDArray[np.int64]:
-    words = -(-length // 8)
-    if length % 8:
-        table = np.pad(table, ((0, 0), (0, 8 * words - length)))
-    factors = _factors(words, length)
-    with np.errstate(over="ignore"):
-        sums = np.ascontiguousarray(table).view("<u8") @ factors[1:] + factors[0]
-    return np.asarray(sums).view(np.int64)
+        table = parts[0].table(max(0, int(parts[0].lengths()[0])))
+        return hashes_of_table(0, _PURPOSE, table).view(np.int64)
+    return hashes(0, _PURPOSE, [value or b"" for value in values_of(records)]).view(np.int64)
 
 
 def _cut(columns: EventColumns, rows: slice, window: int) -> Sequence[slice]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiebreak.contracts.comparison import Comparison, bucket_of
-from tiebreak.contracts.ids import unit_hash
+from tiebreak.contracts.hashing import hashes, units
 from tiebreak.contracts.tensors import Scores
 from tiebreak.scoring.columns import unanswered_rows
 
@@ -25,7 +25,7 @@ class Trial:
 
 def draws(ids: Sequence[bytes], seed: int) -> NDArray[np.float64]:
     """``(n,)`` in [0, 1): an event below the share is the challenger's, on every replica and in every stage with a larger share."""
-    return np.array([unit_hash(seed, "canary", i.decode("utf-8", "surrogateescape")) for i in ids], np.float64)
+    return units(hashes(seed, "canary", ids))
 
 
 def compare(champion: Scores, challenger: Scores, seconds: tuple[float, float]) -> Comparison:
