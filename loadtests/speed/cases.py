@@ -82,26 +82,27 @@ def _rows(runs: Sequence[Measured]) -> float:
 
 
 def replicas(where: Ground, size: Size) -> list[Figure]:
-    """Two replicas on the partitions of one. Judged where there are three cores: the broker's and one for each replica.
+    """Two replicas on the partitions of one, each on a core.
 
-    With fewer both replicas share a core: that they divide the work is still seen, that they scale is not.
+    Where there are three cores, the servers have the first one to themselves and the small model is used. Where there are two, one
+    replica shares its core with the servers: the heavy model keeps them nearly idle, so that the cores are the replicas' own.
     """
-    name, events = "two replicas / one", size.raw // 2
     spare = free_cores()
-    enough = len(spare) > 1
-    places = spare[:2] if enough else [cores()[1]] * 2
-    made = filled(where, "speed-replicas", "raw", events)
+    if len(spare) > 1:
+        places, kind, events = spare[:2], "small model", size.raw // 2
+        made = filled(where, "speed-replicas", "raw", events)
+    else:
+        places, kind, events = list(cores()), "heavy model, servers on the first replica's core", size.heavy
+        made = project("speed-replicas", str(model(where, "heavy", HEAVY_LAYERS)))
+        fill_now(where, made, events, "raw")
     alone, both = [], []
-    for turn in range(size.turns if enough else 1):
-        alone.append(pipeline(where, made, events, f"one-{turn}", core=places[0]))
+    for turn in range(size.turns):
+        alone.append(pipeline(where, made, events, f"one-{turn}", core=places[-1]))
         both.append(_two(where, made, events, f"two-{turn}", places))
-    how = f"{median(both):,.0f} together against {rate(alone)} events/s alone"
-    if not enough:
-        return [
-            judged("speed", name, None, f"not judged, needs three cores; here two replicas shared one: {how}"),
-        ]
     ratio = median(pair / one.rate for pair, one in zip(both, alone, strict=True))
-    return [judged("speed", name, ratio, how, judge=size.judge)]
+    how = f"{median(both):,.0f} together against {rate(alone)} events/s alone; {kind}; {events:,} events, {size.turns} turns"
+    judge = size.judge and places[0] != places[1]
+    return [judged("speed", "two replicas / one", ratio, how, judge=judge)]
 
 
 def _two(where: Ground, made: Project, events: int, group: str, places: Sequence[int]) -> float:

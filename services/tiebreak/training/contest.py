@@ -17,6 +17,7 @@ from itertools import islice, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from tiebreak.contracts.hashing import hashes
 from tiebreak.contracts.ids import unit_hash
 from tiebreak.training.dataset import Row, choose, training_set
 from tiebreak.training.features import Matrix
@@ -68,11 +69,16 @@ class Contest:
         if len(cuts) <= _FEWEST_BLOCKS:
             return None
         reach = max(plan.newest for plan in self.plans)
+        oldest = max(0, cuts[0] - reach)
+        # Each row's mark once: the windows of the blocks overlap nearly whole.
+        marks = _marks(rows[oldest:])
+        named = "\0".join(classes).encode()
         found: dict[bytes, NDArray[np.float64]] = {}
         total = np.zeros((len(self.plans), 2))
         for start, end in pairwise(cuts):
-            before, block = rows[max(0, start - reach) : start], rows[start:end]
-            key = _key((*before, *block), classes)
+            first = max(0, start - reach)
+            before, block = rows[first:start], rows[start:end]
+            key = blake2b(named + marks[first - oldest : end - oldest].tobytes(), digest_size=16).digest()
             score = self._scores.get(key)
             found[key] = score if score is not None else self._judge(before, block, classes)
             total = total * _DECAY + found[key]
@@ -104,8 +110,10 @@ class Contest:
         return result
 
 
-def _key(rows: Sequence[Row], classes: Sequence[str]) -> bytes:
-    h = blake2b("\0".join(classes).encode(), digest_size=16)
-    for row in rows:
-        h.update(f"{row.label_id}\0{row.revision}\0{row.value}\0{len(row.features)}\n".encode())
-    return h.digest()
+def _marks(rows: Sequence[Row]) -> NDArray[np.uint64]:
+    """``(n,)``: what tells one row's content from another's."""
+    return hashes(
+        0,
+        "row",
+        [f"{row.label_id}\0{row.revision}\0{row.value}\0{len(row.features)}".encode() for row in rows],
+    )

@@ -43,8 +43,11 @@ class Contender:
         x = _features(rows)
         if self.crossed is None:
             return self.model.probabilities(x, self.temperature)
-        first, second = (self.model.probabilities(x, temperature) for temperature in self.crossed)
-        return np.where(half_of(rows)[:, None], second, first)
+        found = np.empty((len(rows), len(self.model.classes)), np.float32)
+        second = half_of(rows)
+        for half, temperature in zip((~second, second), self.crossed, strict=True):
+            found[half] = self.model.probabilities(x[half], temperature)
+        return found
 
 
 def wilson(right: float, n: float, alpha: float) -> Interval:

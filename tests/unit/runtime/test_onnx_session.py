@@ -111,6 +111,28 @@ def test_inputs_of_every_common_number_type(dtype: str, datatype: str) -> None:
     np.testing.assert_allclose(answers.probabilities.sum(axis=1), 1, atol=1e-6)
 
 
+def test_pictures_keep_their_axes() -> None:
+    """A convolution over image bytes, channels first, as image models are exported: cast, convolved, averaged, two classes."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["image"], ["floats"], to=TensorProto.FLOAT),
+            helper.make_node("Conv", ["floats", "w"], ["maps"], kernel_shape=[2, 2]),
+            helper.make_node("GlobalAveragePool", ["maps"], ["pooled"]),
+            helper.make_node("Flatten", ["pooled"], ["logits"]),
+        ],
+        "pictures",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch_size", 3, 5, 4])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch_size", 2])],
+        [numpy_helper.from_array(points(2, 12, seed=3).reshape(2, 3, 2, 2) / 100, "w")],
+    )
+    session = session_of(model_of(graph), inputs={"image": ("UINT8", (3, 5, 4))}, classes=("cat", "dog"))
+    images = np.random.default_rng(4).integers(0, 256, (9, 3, 5, 4), np.uint8)
+    windows = np.lib.stride_tricks.sliding_window_view(images.astype(np.float64), (2, 2), axis=(2, 3))
+    kernels = points(2, 12, seed=3).reshape(2, 3, 2, 2) / 100
+    logits = np.einsum("nchwij,kcij->nkhw", windows, kernels).mean(axis=(2, 3))
+    np.testing.assert_allclose(session.answer({"image": images}).probabilities, softmax(logits), atol=1e-5)
+
+
 def test_a_project_may_hold_a_narrower_type_than_the_graph_takes() -> None:
     """Image bytes for a float graph are widened; floats for a whole-number graph are refused."""
     rows = np.arange(12, dtype=np.uint8).reshape(3, 4)
