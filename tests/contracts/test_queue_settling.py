@@ -132,6 +132,28 @@ async def test_an_undo_gives_the_task_back_to_the_same_person(bench: Bench) -> N
     assert await queue.answered("ann") == 0
 
 
+async def test_an_undo_that_the_log_brought_first_gives_the_task_back_all_the_same(bench: Bench) -> None:
+    """The settler may fold the undo before its confirmation: the person holds the task after it, and a repeat changes nothing."""
+    queue = bench.queue()
+    await queue.add([a_task(1)])
+    (lease,) = (await queue.claim("ann", 1)).leases
+    voted = await answer(queue, lease, "ann", "dog")
+    await queue.apply([voted])
+    receipt = await queue.prepare(request(lease, "ann", act=Act.UNDO))
+    undone = annotation(lease.task, "ann", receipt)
+    await queue.apply([undone])
+    again = await queue.confirm(undone, counted=True)
+    assert again is not None
+    assert (again.task, again.token > lease.token) == (lease.task, True)
+    repeated = await queue.confirm(undone, counted=True)
+    assert repeated is not None
+    assert repeated.token == again.token
+    # Given back and with somebody else by now, it is not theirs again for asking once more.
+    await queue.release("ann", lease.task.task_id, again.token)
+    assert (await queue.claim("bob", 1)).leases[0].task == lease.task
+    assert await queue.confirm(undone, counted=True) is None
+
+
 async def test_an_undo_after_the_window_is_refused(bench: Bench) -> None:
     """The window is the queue's clock's, not the client's."""
     queue = bench.queue(HASTY)
@@ -225,6 +247,22 @@ async def test_the_content_of_a_settled_task_goes_after_the_undo_window_and_not_
     assert await queue.sweep(10) == Swept(purged=1)
     assert [a.outcome for a in await queue.apply([made])] == [Outcome.DONE]
     assert await queue.add([lease.task]) == 0
+
+
+async def test_a_settled_task_stays_while_an_undo_has_not_been_folded(bench: Bench) -> None:
+    """The settler may be away for longer than answers can be taken back: whoever took one back in time is not forgotten."""
+    queue = bench.queue()
+    await queue.add([a_task(1)])
+    (lease,) = (await queue.claim("ann", 1)).leases
+    made = await answer(queue, lease, "ann", "dog")
+    (applied,) = await queue.apply([made])
+    await bench.queue(HASTY).settle([decided(applied.record)])
+    await queue.published([(made.task_id, 1)])
+    undone = await answer(queue, lease, "ann", act=Act.UNDO)
+    await bench.pass_ms(1001)
+    assert await queue.sweep(10) == Swept()
+    (applied,) = await queue.apply([undone])
+    assert decided(applied.record).label.withdrawn
 
 
 async def test_an_annotation_of_an_unknown_task_is_named_so(bench: Bench) -> None:

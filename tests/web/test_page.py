@@ -72,6 +72,20 @@ async def test_backspace_takes_the_last_answer_back(open_desk: Open) -> None:
     await expect(desk.page.locator("#answered")).to_have_text("1")
 
 
+async def test_an_answer_brings_the_tasks_after_it(open_desk: Open) -> None:
+    """While there is enough to do, each answer is one request: nobody claims beside it."""
+    names = [f"task {number}." for number in range(8)]
+    desk = await open_desk(a_project(), *(text(name) for name in names))
+    await desk.sees(names[0])
+    asked: list[str] = []
+    desk.page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
+    for number in range(4):
+        async with desk.page.expect_response(lambda response: "annotations?next=" in response.url):
+            await desk.press("1")
+        await desk.sees(names[number + 1])
+    assert [path.partition("?")[0] for path in asked] == ["annotations"] * 4
+
+
 async def test_space_skips_and_f_flags(open_desk: Open) -> None:
     """A skip is on the log without a class; a flag travels with the next answer and no further."""
     desk = await open_desk(a_project(), text("first"), text("second"), text("third"))

@@ -40,11 +40,14 @@ def claim(project: str, want: int, wait_s: float, skills: Sequence[str]) -> Call
     return Call("POST", f"/v1/projects/{quote(project, safe='')}/tasks:claim", m.claim_of, body, wait_s=wait_s)
 
 
-def submit(task: m.Task, answer: object, key: str, **more: str | float | bool | None) -> Call[m.Annotation]:
-    """Answer a task with a class, or with other JSON."""
+def submit(
+    task: m.Task, answer: object, key: str, further: int = 0, /, **more: str | float | bool | None
+) -> Call[m.Annotation]:
+    """Answer a task with a class, or with other JSON; hold ``further`` tasks after it."""
     said = {"value": answer} if isinstance(answer, str) else {"answer": answer}
     body = {"lease_token": task.lease.token, **said, **{k: v for k, v in more.items() if v not in (None, "", False)}}
-    return Call("POST", f"/v1/tasks/{task.task_id}/annotations", m.annotation_of, body, key=_key(key))
+    onward = {"next": str(further)} if further else {}
+    return Call("POST", f"/v1/tasks/{task.task_id}/annotations", m.annotation_of, body, onward, _key(key))
 
 
 def skip(task: m.Task, reason: str, flagged: bool, key: str) -> Call[m.Annotation]:

@@ -53,7 +53,8 @@ class Claim:
 class Annotation:
     """Your answer as it is on the log. ``state`` ``late``: the lease was over; it counts while a vote is wanted.
 
-    ``task``: after an undo, the task in your hands again, unless somebody else has it.
+    ``task``: after an undo, the task in your hands again, unless somebody else has it. ``next``: the tasks in your hands after it,
+    where you asked for any.
     """
 
     annotation_id: str
@@ -64,6 +65,7 @@ class Annotation:
     submitted_ms: int
     undo_s: float
     task: Task | None
+    next: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,13 @@ def claim_of(raw: Json) -> Claim:
 
 def annotation_of(raw: Json) -> Annotation:
     """The answer to a vote, a skip or an undo."""
-    made: Annotation = _plain(Annotation, raw, task=task_of(raw["task"]) if raw.get("task") else None)
+    task, following = raw.get("task"), raw.get("next")
+    made: Annotation = _plain(
+        Annotation,
+        raw,
+        task=task_of(task) if task else None,
+        next=claim_of(following) if following else None,
+    )
     return made
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from tiebreak.contracts.project_section import ClassName, Section
+from tiebreak.contracts.tensors import Form
 
 
 class AnswerKind(StrEnum):
@@ -24,8 +25,18 @@ class AnswerKind(StrEnum):
 
     @property
     def is_structured(self) -> bool:
-        """Whether an answer is JSON; else it is the name of a class, and models learn from it."""
+        """Whether an answer is JSON; else it is the name of a class."""
         return self in {AnswerKind.MULTI, AnswerKind.NUMERIC, AnswerKind.SPANS, AnswerKind.BOXES}
+
+    @property
+    def trains(self) -> bool:
+        """Whether Tiebreak's trainer learns from such answers. The others are asked, settled and exported."""
+        return self not in {AnswerKind.SPANS, AnswerKind.BOXES}
+
+    @property
+    def form(self) -> Form:
+        """What a model for such answers gives."""
+        return {AnswerKind.MULTI: Form.MULTI, AnswerKind.NUMERIC: Form.VALUES}.get(self, Form.CLASSES)
 
     @property
     def least_classes(self) -> int:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tiebreak.contracts.answer_text import number_text
 from tiebreak.contracts.codec import dump_json, parse_json
 from tiebreak.contracts.errors import BadRecord, Invalid
 from tiebreak.contracts.project import Answer, AnswerKind, Project
@@ -47,15 +48,6 @@ def canonical(answer: Answer, classes: Sequence[str], text: str) -> str:
 def value_of(text: str) -> Any:
     """A canonical structured answer as Python values."""
     return parse_json(text.encode(), MAX_ANSWER_BYTES)
-
-
-def number_text(number: float) -> str:
-    """A number in its shortest form.
-
-    >>> number_text(3.0), number_text(0.1 + 0.2)
-    ('3', '0.3')
-    """
-    return format(round(number, 9) + 0.0, ".12g")
 
 
 def _parsed(text: str) -> Any:

@@ -24,6 +24,7 @@ from tiebreak.labeling.http_models import ClaimIn, VoteIn, annotation_out, claim
 from tiebreak.labeling.http_security import HEADERS
 from tiebreak.labeling.port import Refused
 from tiebreak.labeling.stage_token_cache import TokenCache
+from tiebreak.runtime.http_protocol import whole_answer
 
 Body = TypeVar("Body", bound=BaseModel)
 _SUBMIT = re.compile(r"/v1/tasks/([0-9a-f]{32})/annotations")
@@ -31,6 +32,7 @@ _KEY = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _NEXT = re.compile(rb"(?:next=(10|[0-9]))?")
 _JSON = (b"content-type", b"application/json")
 _COMMON = [(name.encode(), value.encode()) for name, value in {**HEADERS, "cache-control": "no-store"}.items()]
+_HEAD = b"".join(b"%b: %b\r\n" % header for header in (_JSON, *_COMMON))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +91,8 @@ class HotPaths:
             took_s, request = self._ctx.clock.monotonic() - began, "claim" if answer == self._claim else "submit"
             self._ctx.metrics.observe("tiebreak_labeling_request_seconds", took_s, request=request)
             content = model.__pydantic_serializer__.to_json(model)
-            length = (b"content-length", b"%d" % len(content))
-            await _send(send, status, content, [_JSON, length])
+            if not whole_answer(scope, status, _HEAD, content):
+                await _send(send, status, content, [_JSON, (b"content-length", b"%d" % len(content))])
 
     def _answer_of(self, scope: Scope) -> Callable[[_Knock], Awaitable[tuple[int, BaseModel] | None]] | None:
         if scope["type"] != "http" or scope["method"] != "POST" or _JSON not in scope["headers"]:

@@ -326,18 +326,18 @@ def vote_of(task_id: str, key: str, vote: VoteIn) -> Submission:
 
 def task_out(lease: Lease, lease_s: float) -> TaskOut:
     """A leased task for its holder's eyes."""
-    task = lease.task
+    task_id, payload, schema_version = lease.question
     return TaskOut(
-        task_id=task.task_id,
+        task_id=task_id,
         lease=LeaseOut(
-            id=f"{task.task_id}.{lease.token}",
+            id=f"{task_id}.{lease.token}",
             token=lease.token,
             claimed_ms=lease.claimed_ms,
             deadline_ms=lease.deadline_ms,
             lease_s=lease_s,
         ),
-        payload=payload_out(task.payload),
-        schema_version=task.schema_version,
+        payload=payload_out(payload),
+        schema_version=schema_version,
     )
 
 

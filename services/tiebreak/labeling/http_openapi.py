@@ -27,6 +27,7 @@ _PARAMETERS: Mapping[str, tuple[str, object]] = {
     "annotation": ("`annotation_id` of your answer.", "7d1a0b5c3e8f49219c64d2f0a1b3c5e7"),
     "lease": ("`lease.id` of a claimed task.", f"{_TASK}.1764000000000001"),
     "limit": ("How many, the newest first.", 50),
+    "time": ("A moment in ISO 8601; without a zone it is UTC.", "2026-11-26T10:00:00Z"),
     "next": ("So many tasks to hold next, as after a claim: one round trip per task.", 1),
     "Idempotency-Key": (
         (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -115,6 +116,16 @@ def registry_routes(ctx: LabelingContext) -> APIRouter:
             pinned=registry.pinned,
             decisions=tuple(map(_decision, registry.history[-_NEWEST:])),
         )
+
+    @router.get("/models:at")
+    async def served(name: str, _: Manager, time: datetime | None = None) -> DecisionOut:
+        """The decision by which a model served at a time, now where none is given; 404 where none served. Without a zone it is UTC."""
+        registry = await _models(ctx, name).registry()
+        moment = None if time is None else time if time.tzinfo else time.replace(tzinfo=UTC)
+        found = registry.served_at(None if moment is None else int(moment.timestamp() * 1000))
+        if found is None:
+            raise NotFound(f"No model served{f' at {moment.isoformat()}' if moment else ''}.")
+        return _decision(found)
 
     @router.get("/models/{version}")
     async def model(name: str, version: str, _: Manager) -> ModelOut:

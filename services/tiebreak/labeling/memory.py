@@ -168,9 +168,7 @@ class MemoryQueue:
         if pending is not None and now - pending < self._settings.pending_ms:
             raise refused(Refusal.IN_PROGRESS)
         facts = self._undo_facts(entry, answer, now) if answer.act is Act.UNDO else self._vote_facts(entry, answer)
-        revision = entry.revisions.get(answer.annotator, 0) + 1
-        entry.revisions[answer.annotator] = revision
-        entry.pending[answer.annotator] = now
+        revision = entry.promise(answer.annotator, now, undo=answer.act is Act.UNDO)
         review = entry.state is TaskState.IN_REVIEW
         receipt = replace(facts, revision=revision, accepted_ms=now, review=review)
         s.receipts[answer.annotator, answer.key] = (answer.digest, receipt)
@@ -200,18 +198,22 @@ class MemoryQueue:
     async def confirm(self, annotation: Annotation, *, counted: bool) -> Lease | None:
         s, now = self._guard(), self._now()
         task_id, annotator = annotation.task_id, annotation.annotator
-        entry = s.tasks.get(task_id)
-        if entry is None:
+        if (entry := s.tasks.get(task_id)) is None:
             return None
         entry.pending.pop(annotator, None)
-        if counted and s.take_answer(annotation, now, self._settings.history) and task_id not in s.emptied:
-            undone = annotation.state is AnnotationState.WITHDRAWN
-            if undone and entry.holder is None:
-                s.unoffer(task_id)
-                return self._lease(task_id, annotator, now)
+        if counted:
+            s.take_answer(annotation, now, self._settings.history)
+        # The log may have brought the undo before its confirmation: who took the answer back gets the task all the same.
+        if task_id not in s.emptied and entry.has_undone(annotation) and entry.holder is None:
+            s.unoffer(task_id)
+            return self._lease(task_id, annotator, now)
         if annotation.state is AnnotationState.WITHDRAWN and entry.holder == annotator:
             return Lease(entry.task, entry.token, entry.claimed_ms, s.leases[task_id])
         return None
+
+    async def confirm_and_claim(self, annotation: Annotation, want: int, *, review: bool = False) -> Claimed:
+        await self.confirm(annotation, counted=True)
+        return await self.claim(annotation.annotator, want, review=review)
 
     # -- settling -----------------------------------------------------------------------------------------------------
 
@@ -321,7 +323,8 @@ class MemoryQueue:
 
     def _purge(self, now: int, limit: int) -> int:
         s = self._state
-        ready = [i for i, at in s.purge.items() if at <= now and s.tasks[i].unpublished is None][:limit]
+        due = [i for i, at in s.purge.items() if at <= now]
+        ready = [i for i in due if not s.tasks[i].is_unfinished(now - self._settings.keep_ms)][:limit]
         for task_id in ready:
             del s.purge[task_id]
             s.emptied[task_id] = now + self._settings.keep_ms
@@ -363,9 +366,8 @@ class MemoryQueue:
         return self._guard().answered.get(annotator, 0)
 
     async def add_class(self, name: str) -> None:
-        classes = self._guard().classes
-        if name not in classes:
-            classes.append(name)
+        if name not in self._guard().classes:
+            self._state.classes.append(name)
 
     async def classes(self) -> Sequence[str]:
         return tuple(self._guard().classes)

@@ -72,6 +72,7 @@ class Entry:
     claimed_ms: int = 0
     grants: dict[str, tuple[int, int]] = field(default_factory=dict)  # annotator -> (token, claimed_ms)
     pending: dict[str, int] = field(default_factory=dict)
+    undoing: dict[str, int] = field(default_factory=dict)  # annotator -> revision of an undo that is not confirmed yet
     revisions: dict[str, int] = field(default_factory=dict)
     answers: dict[str, Given] = field(default_factory=dict)
     ballots: dict[str, Ballot] = field(default_factory=dict)
@@ -79,6 +80,34 @@ class Entry:
     label_revision: int = 0
     settled_at: int = 0
     unpublished: Label | None = None
+
+    def promise(self, annotator: str, now: int, *, undo: bool) -> int:
+        """The revision of an answer that is on its way to the log from now on."""
+        revision = self.revisions[annotator] = self.revisions.get(annotator, 0) + 1
+        self.pending[annotator] = now
+        if undo:
+            self.undoing[annotator] = revision
+        return revision
+
+    def has_undone(self, annotation: Annotation) -> bool:
+        """Whether this undo, not confirmed before, is the newest that its author said. It counts as confirmed from now on."""
+        by, given = annotation.annotator, self.answers.get(annotation.annotator)
+        if self.undoing.get(by) != annotation.revision or given is None or given.revision != annotation.revision:
+            return False
+        del self.undoing[by]
+        return True
+
+    def is_unfinished(self, since_ms: int) -> bool:
+        """Whether its label is not out yet, or an answer promised after ``since_ms`` has not been folded."""
+        return self.unpublished is not None or any(
+            self._promised_ms(by) > since_ms
+            for by, revision in self.revisions.items()
+            if by not in self.ballots or self.ballots[by].revision < revision
+        )
+
+    def _promised_ms(self, annotator: str) -> int:
+        given = self.answers.get(annotator)
+        return max(self.pending.get(annotator, 0), given.at_ms if given is not None else 0)
 
     @property
     def answered(self) -> bool:

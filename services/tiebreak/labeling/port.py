@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from functools import cached_property
+from typing import NamedTuple, Protocol
 
+from tiebreak.contracts.codec import encode
 from tiebreak.contracts.errors import Conflict
-from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
+from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Payload, Task
 from tiebreak.contracts.project import Project
 from tiebreak.labeling.routing import Usher
 from tiebreak.labeling.settling import TaskRecord
@@ -42,6 +44,14 @@ def settings_for(project: Project) -> QueueSettings:
     )
 
 
+class Question(NamedTuple):
+    """The part of a task that people may see."""
+
+    task_id: str
+    payload: Payload | None
+    schema_version: int
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
     """A task in one person's hands until ``deadline_ms``. ``token`` is larger than every token granted before it."""
@@ -50,6 +60,11 @@ class Lease:
     token: int
     claimed_ms: int
     deadline_ms: int
+
+    @property
+    def question(self) -> Question:
+        """What its holder is shown."""
+        return Question(self.task.task_id, self.task.payload, self.task.schema_version)
 
 
 class Empty(StrEnum):
@@ -148,12 +163,17 @@ class Applied:
     record: TaskRecord | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Settlement:
     """A decision taken at ``sequence`` applied answers; the label says whether it settles or takes back."""
 
     sequence: int
     label: Label
+
+    @cached_property
+    def body(self) -> bytes:
+        """The label as it is stored and published: encoded once for both."""
+        return encode(self.label)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +269,9 @@ class Queue(Protocol):
 
     async def confirm(self, annotation: Annotation, *, counted: bool) -> Lease | None:
         """The annotation is on the log: end the lease, remember the answer. After an undo, the task's new lease if it is free."""
+
+    async def confirm_and_claim(self, annotation: Annotation, want: int, *, review: bool = False) -> Claimed:
+        """:meth:`confirm` of an answer that counts and is no undo, then :meth:`claim` for the same person, in one step."""
 
     async def apply(self, annotations: Sequence[Annotation]) -> Sequence[Applied]:
         """Fold annotations, in log order, into their tasks. One already folded (by id and revision) is a duplicate."""

@@ -1,6 +1,6 @@
 """The queue in Redis (6.2 and up). Each method is one Lua script: atomic, and safe to repeat after an unknown outcome.
 
-What people wait for (claim, prepare, confirm, renew, release) goes through a pipeline that all of them share.
+What people wait for (claim, prepare, confirm, renew, release) at one moment shares one run of a script.
 
 All keys of a project share the hash tag ``{<project>}``, so a cluster keeps them together. A cancelled command drops its
 connection (redis-py >= 6 does so), or the next caller would read its answer.
@@ -37,18 +37,14 @@ from tiebreak.labeling.port import (
     settings_for,
 )
 from tiebreak.labeling.redis_errors import reachable
-from tiebreak.labeling.redis_scripts import ScriptPipeline, load_scripts
+from tiebreak.labeling.redis_scripts import Call, Scripts
 from tiebreak.labeling.refusals import building, not_found, refused
 from tiebreak.labeling.routing import Usher, everybody, expires_from, route_of
 
 _SCRIPTS = (
     "add",
     "apply",
-    "claim",
-    "confirm",
     "finish",
-    "hold",
-    "prepare",
     "published",
     "reopen",
     "rerank",
@@ -72,9 +68,7 @@ class RedisQueue:
         self._client = client
         self._settings = settings or settings_for(project)
         self._prefix = wire.prefix_of(project.project)
-        self._scripts = load_scripts(client, _SCRIPTS)
-        self._pipeline = ScriptPipeline(client, self._prefix, wire.token_epoch_key(project.project))
-        self._nonce = ""
+        self._scripts = Scripts(client, self._prefix, _SCRIPTS)
         self._usher: Usher = everybody
 
     def serve(self, usher: Usher) -> None:
@@ -102,7 +96,13 @@ class RedisQueue:
         routes: Sequence[str] | None = None,
     ) -> Claimed:
         routes = self._usher(annotator, want, review, skills) if routes is None else routes
-        now, *found = await self._ask("claim", (annotator, want, self._settings.lease_ms, _SCAN_LIMIT, *routes))
+        return self._claimed(await self._ask(self._claim_call(annotator, want, routes)))
+
+    def _claim_call(self, annotator: str, want: int, routes: Sequence[str]) -> Call:
+        return "claim", (annotator, want, self._settings.lease_ms, _SCAN_LIMIT, *routes)
+
+    def _claimed(self, reply: Sequence[Any]) -> Claimed:
+        now, *found = reply
         if isinstance(found[0], list):
             return Claimed(tuple(wire.lease_of(item) for item in found), now)
         open_tasks, leased, soonest = found
@@ -111,23 +111,30 @@ class RedisQueue:
         return Claimed((), now, reason, max(1.0, wait_ms / 1000))
 
     async def renew(self, annotator: str, task_id: str, token: int) -> int:
-        (deadline,) = await self._ask("hold", (annotator, task_id, token, self._settings.lease_ms, "renew"))
+        (deadline,) = await self._ask(("hold", (annotator, task_id, token, self._settings.lease_ms, "renew")))
         return int(deadline)
 
     async def release(self, annotator: str, task_id: str, token: int) -> None:
-        await self._ask("hold", (annotator, task_id, token, self._settings.lease_ms, "release"))
+        await self._ask(("hold", (annotator, task_id, token, self._settings.lease_ms, "release")))
 
     async def prepare(self, answer: Answer) -> Receipt:
         s = self._settings
         head = (answer.annotator, answer.task_id, answer.token, answer.key, answer.digest, answer.act)
-        (text,) = await self._ask("prepare", (*head, s.undo_ms, s.idempotency_ms, s.pending_ms))
+        (text,) = await self._ask(("prepare", (*head, s.undo_ms, s.idempotency_ms, s.pending_ms)))
         return wire.receipt_of(text)
 
     async def confirm(self, annotation: Annotation, *, counted: bool) -> Lease | None:
-        a, s = annotation, self._settings
-        head = (a.annotator, a.task_id, a.revision, a.state, a.lease_token, a.claimed_ms, int(counted))
-        found = await self._ask("confirm", (*head, s.lease_ms, s.history, wire.line_of(a)))
+        found = await self._ask(self._confirm_call(annotation, counted=counted))
         return wire.lease_of(found[0]) if found else None
+
+    async def confirm_and_claim(self, annotation: Annotation, want: int, *, review: bool = False) -> Claimed:
+        routes = self._usher(annotation.annotator, want, review, ())
+        claim = self._claim_call(annotation.annotator, want, routes)
+        return self._claimed(await self._ask(self._confirm_call(annotation, counted=True), claim))
+
+    def _confirm_call(self, a: Annotation, *, counted: bool) -> Call:
+        head = (a.annotator, a.task_id, a.revision, a.state, a.lease_token, a.claimed_ms, int(counted))
+        return "confirm", (*head, self._settings.lease_ms, self._settings.history, wire.line_of(a))
 
     async def apply(self, annotations: Sequence[Annotation]) -> Sequence[Applied]:
         applied: list[Applied] = []
@@ -143,12 +150,11 @@ class RedisQueue:
         labels: list[Label | None] = []
         for chunk in _chunks(settlements):
             arguments: list[wire.Argument] = [self._settings.undo_ms, self._settings.keep_ms]
-            bodies = [wire.encode(item.label) for item in chunk]
-            for item, body in zip(chunk, bodies, strict=True):
+            for item in chunk:
                 label = item.label
-                arguments += (label.task_id, item.sequence, label.revision, int(label.withdrawn), body)
-            stored = zip(chunk, bodies, await self._run("settle", arguments), strict=True)
-            labels += [item.label if raw == body else wire.label_of(raw) for item, body, raw in stored]
+                arguments += (label.task_id, item.sequence, label.revision, int(label.withdrawn), item.body)
+            stored = zip(chunk, await self._run("settle", arguments), strict=True)
+            labels += [item.label if raw == item.body else wire.label_of(raw) for item, raw in stored]
         return labels
 
     async def reopen(self, tasks: Sequence[Reopen]) -> None:
@@ -208,7 +214,7 @@ class RedisQueue:
                 pipe.zcard(self._key(f"open:{lane}"))
                 pipe.zcard(self._key(f"again:{lane}"))
             (open_tasks, in_review, epoch), leased, *waiting = await pipe.execute()
-        if epoch is None and not self._nonce:
+        if epoch is None and not self._scripts.builds:
             raise building()
         return Stats(int(open_tasks or 0), sum(waiting), leased, int(in_review or 0))
 
@@ -254,7 +260,7 @@ class RedisQueue:
             if not await self._client.set(self._key("builder"), nonce, nx=True, px=_BUILDER_MS):
                 return None
         builder = copy(self)
-        builder._nonce = nonce  # noqa: SLF001 - our own copy
+        builder._scripts = Scripts(self._client, self._prefix, _SCRIPTS, nonce)  # noqa: SLF001 - our own copy
         return builder
 
     async def end_build(self, done: Sequence[tuple[str, int]]) -> None:
@@ -264,19 +270,17 @@ class RedisQueue:
 
     def token_epoch(self) -> bytes | None:
         """What the project's token epoch was when the newest answer of ``claim`` or ``prepare`` was made."""
-        return self._pipeline.seen
+        return self._scripts.seen
 
     def _key(self, name: str) -> str:
         return self._prefix + name
 
     async def _run(self, script: str, arguments: Sequence[wire.Argument]) -> list[Any]:
-        async with reachable():
-            reply: list[Any] = await self._scripts[script](keys=[self._prefix], args=[self._nonce, *arguments])
-        return _accepted(reply)
+        return _accepted(await self._scripts.run(script, arguments))
 
-    async def _ask(self, script: str, arguments: Sequence[wire.Argument]) -> list[Any]:
-        """:meth:`_run`, together with whatever else people ask for at this moment."""
-        return _accepted(await self._pipeline.run(self._scripts[script], (self._nonce, *arguments)))
+    async def _ask(self, *calls: Call) -> list[Any]:
+        """The reply to the last of ``calls``, made together with whatever else people ask for at this moment."""
+        return [_accepted(reply) for reply in await self._scripts.ask(*calls)][-1]
 
 
 def _accepted(reply: list[Any]) -> list[Any]:

@@ -1,97 +1,109 @@
-"""The queue's Lua scripts: loaded from ``lua/``, run alone or, where people wait for them, many in one exchange with Redis."""
+"""The queue's Lua scripts: loaded from ``lua/``, run alone or, where people wait for them, many in one run."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
+import hiredis
 import redis.asyncio
-from redis.asyncio.connection import AbstractConnection
 from redis.commands.core import AsyncScript
-from redis.connection import HiredisRespSerializer
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tiebreak.labeling.redis_errors import reachable
 from tiebreak.labeling.redis_wire import Argument
 from tiebreak.runtime.together import Together
 
-# One exchange blocks Redis for everybody else for as long as its scripts take: about 40 microseconds each.
+# One run blocks Redis for everybody else for as long as its calls take: some 20 microseconds each.
 _MOST = 128
+# An exchange costs as much for one call as for ten, most of all its fsync, and whoever is answered together publishes together.
+_EVERY_S = 0.004
+# What people wait for: these share a run (`people.lua`).
+_SHARED = ("claim", "confirm", "hold", "prepare")
 
 
 def load_scripts(client: redis.asyncio.Redis, names: Sequence[str]) -> Mapping[str, AsyncScript]:
     """The scripts of ``lua/``, each with the shared part in front. They are sent to the server at their first use."""
-    folder = files("tiebreak.labeling").joinpath("lua")
-    common = folder.joinpath("common.lua").read_text("utf-8")
-    texts = {name: folder.joinpath(f"{name}.lua").read_text("utf-8") for name in names}
-    return {name: client.register_script(f"{common}\n{text}") for name, text in texts.items()}
+    return {name: client.register_script(f"{_text('common')}\n{_text(name)}") for name in names}
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    script: AsyncScript
-    arguments: Sequence[Argument]
+def _text(name: str) -> str:
+    return files("tiebreak.labeling").joinpath("lua", f"{name}.lua").read_text("utf-8")
 
 
-class ScriptPipeline:
-    """Calls that wait at the same moment travel together: one write, one fsync, one read for all of them.
+def _people_script(client: redis.asyncio.Redis) -> AsyncScript:
+    """``people.lua`` with the scripts it runs as functions: what is ``ARGV`` to them is theirs alone."""
+    calls = [f"function calls.{name}(ARGV)\n{_text(name)}\nend" for name in _SHARED]
+    return client.register_script("\n".join([_text("common"), "local calls = {}", *calls, _text("people")]))
 
-    Each script still runs by itself, in the order of the calls, and has its own answer or error. ``seen`` is the value that the
-    key ``watched`` had before the newest exchange, so that whoever is answered knows it as of their own call.
-    """
 
-    def __init__(self, client: redis.asyncio.Redis, prefix: str, watched: str) -> None:
+Call = tuple[str, Sequence[Argument]]
+"""A script's name and its arguments."""
+
+
+class Scripts:
+    """Runs the scripts of one project under one builder's nonce ('' for everybody else)."""
+
+    def __init__(self, client: redis.asyncio.Redis, prefix: str, names: Sequence[str], nonce: str = "") -> None:
         self._client = client
         self._prefix = prefix
-        self._watched = watched
-        self._together = Together(self._exchange, _MOST)
-        # In C: the connection itself packs argument by argument. (Its own types are wrong.)
-        self._pack: Callable[..., list[bytes]] = HiredisRespSerializer().pack
+        self._scripts = load_scripts(client, names)
+        self._people = _people_script(client)
+        self._nonce = nonce
+        self._together = Together(self._exchange, _MOST, _EVERY_S)
         self.seen: bytes | None = None
+        """The token epoch before the newest run of :meth:`ask`: whoever is answered knows it as of their own call."""
 
-    async def run(self, script: AsyncScript, arguments: Sequence[Argument]) -> list[Any]:
-        """The script's reply. Raises what redis-py raises; an error of the connection leaves the outcome unknown."""
-        return await self._together.ask(_Call(script, arguments))
+    @property
+    def builds(self) -> bool:
+        """Whether these run for whoever builds the index."""
+        return bool(self._nonce)
 
-    async def _exchange(self, calls: Sequence[_Call]) -> list[list[Any] | Exception]:
-        replies = await self._send(calls)
-        unknown = [place for place, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if unknown:  # the server's cache is empty: those did nothing
-            for script in {calls[place].script for place in unknown}:
-                await self._client.script_load(script.script)
-            again = await self._send([calls[place] for place in unknown])
-            for place, reply in zip(unknown, again, strict=True):
-                replies[place] = reply
-        return replies
+    async def run(self, name: str, arguments: Sequence[Argument]) -> list[Any]:
+        """One script's reply. Raises Unreachable; the outcome is unknown then."""
+        return await self._run(self._scripts[name], arguments)
 
-    async def _send(self, calls: Sequence[_Call]) -> list[list[Any] | Exception]:
-        packed = self._pack("GET", self._watched)
-        for call in calls:
-            packed += self._pack("EVALSHA", call.script.sha, 1, self._prefix, *call.arguments)
-        async with reachable():
-            seen, *replies = await self._converse(b"".join(packed), 1 + len(calls))
-        if isinstance(seen, ResponseError):
-            raise seen
-        self.seen = seen
-        return replies
+    async def ask(self, *calls: Call) -> Sequence[list[Any]]:
+        """Their replies, in one run with whatever else people ask for at this moment: one write, one fsync, one read for all.
 
-    async def _converse(self, packed: bytes, count: int) -> list[Any]:
-        """Send commands in one write and read their ``count`` replies, again after an error of the connection as redis-py does.
-
-        Its own pipeline packs argument by argument and sets a timer per reply: half of what a claim cost.
+        Calls asked together run one after the other, with nothing in between.
         """
+        return await self._together.ask(calls)
+
+    async def _exchange(self, asked: Sequence[Sequence[Call]]) -> Sequence[Sequence[list[Any]] | Exception]:
+        flat: list[Argument] = []
+        for calls in asked:
+            for name, arguments in calls:
+                flat += (name, len(arguments), *arguments)
+        self.seen, *replies = await self._run(self._people, flat)
+        answers = iter(replies)
+        return [await _answer([next(answers) for _ in calls]) for calls in asked]
+
+    async def _run(self, script: AsyncScript, arguments: Sequence[Argument]) -> list[Any]:
+        # In C: redis-py packs argument by argument. (Its own types are wrong: it takes numbers too.)
+        command: Any = ("EVALSHA", script.sha, 1, self._prefix, self._nonce, *arguments)
+        packed = hiredis.pack_command(command)
+        async with reachable():
+            try:
+                return await self._converse(packed)
+            except NoScriptError:  # the server's cache is empty: nothing was done
+                await self._client.script_load(script.script)
+                return await self._converse(packed)
+
+    async def _converse(self, packed: bytes) -> list[Any]:
+        """Send one command and read its reply, again after an error of the connection as redis-py does."""
         pool = self._client.connection_pool
         connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # a decorator of theirs hides its type
 
         async def once() -> list[Any]:
             await connection.send_packed_command(packed)
             async with asyncio.timeout(connection.socket_timeout):
-                return [await _reply(connection) for _ in range(count)]
+                reply: list[Any] = await connection.read_response(timeout=math.inf)
+                return reply
 
         async def failed(_: Exception) -> None:
             await connection.disconnect()
@@ -105,8 +117,13 @@ class ScriptPipeline:
             await pool.release(connection)
 
 
-async def _reply(connection: AbstractConnection) -> Any:
+async def _answer(replies: Sequence[list[Any] | Exception]) -> Sequence[list[Any]] | Exception:
+    """The replies, or what the first error among them means to us."""
+    good = [reply for reply in replies if not isinstance(reply, Exception)]
+    if len(good) == len(replies):
+        return good
     try:
-        return await connection.read_response(timeout=math.inf)
-    except ResponseError as error:
-        return error
+        async with reachable():
+            raise next(reply for reply in replies if isinstance(reply, Exception))
+    except Exception as meant:  # noqa: BLE001 - it is handed to whoever asked
+        return meant

@@ -8,10 +8,10 @@ from typing import Any
 
 import orjson
 
-from tiebreak.contracts.codec import decode_label, decode_task, encode
+from tiebreak.contracts.codec import decode_label, decode_task, encode, peek
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
 from tiebreak.labeling.consensus import Ballot
-from tiebreak.labeling.port import Applied, Done, Lease, Outcome, Receipt
+from tiebreak.labeling.port import Applied, Done, Lease, Outcome, Question, Receipt
 from tiebreak.labeling.settling import TaskRecord
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 Argument = str | bytes | int
+_LEASE = ("token", "claimed_ms", "deadline_ms")
 # Bodies up to here are remembered when decoded, at most 1024 of them.
 _SMALL = 16 * 1024
 
@@ -57,10 +58,29 @@ def _remembered(body: bytes) -> Task:
     return decode_task(body)
 
 
+class StoredLease(Lease):
+    """A lease whose task is decoded when it is asked for: to show it to its holder takes a quarter of that."""
+
+    __slots__ = ("_body",)
+
+    def __init__(self, body: bytes, token: int, claimed_ms: int, deadline_ms: int) -> None:
+        self._body: bytes
+        for name, value in zip(("_body", *_LEASE), (body, token, claimed_ms, deadline_ms), strict=True):
+            object.__setattr__(self, name, value)  # frozen
+
+    @property
+    def task(self) -> Task:
+        return task_of(self._body)
+
+    @property
+    def question(self) -> Question:
+        return Question(*peek(Task, self._body, *Question._fields))
+
+
 def lease_of(item: Sequence[Any]) -> Lease:
     """``{id, token, claimed, deadline, body}``."""
     _, token, claimed, deadline, body = item
-    return Lease(task_of(body), int(token), int(claimed), int(deadline))
+    return StoredLease(body, int(token), int(claimed), int(deadline))
 
 
 def receipt_of(text: bytes) -> Receipt:

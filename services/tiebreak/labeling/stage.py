@@ -7,7 +7,7 @@ published, and publishes what is stored: a crash between any two steps, or a rep
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -115,6 +115,7 @@ class Folded:
 
     labels: Sequence[Label] = ()
     unknown: frozenset[str] = frozenset()
+    messages: Sequence[Message] = ()
 
 
 class Settler:
@@ -153,7 +154,7 @@ class Settler:
                 dead.append((record, BadRecord(DeadReason.UNKNOWN_TASK, "no task of this id was ever on the queue")))
             elif a.task_id in revisions:
                 self._uncommitted.append((partition, record.offset, (a.task_id, revisions[a.task_id])))
-        return Handled(Outputs(messages=[label_message(label) for label in folded.labels]), dead)
+        return Handled(Outputs(messages=folded.messages), dead)
 
     async def fold(self, annotations: Sequence[Annotation], judges: Sequence[Consensus] | None = None) -> Folded:
         """Apply annotations in their order and take every decision that follows. Each task's are taken one at a time.
@@ -169,13 +170,16 @@ class Settler:
             queues = {task: waiting for task, waiting in queues.items() if waiting}
         if rounds.offered:
             self._doorbell.ring()
-        return Folded(tuple(rounds.labels.values()), frozenset(rounds.unknown))
+        labels, bodies = tuple(rounds.labels.values()), rounds.bodies
+        messages = [label_message(label, bodies.get((label.task_id, label.revision))) for label in labels]
+        return Folded(labels, frozenset(rounds.unknown), messages)
 
     async def _round(self, answers: Sequence[tuple[Annotation, Consensus]], rounds: _Rounds) -> None:
         settlements: list[Settlement] = []
         offers: list[Reopen] = []
+        outcomes: Counter[tuple[str, str]] = Counter()
         for (a, judge), applied in zip(answers, await self._queue.apply([a for a, _ in answers]), strict=True):
-            self._metrics.count("tiebreak_labeling_annotations_total", state=a.state, outcome=applied.outcome)
+            outcomes[a.state, applied.outcome] += 1
             if applied.outcome is Outcome.UNKNOWN:
                 rounds.unknown.add(a.task_id)
             if applied.record is None:
@@ -187,17 +191,23 @@ class Settler:
                 settlements.append(Settlement(applied.record.sequence, step.publish))
             if step.offer is not None:
                 offers.append(Reopen(a.task_id, applied.record.sequence, isinstance(step.offer, Review)))
+        for (state, outcome), count in outcomes.items():
+            self._metrics.count("tiebreak_labeling_annotations_total", count, state=state, outcome=outcome)
         await self._store(settlements, rounds)
         if offers:
             await self._queue.reopen(offers)
             rounds.offered = True
 
     async def _store(self, settlements: Sequence[Settlement], rounds: _Rounds) -> None:
-        for label in await self._queue.settle(settlements) if settlements else ():
+        stored = await self._queue.settle(settlements) if settlements else ()
+        for item, label in zip(settlements, stored, strict=True):
             if label is not None and label.task_id in rounds.gold:
                 await self._queue.published([(label.task_id, label.revision)])  # nothing new: it never reaches `labels`
             elif label is not None:
-                rounds.labels[label.task_id, label.revision] = label
+                place = label.task_id, label.revision
+                rounds.labels[place] = label
+                if label is item.label:
+                    rounds.bodies[place] = item.body
 
     def _step(self, record: TaskRecord, judge: Consensus) -> Step:
         if record.task.gold:
@@ -251,6 +261,7 @@ class Settler:
 @dataclass(slots=True)
 class _Rounds:
     labels: dict[tuple[str, int], Label] = field(default_factory=dict)
+    bodies: dict[tuple[str, int], bytes] = field(default_factory=dict)
     unknown: set[str] = field(default_factory=set)
     gold: set[str] = field(default_factory=set)
     offered: bool = False
@@ -302,9 +313,10 @@ def _records(batch: Batch) -> Iterator[tuple[Partition, Record]]:
     return ((partition, record) for partition, records in batch.items() for record in records)
 
 
-def label_message(label: Label) -> Message:
-    """The record on ``labels``, keyed by task so that revisions of one label stay in order."""
-    return Message(Topic.LABELS.of(label.project), label.task_id.encode(), encode(label), headers_for(PROTOBUF))
+def label_message(label: Label, body: bytes | None = None) -> Message:
+    """The record on ``labels``, keyed by task so that revisions of one label stay in order. ``body``: the label, encoded already."""
+    key, headers = label.task_id.encode(), headers_for(PROTOBUF)
+    return Message(Topic.LABELS.of(label.project), key, encode(label) if body is None else body, headers)
 
 
 def annotation_message(a: Annotation) -> Message:

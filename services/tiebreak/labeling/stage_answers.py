@@ -91,13 +91,12 @@ class Desk:
         await still()
         annotation = self._annotation(who, said, receipt, value)
         await self._publishing.ask(annotation_message(annotation))
-        # The queue takes them in this order: the claim no longer finds the task that was just answered.
-        confirming = self._queue.confirm(annotation, counted=receipt.counted)
+        lease: Lease | None = None
         claimed: Claimed | None = None
         if want and receipt.counted:
-            lease, claimed = await asyncio.gather(confirming, self._claim(who, want))
+            claimed = await self._queue.confirm_and_claim(annotation, want, review=who.may(Right.REVIEW))
         else:
-            lease = await confirming
+            lease = await self._queue.confirm(annotation, counted=receipt.counted)
         if not receipt.counted:
             raise refused(Refusal.SETTLED)
         self._metrics.count("tiebreak_labeling_answers_total", act=said.act)
@@ -115,9 +114,6 @@ class Desk:
                 fix="Retry with the same Idempotency-Key.",
             ) from error
         return [None] * len(messages)
-
-    async def _claim(self, who: Principal, want: int) -> Claimed:
-        return await self._queue.claim(who.name, want, review=who.may(Right.REVIEW))
 
     async def _class(self, value: str) -> str:
         classes = self._project.classes

@@ -21,7 +21,7 @@ from tiebreak.labeling.posterior import Belief, Crowd, Said
 from tiebreak.labeling.stage_reading import annotation_of, records_of
 from tiebreak.labeling.structured import consensus_of
 
-_COUNTS = (AnnotationState.SUBMITTED, AnnotationState.LATE)
+COUNTS = (AnnotationState.SUBMITTED, AnnotationState.LATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class Panel:
 
 def learn(crowd: Crowd, a: Annotation, bank: Bank) -> Belief:
     """Show one answer of the log to the crowd. A reviewer's is the truth, and no vote; of gold the truth is known."""
-    value = a.value if a.state in _COUNTS else None
+    value = a.value if a.state in COUNTS else None
     if a.reviewer and value is not None:
         return crowd.observe(a.task_id, a.annotator, Said(None, a.revision, value))
     return crowd.observe(a.task_id, a.annotator, Said(value, a.revision, bank.truth(a.task_id, a.annotator)))

@@ -4,25 +4,56 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 
 import structlog
 
 from tiebreak.contracts.codec import decode_label
 from tiebreak.contracts.errors import BadRecord, PublishFailed, SlowDown, Unreachable
 from tiebreak.contracts.log import Log, Outputs, Partition
-from tiebreak.contracts.messages import Annotation
+from tiebreak.contracts.messages import Annotation, AnnotationState, Label
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.consensus import Consensus
 from tiebreak.labeling.port import Builder, Rebuildable
 from tiebreak.labeling.stage import Settler, label_message, take_in
-from tiebreak.labeling.stage_crowd import Heard, Panel
+from tiebreak.labeling.stage_crowd import COUNTS, Heard, Panel
 from tiebreak.labeling.stage_reading import annotation_of, records_of, task_of
 from tiebreak.runtime.metrics import Metrics
 
 _log = structlog.get_logger("tiebreak.labeling")
 _BATCH = 1000
 _CLOSE_S = 5.0
+
+
+@dataclass(slots=True)
+class Overturning:
+    """Answers that may end a label that stands: those taken back, and reviewers' words. ``heard`` counts them.
+
+    The store may have been lost between a label and what overturns it: such a task is not settled, and is built from its answers.
+    """
+
+    heard: int = 0
+    _by_task: dict[str, dict[str, tuple[int, bool]]] = field(default_factory=dict)  # annotation -> revision, is it an undo
+
+    def hear(self, a: Annotation) -> None:
+        """Take note of one answer, in the order of the log; twice is once."""
+        undone = a.state is AnnotationState.WITHDRAWN
+        if not undone and not (a.reviewer and a.state in COUNTS):
+            return
+        answers = self._by_task.setdefault(a.task_id, {})
+        if a.revision > answers.get(a.annotation_id, (0, False))[0]:
+            answers[a.annotation_id] = (a.revision, undone)
+            self.heard += 1
+
+    def overturns(self, label: Label) -> bool:
+        """Whether ``label`` counts an answer that was taken back after it, or lacks a reviewer's."""
+        counted = {vote.annotation_id: vote.revision for vote in label.votes}
+        return any(
+            counted.get(answer, revision if undone else 0) < revision
+            for answer, (revision, undone) in self._by_task.get(label.task_id, {}).items()
+        )
 
 
 class Rebuilder:
@@ -53,25 +84,32 @@ class Rebuilder:
         builder = await self._queue.begin_build()
         if builder is None:
             return False
-        settled = await self._settled()
-        tasks, withdrawn = await self._tasks(builder, settled)
-        answers = await self._answers(builder, settled)
+        overturning = Overturning()
+        async for record in records_of(self._log, Topic.ANNOTATIONS.of(self._project.project)):
+            with suppress(BadRecord):  # the settler has put it on `dead`
+                overturning.hear(annotation_of(record, self._project))
+        heard = -1
+        while heard != overturning.heard:  # what came while we were reading may have opened a settled task again
+            heard = overturning.heard
+            settled = await self._settled(overturning)
+            tasks, withdrawn = await self._tasks(builder, settled)
+            answers = await self._answers(builder, settled, overturning)
         await builder.withdraw(withdrawn)  # after the answers: what somebody had begun when it was taken back, stayed
         await builder.end_build(list(settled.items()))
         self._metrics.count("tiebreak_labeling_rebuilds_total")
         _log.info("queue_rebuilt", settled=len(settled), tasks=tasks, answers=answers)
         return True
 
-    async def _settled(self) -> dict[str, int]:
-        newest: dict[str, tuple[int, bool]] = {}
+    async def _settled(self, overturning: Overturning) -> dict[str, int]:
+        newest: dict[str, tuple[int, bool]] = {}  # task -> revision of its newest label, and whether that stands
         async for record in records_of(self._log, Topic.LABELS.of(self._project.project)):
             try:
                 label = decode_label(record.value)
             except BadRecord:
                 continue  # not ours to judge: the trainer sets it aside
             if label.revision > newest.get(label.task_id, (0, False))[0]:
-                newest[label.task_id] = (label.revision, label.withdrawn)
-        return {task: revision for task, (revision, withdrawn) in newest.items() if not withdrawn}
+                newest[label.task_id] = (label.revision, not (label.withdrawn or overturning.overturns(label)))
+        return {task: revision for task, (revision, stands) in newest.items() if stands}
 
     async def _tasks(self, builder: Builder, settled: dict[str, int]) -> tuple[int, list[str]]:
         """How many tasks were put on offer, and which of them a model took back later."""
@@ -87,13 +125,13 @@ class Rebuilder:
                 added += await take_in(builder, [task])
         return added, withdrawn
 
-    async def _answers(self, builder: Builder, settled: dict[str, int]) -> int:
+    async def _answers(self, builder: Builder, settled: dict[str, int], overturning: Overturning) -> int:
         settler = Settler(self._project, builder, self._metrics)
         writer = self._log.writer()
         await writer.start()
         folded = 0
         try:
-            async for annotations, judges in self._open_answers(builder, settled):
+            async for annotations, judges in self._open_answers(builder, settled, overturning):
                 labels = (await settler.fold(annotations, judges)).labels
                 # Those that were published before the loss are the same again; the others were decided but never sent.
                 await writer.publish(Outputs(messages=[label_message(label) for label in labels]))
@@ -104,7 +142,7 @@ class Rebuilder:
         return folded
 
     async def _open_answers(
-        self, builder: Builder, settled: dict[str, int]
+        self, builder: Builder, settled: dict[str, int], overturning: Overturning
     ) -> AsyncIterator[tuple[Sequence[Annotation], Sequence[Consensus]]]:
         panel, batch = Panel(self._project, builder), list[Heard]()
         async for record in records_of(self._log, Topic.ANNOTATIONS.of(self._project.project)):
@@ -112,6 +150,7 @@ class Rebuilder:
                 annotation = annotation_of(record, self._project)
             except BadRecord:
                 continue  # the settler has put it on `dead`
+            overturning.hear(annotation)
             batch.append(Heard(Partition(record.topic, record.partition), record.offset, annotation))
             if len(batch) == _BATCH:
                 yield await _still_open(panel, batch, settled)

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from statistics import median, median_low
 from typing import Any
 
+from tiebreak.contracts.answer_text import number_text
 from tiebreak.contracts.codec import dump_json
 from tiebreak.contracts.messages import LabelMethod
 from tiebreak.contracts.project import Answer, AnswerKind, Project
-from tiebreak.labeling.answers import PLACES, number_text, value_of
+from tiebreak.labeling.answers import PLACES, value_of
 from tiebreak.labeling.consensus import Ballot, Consensus, Decision, Rule, Settle, ask_or_review, distribution, early
 
 Item = Mapping[str, Any]

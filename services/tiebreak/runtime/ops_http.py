@@ -17,10 +17,13 @@ from starlette.types import ASGIApp
 
 from tiebreak.contracts.errors import ConfigError
 from tiebreak.runtime.health import Health, Report
+from tiebreak.runtime.http_protocol import WholeAnswers
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.runtime.settings import Tls
 
 _NO_STORE = {"cache-control": "no-store"}
+# People look at a task for longer than the usual five seconds: their next request would meet a connection that is just being closed.
+_KEEP_ALIVE_S = 75
 
 
 def ops_routes(health: Health, metrics: Metrics) -> list[Route]:
@@ -93,6 +96,8 @@ class HttpServer:
         self._socket = sock
         self._config = uvicorn.Config(
             app,
+            http=WholeAnswers,
+            timeout_keep_alive=_KEEP_ALIVE_S,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -78,6 +78,22 @@ def test_everything_a_person_can_do(api: ApiServer) -> None:
         assert history.answered == 2  # a skip is an answer too
 
 
+def test_an_answer_brings_the_next_task_and_at_the_end_why_there_is_none(api: ApiServer) -> None:
+    """One claim, then one request per task until all are answered; a retry of the last one changes nothing."""
+    with _client(api) as ann:
+        (task,), seen = ann.claim().tasks, []
+        while True:
+            made = ann.submit_and_claim(task, "cat", key=f"key-{task.task_id}")
+            seen.append(made.task_id)
+            assert made.next is not None
+            if not made.next.tasks:
+                break
+            (task,) = made.next.tasks
+        again = ann.submit_and_claim(task, "cat", key=f"key-{task.task_id}")
+        assert (again.revision, again.next and again.next.tasks) == (1, ())
+    assert len(set(seen)) == len(seen) == 3
+
+
 def test_a_lost_answer_is_asked_for_again_and_counts_once(api: ApiServer) -> None:
     """The server took the vote, the network lost its answer twice: the same key thrice, one vote."""
     network = Unlucky(2, "/annotations")

@@ -28,6 +28,7 @@ NEEDED = {
     ("post", "/v1/projects/{name}/gold"): Right.REVIEW,
     ("post", "/v1/projects/{name}/people/{person}:resume"): Right.MANAGE,
     ("get", "/v1/projects/{name}/models"): Right.MANAGE,
+    ("get", "/v1/projects/{name}/models:at"): Right.MANAGE,
     ("get", "/v1/projects/{name}/models/{version}"): Right.MANAGE,
     ("get", "/v1/projects/{name}/models/{version}/diff/{other}"): Right.MANAGE,
     ("post", "/v1/projects/{name}/models/{version}:promote"): Right.MANAGE,

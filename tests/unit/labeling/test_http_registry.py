@@ -48,6 +48,11 @@ async def test_a_manager_decides_and_reads_what_was_decided(office: Office) -> N
         listed = (await client.get(at)).json()
         one = (await client.get(f"{at}/v2")).json()
         diff = (await client.get(f"{at}/v1/diff/v2")).json()
+        then = (await client.get(f"{at}:at", params={"time": "2999-01-01T00:00"})).json()
+        before = await client.get(f"{at}:at", params={"time": "1960-01-01T00:00+01:00"})
+        wrong = await client.get(f"{at}:at", params={"time": "noon"})
+    assert (then["version"], then["event"]) == ("v1", "rolled_back")
+    assert (before.status_code, wrong.status_code) == (404, 422)
     assert (listed["champion"], listed["previous"], listed["pinned"]) == ("v1", "", "")
     decided = [(d["event"], d["version"], d["by"], d["reasons"]) for d in listed["decisions"]]
     events = ("promoted", "promoted", "pinned", "unpinned", "rolled_back")

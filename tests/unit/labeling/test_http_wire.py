@@ -112,3 +112,31 @@ def test_of_repeated_keys_in_a_body_the_last_counts(api: ApiServer) -> None:
     headers = {"authorization": f"Bearer {api.token('dup')}", "content-type": "application/json"}
     answer = httpx.post(f"{api.url}/v1/projects/wire/tasks:claim", content=b'{"max": 99, "max": 1}', headers=headers)
     assert answer.status_code == 200
+
+
+def test_claims_sent_in_a_row_on_one_connection_are_answered_one_by_one_and_the_last_one_closes_it(
+    api: ApiServer,
+) -> None:
+    """Pipelined hot requests: an answer each, in order, with the headers of every answer; `Connection: close` is obeyed."""
+    token, url = api.token("pia"), httpx.URL(api.url)
+    api.offer(a_task(1, project="wire"))
+    ask = CLAIM.replace(b"pets", b"wire") + f"Authorization: Bearer {token}\r\n".encode() + b"Content-Length: 2\r\n"
+    with socket.create_connection((url.host, url.port), timeout=10) as connection:
+        connection.sendall(2 * (ask + b"\r\n{}") + ask + b"Connection: close\r\n\r\n{}")
+        answer = bytearray()
+        while piece := _read(connection):
+            answer += piece
+    heads, tasks = [], []
+    while answer:
+        head, _, rest = bytes(answer).partition(b"\r\n\r\n")
+        lines = dict(line.split(b": ", 1) for line in head.split(b"\r\n")[1:])
+        length = int(lines.pop(b"content-length"))
+        heads.append((head.split(b"\r\n")[0], sorted(lines)))
+        tasks += [task["task_id"] for task in json.loads(rest[:length])["tasks"]]
+        answer = bytearray(rest[length:])
+    assert [status for status, _ in heads] == [b"HTTP/1.1 200 OK"] * 3
+    assert heads[0] == heads[1]
+    assert set(heads[2][1]) - set(heads[0][1]) == {b"connection"}
+    assert {b"date", b"content-security-policy", b"cache-control"} < set(heads[0][1])
+    assert len(tasks) == 3
+    assert len(set(tasks)) == 1

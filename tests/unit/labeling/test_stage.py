@@ -11,13 +11,14 @@ from tests.support.labeling import Queues, a_project, a_task
 from tests.support.labeling_api import Office, claim, lose, open_office, open_tasks, running, submit
 from tiebreak.contracts.codec import encode
 from tiebreak.contracts.ids import annotation_id
-from tiebreak.contracts.log import Partition, StoredRecord
+from tiebreak.contracts.log import Outputs, Partition, StoredRecord
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.access import Role
 from tiebreak.labeling.memory import MemoryQueue
 from tiebreak.labeling.port import QueueSettings, Stats
-from tiebreak.labeling.stage import Intake, Settler
+from tiebreak.labeling.stage import Intake, Settler, annotation_message
+from tiebreak.labeling.stage_rebuild import Rebuilder
 from tiebreak.runtime.clock import SystemClock
 
 THREE = a_project(votes=3)
@@ -207,6 +208,22 @@ async def test_the_queue_is_rebuilt_from_the_topics_after_the_store_forgot_every
         async with await office.client("ann") as ann:
             assert (await claim(ann))["reason"] == "no_tasks"
         assert await queue.stats() == Stats(0, 0, 0, 0)
+
+
+async def test_an_undo_that_nobody_had_folded_when_the_store_was_lost_opens_its_task(queue: Queues) -> None:
+    """The label is out, its vote taken back on the log, and the store gone in between: the rebuilt queue withdraws the label."""
+    office = await open_office(a_project(votes=1), queue)
+    async with running(office):
+        await office.publish_tasks(a_task(1))
+        await vote(office, "ann", "dog")
+        (label,) = await settled(office, 1)
+    (voted,) = await office.annotations()
+    undone = replace(voted, revision=2, state=AnnotationState.WITHDRAWN, value="")
+    await office.log.writer().publish(Outputs(messages=[annotation_message(undone)]))
+    await lose(queue)
+    assert await Rebuilder(office.project, queue, office.log, office.metrics).ensure()
+    assert [(x.revision, x.withdrawn) for x in await office.labels()][-1] == (2, True)
+    assert [lease.task.task_id for lease in (await queue.claim("bob", 1)).leases] == [label.task_id]
 
 
 async def _build(queue: Queues) -> None:

@@ -6,32 +6,42 @@
 if not ready() then return {'BUILDING'} end
 local now = now_ms()
 local out = {'OK'}
+
+-- All fields of a task that may be waiting untouched; nil when it is not here.
+local function fields_of(id)
+  local fields = hash_of(id)
+  if next(fields) then return fields end
+  return open_hash(id) and hash_of(id) or nil
+end
+
 for i = 3, #ARGV, 8 do
   local id, annotator, rev, state = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
-  local key = task_key(id)
-  if not open_hash(id) then
+  local h = fields_of(id)
+  local body = h and body_of(id)
+  if not h then
     out[#out + 1] = {redis.call('HEXISTS', done_key(id), id) == 1 and 'done' or 'unknown'}
-  elseif not has_body(id) then
+  elseif not body then
     out[#out + 1] = {'done'}
   else
-    take_answer(id, annotator, rev, state, ARGV[i + 4], ARGV[i + 5], now, ARGV[i + 7], tonumber(ARGV[2]))
-    local old = redis.call('HGET', key, 'v:' .. annotator)
-    local place, _, old_rev, old_state = string.match(old or '', '^(%d+)|(%d+)|(%d+)|(%l+)|')
+    local c = answer_of(h['c:' .. annotator])
+    if not c or c.rev < rev then
+      take_answer(id, annotator, rev, state, ARGV[i + 4], ARGV[i + 5], now, ARGV[i + 7], tonumber(ARGV[2]))
+    end
+    local mine = 'v:' .. annotator
+    local place, _, old_rev, old_state = string.match(h[mine] or '', '^(%d+)|(%d+)|(%d+)|(%l+)|')
     local new = not old_rev or tonumber(old_rev) < rev
     if new then
       local counting = old_state == 'submitted' or old_state == 'late'
-      local place_now = redis.call('HINCRBY', key, 'sq', 1)
-      redis.call('HSET', key, 'v:' .. annotator,
-                 place_now .. '|' .. (counting and place or '0') .. '|' .. rev .. '|' .. state .. '|' .. ARGV[i + 6])
+      h.sq = tonumber(h.sq or '0') + 1
+      h[mine] = h.sq .. '|' .. (counting and place or '0') .. '|' .. rev .. '|' .. state .. '|' .. ARGV[i + 6]
+      redis.call('HSET', task_key(id), 'sq', h.sq, mine, h[mine])
     end
-    local h = redis.call('HMGET', key, 'sq', 'lr', 'ls', 'lb')
     local ballots = {}
-    local all = redis.call('HGETALL', key)
-    for j = 1, #all, 2 do
-      if string.sub(all[j], 1, 2) == 'v:' then ballots[#ballots + 1] = all[j + 1] end
+    for field, text in pairs(h) do
+      if string.sub(field, 1, 2) == 'v:' then ballots[#ballots + 1] = text end
     end
-    out[#out + 1] = {new and 'new' or 'duplicate', tonumber(h[1] or '0'), tonumber(h[2] or '0'),
-                     tonumber(h[3] or '0'), h[4] or '', body_of(id), ballots}
+    out[#out + 1] = {new and 'new' or 'duplicate', tonumber(h.sq or '0'), tonumber(h.lr or '0'),
+                     tonumber(h.ls or '0'), h.lb or '', body, ballots}
   end
 end
 return out

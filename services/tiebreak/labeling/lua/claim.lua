@@ -22,10 +22,13 @@ for _, id in ipairs(redis.call('ZRANGE', P .. 'held:' .. annotator, 0, -1)) do
 end
 
 local function from_again(route)
+  local name = 'again:' .. route
+  if known.dry[name] then return nil end
+  known.dry[name] = redis.call('EXISTS', P .. name) == 0
+  if known.dry[name] then return nil end
   local cursor = redis.call('HGET', P .. 'cursor:' .. route, annotator) or '0'
   while budget > 0 do
-    local found = redis.call('ZRANGEBYSCORE', P .. 'again:' .. route, '(' .. cursor, '+inf',
-                             'WITHSCORES', 'LIMIT', 0, 16)
+    local found = redis.call('ZRANGEBYSCORE', P .. name, '(' .. cursor, '+inf', 'WITHSCORES', 'LIMIT', 0, 16)
     if #found == 0 then return nil end
     for i = 1, #found, 2 do
       budget = budget - 1
@@ -33,7 +36,7 @@ local function from_again(route)
       redis.call('HSET', P .. 'cursor:' .. route, annotator, cursor)
       local c = given(found[i], annotator)
       if c == nil or not c.stands then
-        redis.call('ZREM', P .. 'again:' .. route, found[i])
+        redis.call('ZREM', P .. name, found[i])
         return found[i]
       end
     end
@@ -41,24 +44,30 @@ local function from_again(route)
   return nil
 end
 
+-- The first of a line; where nobody was ever given it, what its hash lacks, and its body.
 local function from_open(route)
-  while true do
-    local found = redis.call('ZPOPMIN', P .. 'open:' .. route)
-    if #found == 0 then return nil end
+  local name = 'open:' .. route
+  while not known.dry[name] do
+    local found = redis.call('ZPOPMIN', P .. name)
     local id, rank = found[1], found[2]
-    if redis.call('EXISTS', task_key(id)) == 1 then return id end
-    if has_body(id) then
-      redis.call('HSET', task_key(id), 'st', 'open', 'ln', route, 'rk', rank)
+    if not id then
+      known.dry[name] = true
+    elseif redis.call('EXISTS', task_key(id)) == 1 then
       return id
+    else
+      local body = body_of(id)
+      if body then return id, {'st', 'open', 'ln', route, 'rk', rank}, body end
     end
   end
+  return nil
 end
 
 for i = 6, #ARGV do
   while #out < want do
-    local id = from_again(ARGV[i]) or from_open(ARGV[i])
+    local id, fields, body = from_again(ARGV[i]), nil, nil
+    if not id then id, fields, body = from_open(ARGV[i]) end
     if not id then break end
-    out[#out + 1] = lease(id, annotator, now, lease_ms)
+    out[#out + 1] = lease(id, annotator, now, lease_ms, fields, body)
   end
 end
 

@@ -1,4 +1,5 @@
--- Shared by every script of the queue: the loader puts this text in front of each.
+-- Shared by every script of the queue: the loader puts this text in front of each. What is asked within one run of a script is
+-- answered from memory the second time: one run serves many people.
 --
 -- KEYS[1]  the prefix 'tb:{<project>}:'. Every key below starts with it, so all keys of a project share one hash slot.
 -- ARGV[1]  the builder's nonce, '' for everybody else.
@@ -15,11 +16,13 @@
 -- mine:<annotator> list    own answers, newest first              answered       hash    annotator -> answers that stand
 -- gold             hash    piece -> the encoded task (kept by plain commands, built again from `tasks`)
 -- forgiven         hash    annotator -> pieces of gold they had when a manager let them go on
+-- token_epoch      string  changes with any token (`redis_tokens.py`)
 -- classes          zset    added class -> time                    idem:<annotator>:<key>  string  a receipt
 --
 -- task:<task>: st open|in_review|settled, ln lane, rk rank, by holder, tok token, at claimed, sq applied answers,
 --   ns answers that stand, lr label revision, ls sequence the standing label was settled at, lb label not yet published,
 --   g:<annotator> '<token>|<claimed>', p:<annotator> time an answer is in flight since, r:<annotator> last revision,
+--   u:<annotator> the revision of an undo that is not confirmed yet,
 --   c:<annotator> '<revision>|<state>|<token>|<claimed>|<at>', v:<annotator> '<sequence>|<replaces>|<revision>|<state>|<ballot>'
 --
 -- A waiting task is a field of `bodies`, a place in `open:<lane>` and an entry of one `expiry:<time>` list: a key of its own and a
@@ -27,23 +30,40 @@
 local P = KEYS[1]
 local LANES = {'triage', 'normal', 'backfill'}
 
+local known = {dry = {}}
+
 local function now_ms()
-  local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
+  if not known.now then
+    local t = redis.call('TIME')
+    known.now = t[1] * 1000 + math.floor(t[2] / 1000)
+  end
+  return known.now
 end
 
--- A missing epoch means that Redis lost its data: nobody but the builder may touch what is not there.
-local function ready()
+local function may_touch()
   if redis.call('EXISTS', P .. 'epoch') == 1 then return true end
   if ARGV[1] == '' or redis.call('GET', P .. 'builder') ~= ARGV[1] then return false end
   redis.call('PEXPIRE', P .. 'builder', 30000)
   return true
 end
 
+-- A missing epoch means that Redis lost its data: nobody but the builder may touch what is not there.
+local function ready()
+  if known.ready == nil then known.ready = may_touch() end
+  return known.ready
+end
+
 local function done_key(id) return P .. 'done:' .. string.sub(id, 1, 3) end
 local function task_key(id) return P .. 'task:' .. id end
 local function body_of(id) return redis.call('HGET', P .. 'bodies', id) end
 local function has_body(id) return redis.call('HEXISTS', P .. 'bodies', id) == 1 end
+
+-- All fields of a task's hash; empty when it has none.
+local function hash_of(id)
+  local all, fields = redis.call('HGETALL', task_key(id)), {}
+  for j = 1, #all, 2 do fields[all[j]] = all[j + 1] end
+  return fields
+end
 
 local function common_lane(name)
   for _, lane in ipairs(LANES) do
@@ -91,26 +111,50 @@ local function drop(id, state)
   redis.call('HSET', done_key(id), id, state .. ':0')
 end
 
-local function given(id, annotator)
-  local c = redis.call('HGET', task_key(id), 'c:' .. annotator)
+-- A person's answer as the field 'c:<annotator>' has it; nil where there is none.
+local function answer_of(c)
   if not c then return nil end
   local rev, state, token, claimed, at = string.match(c, '^(%d+)|(%l+)|(%d+)|(%d+)|(%d+)$')
   return {rev = tonumber(rev), state = state, token = token, claimed = claimed, at = tonumber(at),
           stands = state ~= 'withdrawn'}
 end
 
--- Settled, and not about to open again because this very person took the answer back.
-local function gone_for(id, annotator)
-  if redis.call('HGET', task_key(id), 'st') ~= 'settled' then return false end
-  local c = given(id, annotator)
-  return c == nil or c.stands
+-- The revision of a person's answer that the log brought, from the field 'v:<annotator>'; 0 when it brought none.
+local function folded_revision(v)
+  return tonumber(string.match(v or '', '^%d+|%d+|(%d+)|') or '0')
 end
 
-local function unoffer(id)
-  local ln = redis.call('HGET', task_key(id), 'ln')
-  redis.call('ZREM', P .. 'open:' .. ln, id)
-  redis.call('ZREM', P .. 'again:' .. ln, id)
-  redis.call('ZREM', P .. 'again:review', id)
+-- Whether somebody's answer is on its way to the log, or on it, and not folded yet. After `patience` ms it is not expected any more.
+local function is_awaited(fields, now, patience)
+  for field, revision in pairs(fields) do
+    local annotator = string.match(field, '^r:(.+)$')
+    if annotator and tonumber(revision) > folded_revision(fields['v:' .. annotator]) then
+      local c = answer_of(fields['c:' .. annotator])
+      if now - math.max(tonumber(fields['p:' .. annotator] or '0'), c and c.at or 0) < patience then return true end
+    end
+  end
+  return false
+end
+
+local function given(id, annotator)
+  return answer_of(redis.call('HGET', task_key(id), 'c:' .. annotator))
+end
+
+-- Settled, and not about to open again because this very person took the answer back.
+local function is_gone(state, answer)
+  return state == 'settled' and (answer == nil or answer.stands)
+end
+
+local function gone_for(id, annotator)
+  local h = redis.call('HMGET', task_key(id), 'st', 'c:' .. annotator)
+  return is_gone(h[1], answer_of(h[2]))
+end
+
+-- Take a task off the routes of its lane; `state` as it was while it was offered.
+local function unoffer(id, lane, state)
+  redis.call('ZREM', P .. 'open:' .. lane, id)
+  redis.call('ZREM', P .. 'again:' .. lane, id)
+  if state ~= 'open' then redis.call('ZREM', P .. 'again:review', id) end
 end
 
 -- Put a task that nobody holds where its state says, and nowhere else: on two routes it could be given to two people. No change
@@ -121,7 +165,8 @@ local function offer(id)
   local fresh = h[1] == 'open' and tonumber(h[4] or '0') == 0
   local route = P .. (fresh and 'open:' .. h[2] or 'again:' .. (h[1] == 'in_review' and 'review' or h[2]))
   if redis.call('ZSCORE', route, id) then return end
-  unoffer(id)
+  known.dry = {}
+  unoffer(id, h[2])
   redis.call('ZADD', route, fresh and h[3] or redis.call('INCR', P .. 'order'), id)
 end
 
@@ -134,39 +179,41 @@ local function unlease(id)
   redis.call('ZREM', P .. 'leases', id)
 end
 
-local function lease(id, annotator, now, lease_ms)
+-- `fields`: further fields of the task to be set with it; `body` where it is known. Whoever runs this writes `fence` at the end.
+local function lease(id, annotator, now, lease_ms, fields, body)
   -- Never below the microsecond: a counter that was lost, or is some writes behind, grows past every token given before.
-  local token = string.format('%.0f', math.max(tonumber(redis.call('GET', P .. 'fence') or '0') + 1, now * 1000))
-  redis.call('SET', P .. 'fence', token)
+  known.fence = math.max((known.fence or tonumber(redis.call('GET', P .. 'fence') or '0')) + 1, now * 1000)
+  local token = string.format('%.0f', known.fence)
   redis.call('HSET', task_key(id), 'by', annotator, 'tok', token, 'at', now,
-             'g:' .. annotator, string.format('%s|%.0f', token, now))
+             'g:' .. annotator, string.format('%s|%.0f', token, now), unpack(fields or {}))
   redis.call('ZADD', P .. 'leases', now + lease_ms, id)
   redis.call('ZADD', P .. 'held:' .. annotator, token, id)
-  return {id, token, now, now + lease_ms, body_of(id)}
+  return {id, token, now, now + lease_ms, body or body_of(id)}
 end
 
--- Remember a confirmed answer: end the person's lease, take a late answer's task off offer. False: known already.
+-- Remember a confirmed answer: end the person's lease, take a late answer's task off offer. False: known already, or no such task.
 local function take_answer(id, annotator, rev, state, token, claimed, at, line, keep)
   local key = task_key(id)
-  local old = given(id, annotator)
-  if old and old.rev >= rev then return false end
+  local h = redis.call('HMGET', key, 'st', 'c:' .. annotator, 'r:' .. annotator, 'by', 'ns', 'ln')
+  local old = answer_of(h[2])
+  if not h[1] or (old and old.rev >= rev) then return false end
   local stood = old ~= nil and old.stands
   local stands = state ~= 'withdrawn'
-  if tonumber(redis.call('HGET', key, 'r:' .. annotator) or '0') < rev then
-    redis.call('HSET', key, 'r:' .. annotator, rev)
-  end
-  redis.call('HDEL', key, 'p:' .. annotator)
-  redis.call('HSET', key, 'c:' .. annotator, string.format('%d|%s|%s|%s|%.0f', rev, state, token, claimed, at))
   local change = (stands and 1 or 0) - (stood and 1 or 0)
-  if change ~= 0 then
-    redis.call('HINCRBY', key, 'ns', change)
-    redis.call('HINCRBY', P .. 'answered', annotator, change)
+  redis.call('HSET', key, 'c:' .. annotator, string.format('%d|%s|%s|%s|%.0f', rev, state, token, claimed, at),
+             'r:' .. annotator, math.max(rev, tonumber(h[3] or '0')), 'ns', tonumber(h[5] or '0') + change)
+  if change ~= 0 then redis.call('HINCRBY', P .. 'answered', annotator, change) end
+  if stands and h[4] == annotator then
+    redis.call('HDEL', key, 'p:' .. annotator, 'by', 'tok', 'at')
+    redis.call('ZREM', P .. 'held:' .. annotator, id)
+    redis.call('ZREM', P .. 'leases', id)
+  else
+    redis.call('HDEL', key, 'p:' .. annotator)
+    -- What somebody holds is on no route.
+    if stands and not h[4] then unoffer(id, h[6], h[1]) end
   end
-  if stands then
-    if redis.call('HGET', key, 'by') == annotator then unlease(id) end
-    unoffer(id)
+  if redis.call('LPUSH', P .. 'mine:' .. annotator, string.format('%.0f|', at) .. line) > keep then
+    redis.call('LTRIM', P .. 'mine:' .. annotator, 0, keep - 1)
   end
-  redis.call('LPUSH', P .. 'mine:' .. annotator, string.format('%.0f|', at) .. line)
-  redis.call('LTRIM', P .. 'mine:' .. annotator, 0, keep - 1)
   return true
 end

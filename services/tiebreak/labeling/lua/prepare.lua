@@ -6,20 +6,20 @@
 if not ready() then return {'BUILDING'} end
 local annotator, id, token, digest, act = ARGV[2], ARGV[3], ARGV[4], ARGV[6], ARGV[7]
 local receipt_key = P .. 'idem:' .. annotator .. ':' .. ARGV[5]
-local known = redis.call('GET', receipt_key)
-if known then
-  if string.sub(known, 1, #digest + 1) ~= digest .. '|' then return {'KEY_REUSED'} end
-  return {'OK', known}
+local promised = redis.call('GET', receipt_key)
+if promised then
+  if string.sub(promised, 1, #digest + 1) ~= digest .. '|' then return {'KEY_REUSED'} end
+  return {'OK', promised}
 end
 
 local key, now = task_key(id), now_ms()
-local h = redis.call('HMGET', key, 'g:' .. annotator, 'by', 'tok', 'p:' .. annotator)
+local h = redis.call('HMGET', key, 'g:' .. annotator, 'by', 'tok', 'p:' .. annotator, 'c:' .. annotator, 'st', 'r:' .. annotator)
 if not h[1] then
   return {redis.call('HEXISTS', done_key(id), id) == 1 and 'SETTLED' or 'NOT_FOUND'}
 end
 if h[4] and now - tonumber(h[4]) < tonumber(ARGV[10]) then return {'IN_PROGRESS'} end
 
-local c = given(id, annotator)
+local c = answer_of(h[5])
 local state, claimed, counted
 if act == 'undo' then
   if c == nil or not c.stands then return {'NOT_FOUND'} end
@@ -30,15 +30,15 @@ else
   local granted, at = string.match(h[1], '^(%d+)|(%d+)$')
   local holds = h[2] == annotator and h[3] == token
   if granted ~= token or (act == 'skip' and not holds) then return {'STALE_LEASE'} end
-  local gone = gone_for(id, annotator)
+  local gone = is_gone(h[6], c)
   if gone and act == 'skip' then return {'SETTLED'} end
   state = act == 'skip' and 'skipped' or ((holds and not gone) and 'submitted' or 'late')
   claimed, counted = at, gone and 0 or 1
 end
 
-local rev = redis.call('HINCRBY', key, 'r:' .. annotator, 1)
-redis.call('HSET', key, 'p:' .. annotator, now)
-local review = redis.call('HGET', key, 'st') == 'in_review' and 1 or 0
+local rev = tonumber(h[7] or '0') + 1
+redis.call('HSET', key, 'r:' .. annotator, rev, 'p:' .. annotator, now, unpack(act == 'undo' and {'u:' .. annotator, rev} or {}))
+local review = h[6] == 'in_review' and 1 or 0
 local receipt = string.format('%s|%d|%s|%s|%s|%.0f|%d|%d', digest, rev, state, token, claimed, now, counted, review)
 redis.call('SET', receipt_key, receipt, 'PX', ARGV[9])
 return {'OK', receipt}

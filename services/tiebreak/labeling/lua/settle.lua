@@ -4,12 +4,13 @@
 -- Invariant: a label revision of a task has one content for ever; open_tasks counts tasks without a standing label.
 if not ready() then return {'BUILDING'} end
 local now = now_ms()
-local out = {'OK'}
+local out, changes, purge = {'OK'}, 0, {}
 for i = 4, #ARGV, 5 do
   local id, sequence, rev, withdrawn, label = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3] == '1', ARGV[i + 4]
   local key = task_key(id)
-  local h = redis.call('HMGET', key, 'sq', 'lr', 'lb', 'st')
-  if not h[4] or not has_body(id) then
+  local h = redis.call('HMGET', key, 'sq', 'lr', 'lb', 'st', 'ln')
+  -- Only a settled task may have lost its content while its hash is here.
+  if not h[4] or (h[4] == 'settled' and not has_body(id)) then
     out[#out + 1] = ''
   elseif tonumber(h[2] or '0') >= rev then
     out[#out + 1] = h[3] or ''
@@ -19,16 +20,24 @@ for i = 4, #ARGV, 5 do
     local state = withdrawn and 'open' or 'settled'
     local change = (h[4] == 'settled' and 1 or 0) - (withdrawn and 0 or 1)
     redis.call('HSET', key, 'lr', rev, 'lb', label, 'st', state, 'ls', withdrawn and '0' or sequence)
-    if change ~= 0 then redis.call('INCRBY', P .. 'open_tasks', change) end
+    changes = changes + change
     if h[4] == 'in_review' then redis.call('DECR', P .. 'in_review') end
-    unoffer(id)
+    unoffer(id, h[5], h[4])
     if withdrawn then
       redis.call('ZREM', P .. 'purge', id)
+      purge[id] = nil
       offer(id)
     else
-      redis.call('ZADD', P .. 'purge', now + ARGV[2], id)
+      purge[id] = true
     end
     out[#out + 1] = label
   end
 end
+if changes ~= 0 then redis.call('INCRBY', P .. 'open_tasks', changes) end
+local places = {}
+for id in pairs(purge) do
+  places[#places + 1] = now + ARGV[2]
+  places[#places + 1] = id
+end
+if #places > 0 then redis.call('ZADD', P .. 'purge', unpack(places)) end
 return out

@@ -1,7 +1,8 @@
 -- Return expired leases, expire stale tasks, drop the content of settled ones, forget those settled long ago.
 -- ARGV  nonce, limit, keep_ms
 -- Returns {'OK', leases expired, tasks expired, purged} or {'BUILDING'}.
--- Invariant: nothing is dropped that somebody worked on and whose label is not on the log.
+-- Invariant: nothing is dropped that somebody worked on and whose label is not on the log, nor while an answer to it (say one that
+-- is being taken back) has not been folded: the settler may be behind by more than the time in which answers can be taken back.
 if not ready() then return {'BUILDING'} end
 local now, limit = now_ms(), ARGV[2]
 
@@ -39,14 +40,15 @@ end
 
 local purged = 0
 for _, id in ipairs(due('purge')) do
-  if redis.call('HEXISTS', task_key(id), 'lb') == 1 then
+  local h = hash_of(id)
+  if h.lb or is_awaited(h, now, tonumber(ARGV[3])) then
     redis.call('ZADD', P .. 'purge', now + 1000, id)
   else
-    unlease(id)
+    if h.by then unlease(id) end
     redis.call('HDEL', P .. 'bodies', id)
     redis.call('ZREM', P .. 'purge', id)
     redis.call('ZADD', P .. 'forget', now + ARGV[3], id)
-    redis.call('HSET', done_key(id), id, 'settled:' .. (redis.call('HGET', task_key(id), 'lr') or '0'))
+    redis.call('HSET', done_key(id), id, 'settled:' .. (h.lr or '0'))
     purged = purged + 1
   end
 end

@@ -67,7 +67,7 @@ const at = encodeURIComponent;
 export const api = {
   project: (name) => send("GET", `/v1/projects/${at(name)}`),
   claim: (name, max, waitMs, signal) => send("POST", `/v1/projects/${at(name)}/tasks:claim`, { body: { max, wait_ms: waitMs }, signal }),
-  submit: (task, body, key) => send("POST", `/v1/tasks/${at(task)}/annotations`, { body, key }),
+  submit: (task, body, key, next = 0) => send("POST", `/v1/tasks/${at(task)}/annotations${next ? `?next=${next}` : ""}`, { body, key }),
   skip: (task, body, key) => send("POST", `/v1/tasks/${at(task)}:skip`, { body, key }),
   undo: (annotation, key) => send("POST", `/v1/annotations/${at(annotation)}:undo`, { key }),
   renew: (lease) => send("POST", `/v1/leases/${at(lease)}:renew`),

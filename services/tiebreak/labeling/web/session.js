@@ -95,7 +95,8 @@ export class Session {
           const began = performance.now();
           const handed = await this.claim(waitMs);
           if (waitMs && performance.now() - began < 1000) await pause(1); // a server that stops does not let us wait
-          waitMs = WAIT_MS;
+          // Why there is nothing may change meanwhile, and only an answer tells: the first waits are short.
+          waitMs = Math.min(WAIT_MS, waitMs ? waitMs * 4 : 1000);
           if (handed && !this.held.length) {
             // All it handed out is answered already, the answer still on its way: once it is there, ask at once how things are.
             await this.flush();
@@ -122,7 +123,11 @@ export class Session {
   async claim(waitMs) {
     this.waiting = new AbortController();
     const want = Math.min(10, PREFETCH + this.outbox.length);
-    const said = await api.claim(this.name, want, waitMs, this.waiting.signal);
+    return this.take(await api.claim(this.name, want, waitMs, this.waiting.signal));
+  }
+
+  /** What a claim said is now what we hold. */
+  take(said) {
     const before = this.current;
     const known = new Map(this.held.map((task) => [task.task_id, task]));
     const fresh = said.tasks.filter((task) => !this.spent.has(task.lease.id));
@@ -171,8 +176,11 @@ export class Session {
       const item = this.outbox[0];
       try {
         item.inFlight = true;
+        // The last answer in line brings the tasks after it, unless a claim is on its way already: one request less.
+        const next = this.outbox.length === 1 && !this.claiming ? PREFETCH : 0;
         const call = item.value === null ? api.skip : api.submit;
-        item.annotation = await call(item.task.task_id, item.body, item.key);
+        item.annotation = await call(item.task.task_id, item.body, item.key, next);
+        if (item.annotation.next && !this.claiming && !this.stopped) this.take(item.annotation.next);
         this.count(item.value === null ? 0 : 1);
         if (item.annotation.state === "late") this.on.notice("Your time on that task had run out. The answer is kept, marked as late.");
       } catch (problem) {

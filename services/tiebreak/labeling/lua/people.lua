@@ -1,0 +1,18 @@
+-- What people ask for at one moment, in one run: each call is one of the functions that the loader puts in front of this.
+-- ARGV  nonce, then per call: name, how many arguments, the arguments (the call sees them as its own ARGV, after the nonce)
+-- Returns {the token epoch before (false: none), per call its answer or its error}.
+-- Invariant: calls run in their order, and an error of one leaves the others alone.
+local out = {redis.call('GET', P .. 'token_epoch')}
+local at = 2
+while at <= #ARGV do
+  local last = at + 1 + tonumber(ARGV[at + 1])
+  local done, answer = pcall(calls[ARGV[at]], {ARGV[1], unpack(ARGV, at + 2, last)})
+  if done then
+    out[#out + 1] = answer
+  else
+    out[#out + 1] = type(answer) == 'table' and answer or {err = tostring(answer)}
+  end
+  at = last + 1
+end
+if known.fence then redis.call('SET', P .. 'fence', string.format('%.0f', known.fence)) end
+return out
