@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import orjson
@@ -16,7 +16,7 @@ from tests.support.messages import KINDS, json_values, messages
 from tests.support.records import NAMED, VECTOR, record
 from tiebreak.contracts import codec
 from tiebreak.contracts.errors import BadRecord
-from tiebreak.contracts.messages import Event
+from tiebreak.contracts.messages import Event, Label
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.__name__))
@@ -118,3 +118,23 @@ def test_a_key_is_a_duplicate_exactly_when_it_is_written_twice(pairs: list[tuple
     else:
         with pytest.raises(BadRecord, match="duplicate"):
             codec.parse_json(raw, 2**20)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.__name__))
+@given(data=st.data())
+def test_a_peek_sees_what_a_whole_reading_sees(kind: type, data: st.DataObject) -> None:
+    """Each field that is asked for is the one of the decoded message, in the order asked."""
+    message = data.draw(messages(kind))
+    names = data.draw(
+        st.permutations([field.name for field in fields(kind) if kind is not Event or field.name != "inputs"])
+    )
+    raw = codec.encode(message)
+
+    assert codec.peek(kind, raw, *names) == tuple(getattr(codec.decode(kind, raw), name) for name in names)
+
+
+@pytest.mark.parametrize("raw", [None, b"", b"\xff\xff\xff"])
+def test_a_peek_at_what_is_no_message_is_a_bad_record(raw: bytes | None) -> None:
+    """Nothing, and bytes of another kind, are refused in the same way as by a whole reading."""
+    with pytest.raises(BadRecord):
+        codec.peek(Label, raw, "task_id")

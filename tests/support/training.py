@@ -48,10 +48,12 @@ async def publish_labels(log: Log, project: Project, labels: Sequence[Label]) ->
     await publish_raw(log, project, [(label.task_id.encode(), encode(label)) for label in labels])
 
 
-async def publish_raw(log: Log, project: Project, records: Sequence[tuple[bytes, bytes]]) -> None:
+async def publish_raw(
+    log: Log, project: Project, records: Sequence[tuple[bytes, bytes]], where: Topic = Topic.LABELS
+) -> None:
     writer = log.writer()
     await writer.start()
-    topic, headers = Topic.LABELS.of(project.project), headers_for(PROTOBUF)
+    topic, headers = where.of(project.project), headers_for(PROTOBUF)
     await writer.publish(Outputs([Message(topic, key, value, headers) for key, value in records]))
     await writer.close(1.0)
 
@@ -72,7 +74,8 @@ class Running:
         self.collected = ServeAll()
         self._sink = sink or self.collected
         self.ledger = Ledger(path)
-        self._reader = reader or log.reader([Topic.LABELS.of(project.project)], None)
+        topics = [topic.of(project.project) for topic in (Topic.LABELS, Topic.DRIFT)]
+        self._reader = reader or log.reader(topics, None)
         self.metrics = Metrics(project.project)
         self.trainer = Trainer(project, self.ledger, self._reader, self.metrics, clock or SystemClock())
         self._stop = asyncio.Event()

@@ -25,7 +25,8 @@ class Paired:
     """Champion and challenger on the same labels, none of which trained either; oldest first, all of one length.
 
     ``champion`` and ``challenger`` hold the share of each label's verdicts that were right, in [0, 1] (0 or 1 where one
-    prediction is judged, between them where several committee members are). ``weights`` >= 0. The Brier scores, halved to lie
+    class is judged, between them where several committee members are, or where near is nearly right). ``weights`` >= 0.
+    The Brier scores, halved to lie
     in [0, 1], lower is better, are there for audit labels and empty elsewhere. ``slices``: name of a declared slice -> who is in it.
     """
 
@@ -48,6 +49,9 @@ class Evaluation:
 
     ``audit`` are labels of the uniform random slice; ``left_out`` are training labels, each judged only by those committee
     members whose bootstrap left it out, weighted against selection. Times and entropies are of the audit labels.
+    ``since_ms``: both hold only labels settled since then, the newest confirmed drift (0: none was). The figures beside them are
+    of all audit labels.
+    ``measure``: what a point is, in words, where it is not a share of right answers.
     """
 
     champion: str
@@ -58,11 +62,16 @@ class Evaluation:
     champion_accuracy: Interval | None = None
     per_class: dict[str, Interval] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
+    since_ms: int = 0
+    measure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """Rows with the answers they must get: ``probabilities`` ``(n, k)`` as the learner computes them, within ``tolerance``."""
+    """Rows with the answers they must get: ``probabilities`` ``(n, k)`` as the learner computes them, within ``tolerance``.
+
+    Of a regressor they are its values ``(n, 1)``.
+    """
 
     inputs: Tensors
     probabilities: FloatArray

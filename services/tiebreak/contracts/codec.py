@@ -10,7 +10,7 @@ from tiebreak.contracts import messages as m
 from tiebreak.contracts.codec_events import decode_event, event_to_json
 from tiebreak.contracts.codec_headers import JSON, OCTETS, PROTOBUF, headers_for, traceparent_of
 from tiebreak.contracts.codec_json import dump_json, parse_json
-from tiebreak.contracts.codec_messages import MAX_MESSAGE_BYTES, decode, encode
+from tiebreak.contracts.codec_messages import MAX_MESSAGE_BYTES, decode, encode, peek
 from tiebreak.contracts.codec_plain import from_json, to_json
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "from_json",
     "headers_for",
     "parse_json",
+    "peek",
     "to_json",
     "traceparent_of",
 ]

@@ -6,10 +6,11 @@ Encoding refuses what decoding would refuse: whatever was published can be read 
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from functools import cache
+from operator import attrgetter
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from google.protobuf.message import DecodeError
@@ -21,7 +22,7 @@ from tiebreak.contracts import messages as m
 from tiebreak.contracts.codec_fields import Convert, Refused
 from tiebreak.contracts.codec_json import dump_json, parse_json
 from tiebreak.contracts.errors import BadRecord, DeadReason, Invalid
-from tiebreak.contracts.tensors import Tensor
+from tiebreak.contracts.tensors import Form, Tensor
 from tiebreak.contracts.wire import annotation_pb2 as annotation
 from tiebreak.contracts.wire import audit_pb2 as audit
 from tiebreak.contracts.wire import dead_pb2 as dead
@@ -58,6 +59,7 @@ WIRE: Mapping[type, type[WireMessage]] = {
 }
 
 ENUMS: Mapping[type[StrEnum], Any] = {
+    Form: model.Form,
     m.PayloadKind: payload.PayloadKind,
     m.Reason: selection.Reason,
     m.AnnotationState: annotation.AnnotationState,
@@ -110,16 +112,36 @@ def encode(message: object) -> bytes:
 
 def decode(kind: type[T], raw: bytes | None) -> T:
     """The message of type ``kind``. Raises BadRecord (EMPTY, OVERSIZED, NOT_FINITE or UNDECODABLE) and nothing else."""
+    return cast("T", _read(kind, raw, _from_wire))
+
+
+def peek(kind: type, raw: bytes | None, *names: str) -> tuple[Any, ...]:
+    """Some fields of a message of type ``kind``, at the cost of those alone. Raises BadRecord as :func:`decode` does for them."""
+
+    def some(kind: type, wire: WireMessage) -> tuple[Any, ...]:
+        wanted = _plan(kind).by_name
+        return tuple([_field_of(wire, wanted[name]) for name in names])
+
+    return _read(kind, raw, some)
+
+
+def _read(kind: type, raw: bytes | None, what: Callable[[type, WireMessage], T]) -> T:
     if not raw:
         raise BadRecord(DeadReason.EMPTY, "no bytes")
     if len(raw) > MAX_MESSAGE_BYTES:
         raise BadRecord(DeadReason.OVERSIZED, f"{len(raw)} bytes, above {MAX_MESSAGE_BYTES}")
     try:
-        return cast("T", _from_wire(kind, WIRE[kind].FromString(raw)))
+        return what(kind, WIRE[kind].FromString(raw))
     except Refused as error:
         raise BadRecord(error.reason, error.detail) from error
     except (DecodeError, ValueError) as error:
         raise BadRecord(DeadReason.UNDECODABLE, f"not a protobuf {kind.__name__}") from error
+
+
+def _field_of(wire: WireMessage, crossing: Crossing) -> Any:
+    if crossing.presence and not wire.HasField(crossing.wire_name):
+        return None
+    return crossing.from_wire(getattr(wire, crossing.wire_name))
 
 
 def _to_wire(message: object) -> WireMessage:
@@ -129,34 +151,67 @@ def _to_wire(message: object) -> WireMessage:
 def _wire_of(kind: type, message: object) -> WireMessage:
     if kind not in WIRE:
         raise TypeError("it is not a message of ours")
-    _check_required(kind, message)
-    values = {}
-    for crossing in crossings(kind):
-        value = getattr(message, crossing.name)
-        if value is not None:
-            values[crossing.wire_name] = crossing.to_wire(value)
-    return WIRE[kind](**values)
+    plan = _plan(kind)
+    values = list(plan.of_ours(message))
+    plan.check(values)
+    for place, crossing in plan.to_convert:
+        if values[place] is not None:
+            values[place] = crossing.to_wire(values[place])
+    # To protobuf None is "not given".
+    return WIRE[kind](**dict(zip(plan.wire_names, values, strict=True)))
 
 
 def _from_wire(kind: type, wire: WireMessage) -> object:
-    values = {
-        crossing.name: None
-        if crossing.presence and not wire.HasField(crossing.wire_name)
-        else crossing.from_wire(getattr(wire, crossing.wire_name))
-        for crossing in crossings(kind)
-    }
-    message: object = kind(**values)
-    _check_required(kind, message)
+    plan = _plan(kind)
+    values = list(plan.of_wire(wire))
+    for place, crossing in plan.from_convert:
+        absent = crossing.presence and not wire.HasField(crossing.wire_name)
+        values[place] = None if absent else crossing.from_wire(values[place])
+    plan.check(values)
+    message: object = kind(*values)
     return message
 
 
-def _check_required(kind: type, message: object) -> None:
-    for name in REQUIRED.get(kind, ()):
-        if not getattr(message, name):
-            raise Refused(DeadReason.UNDECODABLE, f"{kind.__name__}.{name} is empty")
-    for name in _required_parts(kind):
-        if getattr(message, name) is None:
-            raise Refused(DeadReason.UNDECODABLE, f"{kind.__name__}.{name} is missing")
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """One kind's table, taken apart: all fields are fetched by one call, and only those are converted that differ on the two sides."""
+
+    kind: type
+    by_name: Mapping[str, Crossing]
+    wire_names: tuple[str, ...]
+    of_ours: Callable[[object], tuple[Any, ...]]
+    of_wire: Callable[[WireMessage], tuple[Any, ...]]
+    to_convert: tuple[tuple[int, Crossing], ...]
+    from_convert: tuple[tuple[int, Crossing], ...]
+    filled: tuple[tuple[int, str], ...]
+    parts: tuple[tuple[int, str], ...]
+
+    def check(self, values: Sequence[Any]) -> None:
+        """Raise Refused where a field is missing without which the message names nothing."""
+        for place, name in self.filled:
+            if not values[place]:
+                raise Refused(DeadReason.UNDECODABLE, f"{self.kind.__name__}.{name} is empty")
+        for place, name in self.parts:
+            if values[place] is None:
+                raise Refused(DeadReason.UNDECODABLE, f"{self.kind.__name__}.{name} is missing")
+
+
+@cache
+def _plan(kind: type) -> _Plan:
+    table = crossings(kind)
+    place_of = {crossing.name: place for place, crossing in enumerate(table)}
+    wire_names = tuple(crossing.wire_name for crossing in table)
+    return _Plan(
+        kind,
+        {crossing.name: crossing for crossing in table},
+        wire_names,
+        attrgetter(*place_of),
+        attrgetter(*wire_names),
+        tuple((place, c) for place, c in enumerate(table) if c.to_wire is not cross.same),
+        tuple((place, c) for place, c in enumerate(table) if c.presence or c.from_wire is not cross.same),
+        tuple((place_of[name], name) for name in REQUIRED.get(kind, ())),
+        tuple((place_of[name], name) for name in _required_parts(kind)),
+    )
 
 
 @cache

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tiebreak.contracts.errors import DeadReason
-from tiebreak.contracts.tensors import Tensor
+from tiebreak.contracts.tensors import Form, Tensor
 
 
 class PayloadKind(StrEnum):
@@ -264,6 +264,7 @@ class Manifest:
     parent: str = ""
     label_ids: tuple[str, ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
+    form: Form = Form.CLASSES
 
 
 class DriftEvent(StrEnum):

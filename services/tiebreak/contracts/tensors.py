@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,25 @@ NUMPY_OF: Mapping[str, np.dtype[Any]] = {
     "FP32": np.dtype("<f4"),
     "FP64": np.dtype("<f8"),
 }
+
+
+class Form(StrEnum):
+    """What a model answers with: one distribution over the classes, a probability for each class of its own, or a number."""
+
+    CLASSES = "classes"
+    MULTI = "multi"
+    VALUES = "values"
+
+
+def product(a: FloatArray, b: FloatArray) -> FloatArray:
+    """``a @ b`` of finite arrays, without a warning.
+
+    OpenBLAS' kernels may raise the flag for an invalid operation in lanes that they leave unused, whatever the operands
+    (OpenMathLib/OpenBLAS#1924), and numpy makes a warning of the flag.
+    """
+    with np.errstate(invalid="ignore"):
+        result: FloatArray = a @ b
+    return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +87,10 @@ class EventColumns:
 class Scores:
     """What the model says of ``n`` events.
 
-    ``probabilities`` ``(n, k)``, rows sum to 1, columns in the order of ``classes``; ``k = 0`` while there is no model.
-    ``members`` ``(m, n, k)`` from a committee head, ``embedding`` ``(n, d)``, ``values`` ``(n,)`` from a regressor: None when
+    ``probabilities`` ``(n, k)``, rows sum to 1 (where
+    ``form`` is MULTI each entry is a probability of its own), columns in the order of ``classes``; ``k = 0`` while there is no model.
+    ``members`` ``(m, n, k)`` from a committee head (numbers: ``(m, n, 1)``),
+    ``embedding`` ``(n, d)``, ``values`` ``(n,)`` from a regressor: None when
     the graph has none. ``version`` names the model that made exactly these rows; those where ``by_challenger`` ``(n,)`` is True were
     made by ``challenger``, a model with the same classes.
     """
@@ -81,6 +103,7 @@ class Scores:
     values: FloatArray | None = None
     challenger: str = ""
     by_challenger: NDArray[np.bool_] | None = None
+    form: Form = Form.CLASSES
 
     def __len__(self) -> int:
         return len(self.probabilities)

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from math import comb
 
 from tiebreak.contracts.candidate import Evaluation, Paired
 from tiebreak.contracts.project import Gate
-from tiebreak.deployment.confidence import Bounds, bounds
+from tiebreak.deployment.confidence import Bounds, bounds, evidence_above
 
-# From so many audit labels on, training labels can no longer carry a challenger that the audit labels do not carry.
-_AUDIT_SPEAKS = 30
+# From so many audit labels on, they are asked what they say of the gain that training labels promise: at odds, then as a bound.
+_AUDIT_ASKED, _AUDIT_SPEAKS = 5, 30
+# While evidence is thin it is weighed by odds (e-values): audit labels decide for or against a challenger at two to one, and
+# against what labels that were selected promise at three to two. ADR 0018 has what others would let through.
+_DECIDING_ODDS, _DOUBTING_ODDS = 2.0, 1.5
+_MOST_PROMISED = 0.99  # a bet against certainty has no odds
 
 
 class Verdict(StrEnum):
@@ -38,11 +43,26 @@ class Decision:
 
 def judge(evaluation: Evaluation, refusals: Sequence[str], gate: Gate) -> Decision:
     """May this challenger serve? ``refusals``: what the mechanical check found; any of them decides."""
+    decision = _judged(evaluation, refusals, gate)
+    known = int(evaluation.metrics.get("audit_labels", 0.0))
+    if not evaluation.champion or len(evaluation.audit) >= known or not evaluation.since_ms:
+        return decision
+    when = datetime.fromtimestamp(evaluation.since_ms / 1000, UTC).isoformat(timespec="seconds")
+    counted = f"evidence is of the time since the drift of {when}: {len(evaluation.audit)} of {known} audit labels"
+    return Decision(decision.verdict, (*decision.reasons, counted))
+
+
+def _judged(evaluation: Evaluation, refusals: Sequence[str], gate: Gate) -> Decision:
     refused = (*refusals, *_guards(evaluation))
     if refused:
         return Decision(Verdict.HOLD, refused)
     if not evaluation.champion:
         return Decision(Verdict.PROMOTE, ("no model serves yet, and this one passed every mechanical check",))
+    decision = _compared(evaluation, gate)
+    return Decision(decision.verdict, (*decision.reasons, *filter(None, (evaluation.measure,))))
+
+
+def _compared(evaluation: Evaluation, gate: Gate) -> Decision:
     shown_worse = tuple(_shown_worse(evaluation.audit, gate))
     lane = _grown if len(evaluation.audit) >= max(gate.young_labels, 1) else _young
     decision = lane(evaluation, gate)
@@ -123,24 +143,34 @@ def _young(evaluation: Evaluation, gate: Gate) -> Decision:
     if not len(audit) and not len(left_out):
         return Decision(Verdict.HOLD, ("not enough evidence: no label judges both models without having trained one",))
     lane = f"fast lane for young models ({len(audit)} of {gate.young_labels} audit labels)"
-    worse = sum(1 for g in _gains(audit) if g < 0.0)
-    better = sum(1 for g in _gains(audit) if g > 0.0)
-    chance = _sign_test(worse, better)
-    if worse > better and (chance <= gate.alpha or len(audit) >= _AUDIT_SPEAKS):
-        reason = f"{lane}: worse on {worse} audit labels, better on {better} (p = {chance:.3f})"
-        return Decision(Verdict.HOLD, (reason,))
-    promised = _pooled_gain(Paired(), left_out) if len(left_out) else -1.0
-    borne_out = bounds(_gains(audit), gate.alpha).high
-    if len(audit) >= _AUDIT_SPEAKS and promised > borne_out:
-        # The members left out speak of selected labels: where blind ones contradict them, the selection flatters.
-        said = f"left-out labels promise {_points(promised):+} points, the audit labels bear out {_points(borne_out):+} at most"
+    gains = _gains(audit)
+    worse, better = sum(1 for g in gains if g < 0.0), sum(1 for g in gains if g > 0.0)
+    chance, odds = _sign_test(worse, better), evidence_above([-g for g in gains], 0.0)
+    if worse > better and (chance <= gate.alpha or odds >= _DECIDING_ODDS):
+        said = f"worse on {worse} audit labels, better on {better} (p = {chance:.3f}, odds {odds:.3g} to 1)"
         return Decision(Verdict.HOLD, (f"{lane}: {said}",))
+    if len(left_out) and evidence_above(gains, 0.0) < _DECIDING_ODDS:
+        contradicted = _contradicted(gains, _pooled_gain(Paired(), left_out), gate)
+        if contradicted:
+            return Decision(Verdict.HOLD, (f"{lane}: {contradicted}",))
     gain = _pooled_gain(audit, left_out)
     evidence = f"{len(audit)} audit and {len(left_out)} left-out labels: {_points(gain):+} points"
     if gain >= 0.0:
         what = "beats" if gain > 0.0 else "ties with"
         return Decision(Verdict.PROMOTE, (f"{lane}: it {what} the champion on what evidence there is", evidence))
     return Decision(Verdict.HOLD, (f"{lane}: it does not reach the champion on what evidence there is", evidence))
+
+
+def _contradicted(gains: Sequence[float], promised: float, gate: Gate) -> str:
+    # The members left out speak of selected labels: where blind ones contradict them, the selection flatters.
+    borne_out = bounds(gains, gate.alpha).high
+    said = f"left-out labels promise {_points(promised):+} points, the audit labels"
+    if len(gains) >= _AUDIT_SPEAKS and promised > borne_out:
+        return f"{said} bear out {_points(borne_out):+} at most"
+    odds = evidence_above([-g for g in gains], -min(promised, _MOST_PROMISED)) if promised > 0.0 else 1.0
+    return (
+        f"{said} say less at odds of {odds:.3g} to 1" if len(gains) >= _AUDIT_ASKED and odds >= _DOUBTING_ODDS else ""
+    )
 
 
 def _pooled_gain(audit: Paired, left_out: Paired) -> float:

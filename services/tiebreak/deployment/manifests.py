@@ -9,6 +9,7 @@ from typing import Any
 
 from tiebreak.contracts.errors import Conflict, ModelRefused, NotFound
 from tiebreak.contracts.messages import Manifest
+from tiebreak.contracts.tensors import Form
 
 FORMAT = 1
 
@@ -31,7 +32,8 @@ def manifest_from_json(data: bytes) -> Manifest:
 
 
 def _manifest(said: dict[str, Any]) -> Manifest:
-    unread = {field.name for field in fields(Manifest)} - said.keys()
+    # Manifests of before there were other forms name none.
+    unread = {field.name for field in fields(Manifest)} - said.keys() - {"form"}
     if unread:
         raise KeyError(*unread)
     return Manifest(
@@ -47,6 +49,7 @@ def _manifest(said: dict[str, Any]) -> Manifest:
         parent=_text(said["parent"]),
         label_ids=tuple(_text(label) for label in said["label_ids"]),
         metrics={_text(name): float(value) for name, value in said["metrics"].items()},
+        form=Form(said.get("form", Form.CLASSES)),
     )
 
 

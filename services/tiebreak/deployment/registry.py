@@ -48,6 +48,10 @@ class Registry:
         """What a rollback goes to; empty when there is nothing before the champion."""
         return self.line[-2] if len(self.line) > 1 else ""
 
+    def served_at(self, time_ms: int | None) -> ModelRecord | None:
+        """The decision by which a model served then (None: now), or None where none did."""
+        return served_at(self.history, time_ms)
+
     def after(self, record: ModelRecord) -> Registry:
         """The registry once ``record`` has happened. The same record twice changes nothing but the history."""
         if record.event is ModelEvent.COMPARED:

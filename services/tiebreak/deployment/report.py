@@ -21,6 +21,7 @@ def report_of(candidate: Candidate) -> str:
         "audit": _counts(e.audit),
         "left_out": _counts(e.left_out),
         "metrics": e.metrics,
+        **({"measure": e.measure} if e.measure else {}),
     }
     return json.dumps(said, sort_keys=True, ensure_ascii=False)
 

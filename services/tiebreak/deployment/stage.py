@@ -18,6 +18,7 @@ from tiebreak.contracts.ports import ModelStore
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
 from tiebreak.deployment.gate import Decision, Verdict, judge, judge_serving
+from tiebreak.deployment.outcomes import Outcomes
 from tiebreak.deployment.port import Probe, Served
 from tiebreak.deployment.registry import Registry
 from tiebreak.deployment.report import report_of
@@ -57,7 +58,7 @@ class Deployer:
         self._reader = tools.log.reader([topic], None)
         self._writer = tools.log.writer()
         self._positions: dict[Partition, int] = {}
-        self._registry = Registry()
+        self._registry, self._outcomes = Registry(), Outcomes()
         self._lock = asyncio.Lock()
 
     async def start(self) -> None:
@@ -76,6 +77,12 @@ class Deployer:
         """Champion and history as of now."""
         async with self._lock:
             return await self._follow()
+
+    async def outcomes(self) -> Outcomes:
+        """What became of the models so far."""
+        async with self._lock:
+            await self._follow()
+            return self._outcomes
 
     async def champion(self) -> Champion | None:
         """The model that serves, or None."""
@@ -176,8 +183,10 @@ class Deployer:
         _log.info("rollout", version=rollout.version, stage=stage.event.value, share=stage.share, reasons=stage.reasons)
 
     async def _by_stages(self, candidate: Candidate, registry: Registry) -> bool:
-        gate = self._project.gate
-        if gate.rollout == "direct" or not registry.champion or len(candidate.evaluation.audit) < gate.young_labels:
+        gate, evaluation = self._project.gate, candidate.evaluation
+        # All audit labels: a drift makes evidence scarce, and a model that takes over then needs the stages more, not less.
+        labels = max(len(evaluation.audit), int(evaluation.metrics.get("audit_labels", 0.0)))
+        if gate.rollout == "direct" or not registry.champion or labels < gate.young_labels:
             return False
         champion = await self._served(registry.champion)
         # With other classes the two cannot answer parts of one stream: a new class comes at once, as the gate let it.
@@ -251,12 +260,27 @@ class Deployer:
 
     async def _follow(self) -> Registry:
         ends = await self._reader.end_positions()
+        before = self._outcomes
         while any(self._positions.get(partition, 0) < end for partition, end in ends.items()):
             for partition, records in (await self._reader.poll(_POLL_RECORDS, _POLL_S)).items():
                 for record in records:
                     self._positions[partition] = record.offset + 1
                     self._learn(record.value)
+        if self._outcomes is not before:
+            self._measure(self._outcomes)
         return self._registry
+
+    def _measure(self, outcomes: Outcomes) -> None:
+        newest = outcomes.promoted[-1] if outcomes.promoted else None
+        figures = {
+            "tiebreak_deployment_retrain_success_ratio": outcomes.retrain_success,
+            "tiebreak_deployment_regret_ratio": outcomes.regret,
+            "tiebreak_deployment_promoted_nll_nats": newest.nll if newest else None,
+            "tiebreak_deployment_promoted_entropy_drop_ratio": newest.entropy_drop if newest else None,
+        }
+        for name, value in figures.items():
+            if value is not None:
+                self._tools.metrics.set(name, value)
 
     def _learn(self, value: bytes | None) -> None:
         try:
@@ -267,6 +291,7 @@ class Deployer:
             return
         if record.project == self._project.project:
             self._registry = self._registry.after(record)
+            self._outcomes = self._outcomes.after(record)
 
     async def _publish(self, record: ModelRecord) -> None:
         stamped = replace(record, time_ms=int(self._tools.clock.wall() * 1000))

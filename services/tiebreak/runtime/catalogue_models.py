@@ -75,4 +75,28 @@ DEPLOYMENT = (
         "One candidate through the gate, the sandboxed check included.",
         "Rising: the model grows, or the machine is short of CPU.",
     ),
+    Metric(
+        "tiebreak_deployment_retrain_success_ratio",
+        "gauge",
+        "Of all models judged so far, the share that came to serve.",
+        "Falling: steps cost and bring nothing. `tiebreak models list` says why; a larger `training.step_s` brings fewer.",
+    ),
+    Metric(
+        "tiebreak_deployment_regret_ratio",
+        "gauge",
+        "Of all models that came to serve so far, the share that was taken back, by itself or by people.",
+        "Rising: the gate lets too much through. Raise `gate.young_labels` or `sampling.audit_share`, or set `gate.rollout: canary`.",
+    ),
+    Metric(
+        "tiebreak_deployment_promoted_nll_nats",
+        "gauge",
+        "Mean negative log-likelihood of audit labels, never trained on, of the newest promoted model when it was judged.",
+        "Rising from model to model: the stream gets harder or the labels worse; compare with `tiebreak runs list`.",
+    ),
+    Metric(
+        "tiebreak_deployment_promoted_entropy_drop_ratio",
+        "gauge",
+        "By which share the newest promoted model has less mean entropy on audit labels than the one before it; below 0 it has more.",
+        "Near 0 for long: labels teach nothing new; spend fewer. Above 0 while the NLL rises: overconfident.",
+    ),
 )

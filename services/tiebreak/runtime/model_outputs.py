@@ -25,6 +25,8 @@ def probabilities(scores: NDArray[Any], plan: ModelPlan, temperature: float = 1.
     if plan.kind is ScoreKind.VALUES:
         return np.empty((len(scores), 0), np.float32)
     table = as_table(scores)
+    if plan.kind is ScoreKind.INDEPENDENT:
+        return table.astype(np.float32, copy=False)  # no row is one distribution: there is nothing to rescale or temper
     narrow = table.dtype == np.float16
     table = table.astype(np.float32, copy=False)
     if plan.kind is ScoreKind.LOGITS:

@@ -11,22 +11,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiebreak.contracts.errors import ModelRefused
-from tiebreak.contracts.tensors import NUMPY_OF
+from tiebreak.contracts.tensors import NUMPY_OF, Form
 from tiebreak.runtime.model_graph import Graph, Port
 
 MEMBERS = "members"
 EMBEDDING = "embedding"
-_SCORE_NAMES = ("probabilities", "output_probability", "probability", "probs", "logits", "scores", "variable", "output")
+_SCORE_NAMES = (
+    "probabilities",
+    "output_probability",
+    "probability",
+    "probs",
+    "logits",
+    "scores",
+    "variable",
+    "values",
+    "output",
+)
 _FLOATS = frozenset({"FP16", "FP32", "FP64"})
 _SUM_TOLERANCE = 1e-2  # float16 exports of a thousand classes stay within it, logits do not
 
 
 class ScoreKind(StrEnum):
-    """What the score output holds. UNCLEAR: the graph does not say, the values of a probe will."""
+    """What the score output holds. INDEPENDENT: a probability for each class of its own.
+
+    UNCLEAR: the graph does not say, the values of a probe will.
+    """
 
     PROBABILITIES = "probabilities"
     LOGITS = "logits"
     VALUES = "values"
+    INDEPENDENT = "independent"
     UNCLEAR = "unclear"
 
 
@@ -57,6 +71,11 @@ class ModelPlan:
     members: str = ""
     embedding: str = ""
     batch: int | None = None
+
+    @property
+    def form(self) -> Form:
+        """What a model of this plan answers with."""
+        return {ScoreKind.VALUES: Form.VALUES, ScoreKind.INDEPENDENT: Form.MULTI}.get(self.kind, Form.CLASSES)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -98,10 +117,16 @@ def settle_kind(plan: ModelPlan, scores: NDArray[Any]) -> ModelPlan:
             raise ModelRefused(f"Output {plan.score!r} gives {columns} values per event, a regressor gives one.")
         return replace(plan, classes=())
     expected = len(plan.classes)
-    if columns != expected and not (columns == 1 and expected == 2):
+    one_for_two = columns == 1 and expected == 2 and plan.kind is not ScoreKind.INDEPENDENT
+    if columns != expected and not one_for_two:
         raise ModelRefused(
             f"Output {plan.score!r} has {columns} columns, there are {expected} classes.",
             fix="List them in classes.names.",
+        )
+    if plan.kind is ScoreKind.INDEPENDENT and not _within_one(table):
+        raise ModelRefused(
+            f"Output {plan.score!r} should hold a probability for each class, but it leaves 0 to 1.",
+            fix="End the graph in a sigmoid.",
         )
     if plan.kind is ScoreKind.PROBABILITIES and not _are_probabilities(table):
         raise ModelRefused(
@@ -195,7 +220,12 @@ def _kind(graph: Graph, score: Port, wanted: Wanted) -> ScoreKind:
             return ScoreKind.LOGITS  # softmax of log-probabilities gives the probabilities back
         if op in {"TreeEnsembleRegressor", "LinearRegressor", "SVMRegressor"}:
             return ScoreKind.VALUES
-    named = {"probabilities": ScoreKind.PROBABILITIES, "logits": ScoreKind.LOGITS, "variable": ScoreKind.VALUES}
+    named = {
+        "probabilities": ScoreKind.PROBABILITIES,
+        "logits": ScoreKind.LOGITS,
+        "variable": ScoreKind.VALUES,
+        "values": ScoreKind.VALUES,
+    }
     return named.get(score.name, ScoreKind.UNCLEAR)
 
 
@@ -206,9 +236,13 @@ def _kind_of_values(table: NDArray[Any], classes: int) -> ScoreKind:
 
 
 def _are_probabilities(table: NDArray[Any]) -> bool:
+    sums = table.astype(np.float64).sum(axis=1)
+    return _within_one(table) and (table.shape[1] == 1 or bool((np.abs(sums - 1) <= _SUM_TOLERANCE).all()))
+
+
+def _within_one(table: NDArray[Any]) -> bool:
     exact = table.astype(np.float64)
-    inside = bool(((exact >= -_SUM_TOLERANCE) & (exact <= 1 + _SUM_TOLERANCE)).all())
-    return inside and (table.shape[1] == 1 or bool((np.abs(exact.sum(axis=1) - 1) <= _SUM_TOLERANCE).all()))
+    return bool(((exact >= -_SUM_TOLERANCE) & (exact <= 1 + _SUM_TOLERANCE)).all())
 
 
 def _classes(graph: Graph, wanted: Wanted) -> tuple[str, ...]:

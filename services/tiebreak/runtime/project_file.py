@@ -38,7 +38,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def load_project(path: Path) -> Project:
-    """The validated project; ``model.file`` and ``model.encoder`` become absolute paths of files that exist.
+    """The validated project; ``model.file``, ``encoder`` and ``class_vectors`` become absolute paths of files that exist.
 
     Raises ConfigError with one line per mistake, each starting with the file's name.
     """
@@ -85,8 +85,8 @@ def _read(path: Path) -> str:
 
 def _model_files(project: Project, path: Path) -> dict[str, str]:
     files: dict[str, str] = {}
-    for key, value in (("file", project.model.file), ("encoder", project.model.encoder)):
-        if value:
+    for key in ("file", "encoder", "class_vectors"):
+        if value := getattr(project.model, key):
             found = (path.parent / value).resolve()
             if not found.is_file():
                 raise ConfigError(

@@ -22,6 +22,7 @@ from tiebreak.contracts.candidate import Golden
 from tiebreak.contracts.errors import ModelRefused
 from tiebreak.contracts.messages import Manifest
 from tiebreak.contracts.project import Gate, Project
+from tiebreak.contracts.tensors import Form
 from tiebreak.runtime.model_graph import Port
 from tiebreak.runtime.model_plan import ModelPlan, ScoreKind, Wanted
 from tiebreak.runtime.sandbox_nursery import Nursery
@@ -64,8 +65,15 @@ def wanted_by(project: Project, manifest: Manifest | None = None) -> Wanted:
         ordered=bool(listed),
         open_set=project.classes.open,
         output=project.model.output,
-        kind=project.model.output_kind,
+        kind=_kind_of(project),
     )
+
+
+def _kind_of(project: Project) -> str:
+    """What the score output holds: what the project says, else what its answers need where a graph cannot tell."""
+    said = project.model.output_kind
+    by_answers = {Form.MULTI: "independent", Form.VALUES: "values"}.get(project.labeling.answer.kind.form, said)
+    return by_answers if said in {"auto", "probabilities"} else said
 
 
 class Sandbox:
@@ -90,7 +98,8 @@ class Sandbox:
         """Load and probe ``model`` in a child. Raises ModelRefused with the reason; the child's death is one.
 
         Checked: size and node caps, external data anywhere, allowed operator domains, names, datatypes and shapes, class list,
-        finite outputs, rows of probabilities that sum to 1, the same answer twice, an answer per row that its neighbours do not
+        finite outputs, rows of probabilities that sum to 1 (several classes: each within 0 and 1),
+        the same answer twice, an answer per row that its neighbours do not
         change, and the golden batch.
         """
         if not model:

@@ -23,6 +23,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from tiebreak.contracts.errors import ModelRefused
+from tiebreak.contracts.tensors import FloatArray
 from tiebreak.runtime.model_graph import describe, parse, refuse_unsafe
 from tiebreak.runtime.model_outputs import unusable_rows
 from tiebreak.runtime.model_plan import Wanted, plan_model
@@ -87,10 +88,15 @@ def probe_rows(session: ModelSession) -> None:
         raise ModelRefused("The model gives another answer to the same input: it is not deterministic.")
     for row in range(5):
         alone = session.answer({name: array[row : row + 1] for name, array in inputs.items()})
-        if not np.allclose(alone.probabilities[0], together.probabilities[row], rtol=_SAME, atol=_SAME):
+        if not np.allclose(_table(alone)[0], _table(together)[row], rtol=_SAME, atol=_SAME):
             raise ModelRefused(
                 "The answer to one event changes with the others in its batch.", fix="Is the first axis the batch?"
             )
+
+
+def _table(answers: Answers) -> FloatArray:
+    """``(n, c)``: the probabilities, or a regressor's values as one column."""
+    return answers.probabilities if answers.values is None else answers.values[:, None]
 
 
 def _same(one: Answers, other: Answers) -> bool:
@@ -104,7 +110,7 @@ def _check_golden(session: ModelSession, golden: bytes, tolerance: float) -> Non
         expected = batch["probabilities"]
         given = {name.removeprefix("in:"): batch[name] for name in batch.files if name.startswith("in:")}
     inputs = {name: a.astype(object) if a.dtype.kind == "U" else a for name, a in given.items()}
-    got = session.answer(inputs).probabilities
+    got = _table(session.answer(inputs))
     if got.shape != expected.shape:
         raise ModelRefused(f"The golden batch gives shape {got.shape}, expected {expected.shape}.")
     gap = float(np.abs(got.astype(np.float64) - expected).max(initial=0.0))

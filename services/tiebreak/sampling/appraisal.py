@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from tiebreak.contracts.messages import DriftEvent, DriftRecord
 from tiebreak.contracts.project import Budget, Drift, Project, Sampling
-from tiebreak.contracts.tensors import FloatArray
-from tiebreak.sampling import acquisition, chance, drift, schedule
+from tiebreak.contracts.tensors import FloatArray, Form
+from tiebreak.sampling import acquisition, acquisition_forms, chance, drift, schedule
 from tiebreak.sampling.drift import DriftState, Fired
 from tiebreak.sampling.origins import OriginOf
 from tiebreak.sampling.schedule import OpenBurst, Plan
@@ -48,7 +48,8 @@ class Scored:
 
     ``features`` ``(n, d)`` is what diversity compares, ``inputs`` ``(n, e)`` what the drift detectors watch, each None where there is
     none; ``embedded`` says that ``inputs`` were made by the model. ``replayed`` rows are never selected.
-    ``origin_of`` tells a row's source and key. ``partition`` and ``offset`` are those of the last row.
+    ``form`` MULTI: each probability is of its own. ``values`` ``(n,)`` and ``members`` ``(m, n, 1)`` of a regressor are shares of
+    the declared range. ``origin_of`` tells a row's source and key. ``partition`` and ``offset`` are those of the last row.
     """
 
     ids: Sequence[bytes]
@@ -62,6 +63,8 @@ class Scored:
     partition: int = 0
     offset: int = 0
     origin_of: OriginOf | None = None
+    form: Form = Form.CLASSES
+    values: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -124,7 +127,7 @@ def appraise(policy: Policy, state: SamplerState, batch: Scored, moment: Moment)
     appraisal = Appraisal(
         kind=kind,
         utility=utility,
-        malformed=0 if _cold(batch) else int((~acquisition.well_formed(batch.probabilities)).sum()),
+        malformed=0 if _cold(batch) else int((~sound_rows(batch)).sum()),
         audit=audit,
         draws=draws,
         share=share,
@@ -140,8 +143,12 @@ def utilities(strategy: str, batch: Scored) -> tuple[str, Floats]:
     A committee strategy without a committee in the graph falls back to margin, and ``random`` reports the margin too (for
     predictions and drift; it decides nothing). Without a model all is equally unknown: 1.
     """
+    if batch.values is not None:
+        return acquisition_forms.of_numbers(strategy, batch.values, batch.members)
     if batch.probabilities.shape[1] == 0:
         return strategy, np.ones(len(batch))
+    if batch.form is Form.MULTI:
+        return acquisition_forms.of_several(strategy, batch.probabilities, batch.members)
     if batch.members is not None and strategy in _BY_COMMITTEE:
         return strategy, _BY_COMMITTEE[strategy](batch.members)
     by_rows = _BY_PROBABILITIES.get(strategy)
@@ -157,19 +164,33 @@ def by_chance(policy: Policy, batch: Scored) -> bool:
     return policy.sampling.strategy == "random" or _cold(batch)
 
 
+def sound_rows(batch: Scored) -> NDArray[np.bool_]:
+    """``(n,)``: which rows are what their form says they are."""
+    if batch.form is Form.MULTI:
+        return acquisition_forms.well_formed(batch.probabilities)
+    return acquisition.well_formed(batch.probabilities)
+
+
 def _cold(batch: Scored) -> bool:
-    return bool(batch.probabilities.shape[1] < 2)
+    least = 1 if batch.form is Form.MULTI else 2
+    return batch.values is None and bool(batch.probabilities.shape[1] < least)
 
 
 def _observed(policy: Policy, batch: Scored, utility: Floats) -> drift.Observed:
     modelled = not _cold(batch) and len(batch) > 0
     return drift.Observed(
         events=len(batch),
-        classes=batch.probabilities.shape[1],
+        classes=batch.probabilities.shape[1] if batch.values is None else acquisition_forms.BANDS,
         uncertainty=utility if modelled else None,
-        predicted=drift.finite(batch.probabilities).argmax(axis=1) if modelled else None,
+        predicted=_predicted(batch) if modelled else None,
         inputs=None if batch.inputs is None else drift.input_statistics(batch.inputs, policy.sampling.seed),
     )
+
+
+def _predicted(batch: Scored) -> NDArray[np.int64]:
+    if batch.values is not None:
+        return acquisition_forms.bands(batch.values)
+    return np.asarray(drift.finite(batch.probabilities).argmax(axis=1))
 
 
 def _watch(

@@ -11,7 +11,7 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
-from tiebreak.contracts.tensors import FloatArray
+from tiebreak.contracts.tensors import FloatArray, product
 
 FLOOR = 0.001  # what an exact repetition keeps of its utility
 
@@ -45,14 +45,14 @@ def nearest(memory: Memory, units: FloatArray) -> NDArray[np.float64]:
     """``(c,)``: the highest cosine of each of ``(c, d)`` unit rows to the memory, in [0, 1]; 0 where the memory is empty."""
     if not len(memory) or memory.units.shape[1] != units.shape[1]:
         return np.zeros(len(units))
-    return np.asarray(np.clip((units @ memory.units.T).max(axis=1), 0.0, 1.0), dtype=np.float64)
+    return np.asarray(np.clip(product(units, memory.units.T).max(axis=1), 0.0, 1.0), dtype=np.float64)
 
 
 def nearest_one(memory: Memory, unit: FloatArray) -> float:
     """:func:`nearest` of one unit row ``(d,)``."""
     if not len(memory) or memory.units.shape[1] != len(unit):
         return 0.0
-    return min(1.0, max(0.0, float((memory.units @ unit).max())))
+    return min(1.0, max(0.0, float(product(memory.units, unit).max())))
 
 
 def nearest_each(memory: Memory, units: FloatArray) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from river.drift import ADWIN, KSWIN, PageHinkley
 
 from tiebreak.contracts.project import Detector, Drift
-from tiebreak.contracts.tensors import FloatArray
+from tiebreak.contracts.tensors import FloatArray, product
 
 Floats = NDArray[np.float64]
 
@@ -128,7 +128,7 @@ def input_statistics(inputs: FloatArray, seed: int) -> Floats:
     if not np.isfinite(squares).all():  # beyond 1e19, which float32 has no square of
         squares = np.einsum("ij,ij->i", thin, thin, dtype=np.float64)
     size = np.sqrt(squares / max(1, thin.shape[1]))
-    return np.column_stack([thin @ _projection(thin.shape[1], seed), size]).astype(np.float64)
+    return np.column_stack([product(thin, _projection(thin.shape[1], seed)), size]).astype(np.float64)
 
 
 def finite(array: FloatArray) -> FloatArray:

@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from tiebreak.contracts.messages import Reason, Selection
-from tiebreak.sampling import acquisition, rules
-from tiebreak.sampling.appraisal import Appraisal, Policy, Scored
+from tiebreak.contracts.tensors import Form
+from tiebreak.sampling import rules
+from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, sound_rows, utilities
 from tiebreak.sampling.choosing import LEAST_PROPENSITY
 from tiebreak.sampling.decision import Allowance, Decision
 from tiebreak.sampling.rules import Seen, Verdict
@@ -58,9 +59,14 @@ def choose_by_rule(
 def _confidences(batch: Scored) -> tuple[list[float], list[bool]]:
     """Each row's highest posterior, and whether it is one at all."""
     p = batch.probabilities
+    if batch.values is not None:
+        # The published rules know posteriors alone: of a number, what its committee leaves certain stands for one.
+        return (1.0 - utilities("variance", batch)[1]).tolist(), [True] * len(batch)
+    if batch.form is Form.MULTI:
+        return np.maximum(p, 1.0 - p).min(axis=1).tolist(), sound_rows(batch).tolist()
     if p.shape[1] == 0:
         return [0.0] * len(batch), [True] * len(batch)
-    return np.nan_to_num(p).max(axis=1).tolist(), acquisition.well_formed(p).tolist()
+    return np.nan_to_num(p).max(axis=1).tolist(), sound_rows(batch).tolist()
 
 
 def _seen(batch: Scored, appraisal: Appraisal, confidences: list[float], row: int) -> Seen:
@@ -73,7 +79,7 @@ def _selection(
 ) -> Selection:
     row, audit, rule = about
     value = float(appraisal.utility[row])
-    cold = batch.probabilities.shape[1] == 0
+    cold = batch.probabilities.shape[1] == 0 and batch.values is None
     return Selection(
         strategy=appraisal.kind if audit else rule,
         uncertainty=value,

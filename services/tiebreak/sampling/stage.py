@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tiebreak.contracts.answer_text import agrees
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.errors import Invalid, SlowDown
 from tiebreak.contracts.log import Partition, Positions, Record
 from tiebreak.contracts.messages import DriftEvent, DriftRecord, Label
 from tiebreak.contracts.ports import Budget, Grant, Snapshots
-from tiebreak.contracts.project import Project
+from tiebreak.contracts.project import Answer, Project
 from tiebreak.contracts.sampled import Sampled
 from tiebreak.contracts.tensors import EventColumns, Scores
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.sampling import policy as rule
+from tiebreak.sampling.acquisition_forms import shares_of
 from tiebreak.sampling.appraisal import Appraisal, Moment, Policy, Scored, appraise, initial, utilities
 from tiebreak.sampling.decision import NOTHING, UNLIMITED, Decision
 from tiebreak.sampling.features import flat_inputs
@@ -44,7 +46,7 @@ class Sampler:
     """
 
     def __init__(self, project: Project, budget: Budget, snapshots: Snapshots, metrics: Metrics, clock: Clock) -> None:
-        self._policy = Policy.of(project)
+        self._policy, self._answer = Policy.of(project), project.labeling.answer
         self._partitions = project.partitions
         self._budget, self._snapshots, self._metrics, self._clock = budget, snapshots, metrics, clock
         self._head = self._kept = initial(self._policy)
@@ -59,9 +61,9 @@ class Sampler:
     async def select(self, columns: EventColumns, scores: Scores) -> Sampled:
         """Decide whom to ask about. Raises SlowDown, with nothing kept, while the budget does not answer."""
         if not len(columns):
-            kind, utility = utilities(self._policy.sampling.strategy, _batch(columns, scores))
+            kind, utility = utilities(self._policy.sampling.strategy, _batch(columns, scores, self._answer))
             return Sampled(kind, utility.astype(np.float32), (), ())
-        batch = _batch(columns, scores)
+        batch = _batch(columns, scores, self._answer)
         began = self._clock.monotonic()
         errors = tuple(self._errors)
         moment = Moment(self._clock.wall(), self._fleet(), errors)
@@ -123,7 +125,7 @@ class Sampler:
     def observe_label(self, label: Label) -> None:
         """Learn from a settled audit label whether the prediction was right. Other labels say nothing of the stream's error."""
         if label.selection.audit and not label.withdrawn and label.predicted:
-            self._errors.append(label.predicted != label.value)
+            self._errors.append(not agrees(self._answer, label.predicted, label.value))
 
     async def close(self) -> None:
         """Write the committed state down."""
@@ -181,7 +183,7 @@ class Sampler:
                 self._metrics.count("tiebreak_sampling_bursts_total")
 
 
-def _batch(columns: EventColumns, scores: Scores) -> Scored:
+def _batch(columns: EventColumns, scores: Scores, answer: Answer) -> Scored:
     inputs = flat_inputs(columns.inputs)
     last = columns.records[-1] if columns.records else None
     features = inputs if scores.embedding is None else scores.embedding
@@ -189,13 +191,15 @@ def _batch(columns: EventColumns, scores: Scores) -> Scored:
         ids=columns.ids,
         version=scores.version,
         probabilities=scores.probabilities,
-        members=scores.members,
+        members=scores.members if scores.values is None else shares_of(scores.members, answer),
         features=features,
         inputs=scores.embedding if inputs is None else inputs,
         embedded=inputs is None,
         replayed=frozenset(columns.replayed),
         partition=0 if last is None else last.partition,
         offset=0 if last is None else last.offset,
+        form=scores.form,
+        values=shares_of(scores.values, answer),
         origin_of=lambda row: _origin(columns.records[row]),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tiebreak.contracts import ids
+from tiebreak.contracts.answer_text import predicted_text
 from tiebreak.contracts.codec_payload import payload_of
 from tiebreak.contracts.errors import ConfigError
 from tiebreak.contracts.messages import Event, Payload, Selection, Task
@@ -45,7 +46,7 @@ def build_task(  # noqa: PLR0913, PLR0917 - a task gathers all there is to know 
         event_id=event.event_id,
         payload=payload if payload is None or mask is None else mask(payload),
         features=feature_row(columns, scores, row),
-        predicted=scores.classes[int(scores.probabilities[row].argmax())] if probabilities else "",
+        predicted=predicted_text(scores, row, project.labeling.answer),
         probabilities=probabilities,
         classes=scores.classes or project.classes.names,
         selection=selection,

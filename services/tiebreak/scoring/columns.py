@@ -64,6 +64,7 @@ def keep_scores(scores: Scores, kept: NDArray[np.bool_]) -> Scores:
         values=_rows(scores.values, kept),
         challenger=scores.challenger,
         by_challenger=None if scores.by_challenger is None else scores.by_challenger[kept],
+        form=scores.form,
     )
 
 

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiebreak.contracts import codec
+from tiebreak.contracts.answer_text import choices_text, chosen
 from tiebreak.contracts.columns import offsets_of
 from tiebreak.contracts.log import Block, Headers, Partition
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.sampled import Sampled
-from tiebreak.contracts.tensors import EventColumns, Scores
+from tiebreak.contracts.tensors import EventColumns, Form, Scores
 from tiebreak.contracts.topics import Topic
 from tiebreak.contracts.wire.prediction_pb2 import Prediction
 
@@ -96,14 +97,28 @@ def _join(ids: Sequence[bytes], labels: Sequence[bytes], tails: Sequence[bytes])
 
 def _labels(scores: Scores) -> Sequence[bytes]:
     """Per row, the fields for the model's version and the likeliest class."""
+    if scores.form is not Form.CLASSES and len(scores):
+        return _labels_of_others(scores)
     version = _text("model_version", scores.version)
-    if scores.by_challenger is not None:
+    if scores.by_challenger is not None and scores.form is Form.CLASSES:
         return _labels_of_two(scores, scores.by_challenger)
     if scores.probabilities.shape[1] == 0:
         return [version] * len(scores)
     written = np.array([version + _text("label", name) for name in scores.classes], dtype=object)
     labels: list[bytes] = written[scores.probabilities.argmax(axis=1)].tolist()
     return labels
+
+
+def _labels_of_others(scores: Scores) -> Sequence[bytes]:
+    """For several classes the canonical list of those predicted; for numbers none, since ``values`` has them."""
+    versions = [_text("model_version", name) for name in (scores.version, scores.challenger)]
+    said = [b""] * len(scores)
+    if scores.form is Form.MULTI:
+        sets, which = np.unique(chosen(scores.probabilities), axis=0, return_inverse=True)
+        lists = [_text("label", choices_text([scores.classes[i] for i in np.flatnonzero(row)])) for row in sets]
+        said = [lists[i] for i in which.ravel().tolist()]
+    by = np.zeros(len(scores), np.intp) if scores.by_challenger is None else scores.by_challenger.astype(np.intp)
+    return [versions[i] + label for i, label in zip(by.tolist(), said, strict=True)]
 
 
 def _labels_of_two(scores: Scores, by_challenger: NDArray[np.bool_]) -> Sequence[bytes]:

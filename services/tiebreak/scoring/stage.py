@@ -107,7 +107,7 @@ class Scorer:
         theirs, theirs_s = await self._ask(serving, inputs)
         ours, ours_s = await self._ask(challenger, inputs)
         if self._challenger is challenger:
-            self._compared += compare(theirs, ours, (theirs_s, ours_s))
+            self._compared += compare(theirs, ours, (theirs_s, ours_s), self._project.labeling.answer)
         mine = drawn[rows] < trial.share
         return joined(scores, keep_scores(ours, mine), rows[mine]) if mine.any() else scores
 
@@ -119,7 +119,8 @@ class Scorer:
 
         a, seconds = await self._in(self._scoring, timed)
         version, classes = model.manifest.version, model.session.plan.classes
-        return Scores(version, classes, a.probabilities, a.members, a.embedding, a.values), seconds
+        form = model.session.plan.form
+        return Scores(version, classes, a.probabilities, a.members, a.embedding, a.values, form=form), seconds
 
     @property
     def trial(self) -> Trial | None:
@@ -307,6 +308,11 @@ def _check_manifest(manifest: Manifest, digest: str, project: Project) -> None:
     if dict(manifest.inputs) != expected:
         raise ModelRefused(
             "The model was made for other input tensors than the project has now.", fix="Train a new one."
+        )
+    kind = project.labeling.answer.kind
+    if manifest.form is not kind.form:
+        raise ModelRefused(
+            f"The model gives {manifest.form}, the project asks for {kind} answers.", fix="Train a new one."
         )
     unknown = set(manifest.classes) - set(project.classes.names)
     if unknown and not project.classes.open:

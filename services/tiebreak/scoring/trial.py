@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tiebreak.contracts.answer_text import chosen
 from tiebreak.contracts.comparison import Comparison, bucket_of
 from tiebreak.contracts.hashing import hashes, units
-from tiebreak.contracts.tensors import Scores
+from tiebreak.contracts.project import Answer
+from tiebreak.contracts.tensors import Form, Scores
 from tiebreak.scoring.columns import unanswered_rows
+
+_TENTHS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +33,44 @@ def draws(ids: Sequence[bytes], seed: int) -> NDArray[np.float64]:
     return units(hashes(seed, "canary", ids))
 
 
-def compare(champion: Scores, challenger: Scores, seconds: tuple[float, float]) -> Comparison:
-    """Both on the same rows; ``seconds`` that the champion and the challenger took for them."""
+def compare(champion: Scores, challenger: Scores, seconds: tuple[float, float], answer: Answer) -> Comparison:
+    """Both on the same rows; ``seconds`` that the champion and the challenger took for them.
+
+    Numbers disagree where they fall into other tenths of the answers' range, and are counted by those; lists of classes where any class
+    differs, counted by the likeliest.
+    """
     answered, failed = ~unanswered_rows(champion), unanswered_rows(challenger)
-    theirs, ours = champion.probabilities.argmax(axis=1), challenger.probabilities.argmax(axis=1)
     both = answered & ~failed
-    names = champion.classes
+    theirs, ours = _said(champion, both, answer), _said(challenger, both, answer)
     return Comparison(
         rows=int(both.sum()),
-        disagreed=int((theirs != ours)[both].sum()),
+        disagreed=int((theirs.exact != ours.exact).any(axis=1).sum()),
         failed=int((answered & failed).sum()),
-        champion=dict(Counter(names[c] for c in theirs[both].tolist())),
-        challenger=dict(Counter(names[c] for c in ours[both].tolist())),
+        champion=dict(Counter(theirs.names)),
+        challenger=dict(Counter(ours.names)),
         champion_times={bucket_of(max(seconds[0], 1e-9)): 1},
         challenger_times={bucket_of(max(seconds[1], 1e-9)): 1},
     )
+
+
+class _Said(NamedTuple):
+    """``exact`` ``(n, c)``: what two models agree or disagree upon; ``names``: what each row is counted under."""
+
+    exact: NDArray[np.int64]
+    names: list[str]
+
+
+def _said(scores: Scores, rows: NDArray[np.bool_], answer: Answer) -> _Said:
+    if scores.values is not None:
+        share = (scores.values[rows].astype(np.float64) - answer.least) / (answer.most - answer.least)
+        tenths = np.clip(np.floor(share * _TENTHS), 0, _TENTHS - 1).astype(np.int64)
+        edges = np.linspace(answer.least, answer.most, _TENTHS + 1).tolist()
+        return _Said(tenths[:, None], [f"{edges[i]:g} to {edges[i + 1]:g}" for i in tenths.tolist()])
+    first = scores.probabilities[rows].argmax(axis=1)
+    names = [scores.classes[c] for c in first.tolist()]
+    if scores.form is Form.MULTI:
+        return _Said(chosen(scores.probabilities[rows]).astype(np.int64), names)
+    return _Said(first[:, None], names)
 
 
 def joined(champion: Scores, challenger: Scores, rows: NDArray[np.intp]) -> Scores:
@@ -57,4 +85,9 @@ def joined(champion: Scores, challenger: Scores, rows: NDArray[np.intp]) -> Scor
     by_challenger[mine] = True
     probabilities = champion.probabilities.copy()
     probabilities[mine] = challenger.probabilities[good]
-    return replace(champion, probabilities=probabilities, challenger=challenger.version, by_challenger=by_challenger)
+    values = champion.values
+    if values is not None and challenger.values is not None:
+        values = values.copy()
+        values[mine] = challenger.values[good]
+    mixed = replace(champion, probabilities=probabilities, values=values)
+    return replace(mixed, challenger=challenger.version, by_challenger=by_challenger)

@@ -24,4 +24,5 @@ def user_manifest(project: Project, model: bytes, now_ms: int) -> Manifest:
         temperature=1.0,
         dataset_version=0,
         created_ms=now_ms,
+        form=project.labeling.answer.kind.form,
     )

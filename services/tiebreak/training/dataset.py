@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
-from itertools import islice, zip_longest
+from hashlib import blake2b
 
 import numpy as np
 
-from tiebreak.contracts.ids import unit_hash
+from tiebreak.contracts.hashing import hashes
 from tiebreak.contracts.messages import Label
 from tiebreak.contracts.project import Project
-from tiebreak.contracts.tensors import FloatArray
+from tiebreak.contracts.tensors import FloatArray, Form
+from tiebreak.training.features import Matrix
 from tiebreak.training.learner import TrainingSet
+from tiebreak.training.targets import CLASSES, Target, target_of
 
 _LEAST_WEIGHT = 0.05
 _BALANCE = 0.25
@@ -34,6 +35,8 @@ class Aside(StrEnum):
     UNKNOWN_SCHEMA = "unknown_schema"
     UNKNOWN_CLASS = "unknown_class"
     WRONG_FEATURES = "wrong_features"
+    BAD_ANSWER = "bad_answer"
+    NOT_TRAINED = "not_trained"
 
 
 def refuse(label: Label, project: Project, width: int) -> tuple[Aside, str] | None:
@@ -47,10 +50,24 @@ def refuse(label: Label, project: Project, width: int) -> tuple[Aside, str] | No
         )
     if label.withdrawn:
         return None
+    return _answer_refused(label, project) or _features_refused(label, width)
+
+
+def _answer_refused(label: Label, project: Project) -> tuple[Aside, str] | None:
+    kind = project.labeling.answer.kind
+    if not kind.trains:
+        return Aside.NOT_TRAINED, f"no model learns from {kind}: they are asked, settled and exported"
     named = {label.value, *(name for name, share in label.distribution.items() if share > 0.0)}
+    if kind.is_structured:
+        problem = next((p for p in map(target_of(project).problem, sorted(named)) if p), "")
+        return (Aside.BAD_ANSWER, problem) if problem else None
     unknown = {name for name in named if not name or not (project.classes.open or name in project.classes.names)}
     if unknown:
         return Aside.UNKNOWN_CLASS, f"classes {sorted(unknown)} are not in the project file"
+    return None
+
+
+def _features_refused(label: Label, width: int) -> tuple[Aside, str] | None:
     if len(label.features) != width or not (np.abs(label.features) <= _LARGEST).all():  # so written, NaN is refused too
         return Aside.WRONG_FEATURES, f"{len(label.features)} features, {width} finite ones are needed"
     return None
@@ -58,7 +75,10 @@ def refuse(label: Label, project: Project, width: int) -> tuple[Aside, str] | No
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Row:
-    """The newest revision of one label, as training needs it. Compared by identity: it holds an array."""
+    """The newest revision of one label, as training needs it. Compared by identity: it holds an array.
+
+    ``mark``: 64 bits that tell its content from that of another row, or of itself before votes were struck from it.
+    """
 
     label_id: str
     revision: int
@@ -70,6 +90,13 @@ class Row:
     audit: bool
     withdrawn: bool
     features: FloatArray
+    mark: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        shares = sorted(self.distribution.items())
+        said = (self.label_id, self.revision, self.value, shares, self.confidence, self.propensity, len(self.features))
+        mark = int.from_bytes(blake2b(repr(said).encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+        object.__setattr__(self, "mark", mark)
 
     @property
     def place(self) -> tuple[int, str]:
@@ -162,40 +189,44 @@ class Dataset:
         return tuple(standing if newest is None else standing[max(len(standing) - newest, 0) :])
 
 
-def choose(rows: Sequence[Row], limit: int, window: int, seed: int) -> tuple[Row, ...]:
-    """At most ``limit`` of the newest ``window`` rows: the newest half of the limit, and of the rest a sample balanced over classes.
+def choose(rows: Sequence[Row], limit: int, window: int, seed: int, target: Target = CLASSES) -> tuple[Row, ...]:
+    """At most ``limit`` of the newest ``window`` rows: the newest half of it, and of the rest a sample balanced over strata.
 
     The sample is the lowest ids by hash per class: a label's place in it does not depend on when it was drawn.
     """
     recent = rows[-window:]
     if len(recent) <= limit:
         return tuple(recent)
-    newest = recent[len(recent) - limit // 2 :]
-    by_class: dict[str, list[Row]] = {}
-    for row in sorted(recent[: len(recent) - limit // 2], key=lambda r: _replay_rank(seed, r.label_id)):
-        by_class.setdefault(row.value, []).append(row)
+    older, newest = recent[: len(recent) - limit // 2], recent[len(recent) - limit // 2 :]
+    ranks = hashes(seed, "replay", [row.label_id.encode("utf-8", "surrogatepass") for row in older])
+    strata = [target.stratum(row.value) for row in older]
+    columns = {value: i for i, value in enumerate(sorted(set(strata)))}
+    kinds = np.fromiter((columns[value] for value in strata), np.int64, len(older))
     # One of each class, then a second one of each, and so on.
-    rounds = zip_longest(*(by_class[value] for value in sorted(by_class)))
-    older = islice((row for turn in rounds for row in turn if row is not None), limit - limit // 2)
-    return tuple(sorted([*older, *newest], key=lambda r: r.place))
+    order = np.lexsort((ranks, kinds))
+    firsts = np.searchsorted(kinds[order], np.arange(len(columns)))
+    turn = np.arange(len(older)) - firsts[kinds[order]]
+    drawn = order[np.lexsort((kinds[order], turn))[: limit - limit // 2]]
+    return (*(older[i] for i in np.sort(drawn).tolist()), *newest)
 
 
-@lru_cache(maxsize=2**16)
-def _replay_rank(seed: int, label_id: str) -> float:
-    # The same labels stand for sampling on step after step: their hashes are computed once.
-    return unit_hash(seed, "replay", label_id)
-
-
-def classes_of(names: Sequence[str], rows: Sequence[Row]) -> tuple[str, ...]:
-    """The project's classes, then the new ones in the order in which they were first settled."""
+def classes_of(names: Sequence[str], rows: Sequence[Row], target: Target = CLASSES) -> tuple[str, ...]:
+    """The project's classes, then the new ones in the order in which they were first settled; only single classes may be new."""
+    if target.form is not Form.CLASSES:
+        return target.columns(names)
     found = dict.fromkeys(names)
     for row in rows:
-        found.update(dict.fromkeys(sorted(row.distribution or {row.value: 1.0}, key=lambda n: (n != row.value, n))))
+        if row.value not in found or len(row.distribution) > 1:
+            found.update(dict.fromkeys(sorted(row.distribution or {row.value: 1.0}, key=lambda n: (n != row.value, n))))
     return tuple(found)
 
 
-def training_set(rows: Sequence[Row], classes: Sequence[str]) -> TrainingSet:
-    """Soft targets from the distributions; weights from confidence, tempered towards equal classes."""
+def training_set(rows: Sequence[Row], classes: Sequence[str], target: Target = CLASSES) -> TrainingSet:
+    """Soft targets from the distributions; weights from confidence, for single classes tempered towards equal ones."""
+    if target.form is not Form.CLASSES:
+        targets = np.array([_mean_target(row, classes, target) for row in rows])
+        ids, names = tuple(r.label_id for r in rows), target.columns(classes)
+        return TrainingSet(ids, names, _features_of(rows), targets, _confidences(rows))
     column = {name: i for i, name in enumerate(classes)}
     targets = np.zeros((len(rows), len(classes)))
     for i, row in enumerate(rows):
@@ -205,6 +236,20 @@ def training_set(rows: Sequence[Row], classes: Sequence[str]) -> TrainingSet:
     mass = np.maximum(targets.sum(axis=0), 1e-12)
     fair = len(rows) / max(int((targets.sum(axis=0) > 0.0).sum()), 1)
     balance = targets @ (fair / mass) ** _BALANCE if len(rows) else np.zeros(0)
-    confidence = np.array([max(row.confidence, _LEAST_WEIGHT) for row in rows])
-    features = np.stack([row.features for row in rows]) if rows else np.zeros((0, 0), np.float32)
-    return TrainingSet(tuple(r.label_id for r in rows), tuple(classes), features, targets, confidence * balance)
+    weights = _confidences(rows) * balance
+    return TrainingSet(tuple(r.label_id for r in rows), tuple(classes), _features_of(rows), targets, weights)
+
+
+def _mean_target(row: Row, classes: Sequence[str], target: Target) -> Matrix:
+    shares = {text: share for text, share in row.distribution.items() if share > 0.0} or {row.value: 1.0}
+    rows = np.array([share * target.row(text, classes) for text, share in sorted(shares.items())])
+    mean: Matrix = rows.sum(axis=0) / sum(shares[text] for text in sorted(shares))
+    return mean
+
+
+def _confidences(rows: Sequence[Row]) -> Matrix:
+    return np.array([max(row.confidence, _LEAST_WEIGHT) for row in rows])
+
+
+def _features_of(rows: Sequence[Row]) -> FloatArray:
+    return np.stack([row.features for row in rows]) if rows else np.zeros((0, 0), np.float32)

@@ -7,9 +7,10 @@ regression on all labels and needs a fraction of its time. Members differ by the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tiebreak.training.features import Matrix, fit_features
 from tiebreak.training.learner import SoftmaxModel, TrainingSet, bootstrap
@@ -28,29 +29,30 @@ class Discriminant:
 
     def fit(self, labels: TrainingSet) -> SoftmaxModel:
         """Raises ValueError for an empty set."""
+        return self.base(labels).model
+
+    def base(self, labels: TrainingSet) -> DiscriminantBase:
+        """Fitted; the covariance and the members stay as they are until the next base."""
         if not len(labels):
             raise ValueError("fit: no labels")
         features = fit_features(labels.x, 0, 1.0)
         z = features.standardise(labels.x).astype(np.float64)
         mass = labels.targets * labels.weights[:, None]
         counts = bootstrap(labels.label_ids, self.committee, self.seed)
-        found = [self._means(z, share) for share in (mass, *(mass * count[:, None] for count in counts))]
+        found = [_means(z, share, self.pull) for share in (mass, *(mass * count[:, None] for count in counts))]
         means, priors = np.stack([m for m, _ in found]), np.stack([p for _, p in found])
         heads, k, d = means.shape
-        solved = np.linalg.solve(self._covariance(z, mass), means.reshape(heads * k, d).T)
+        covariance = self._covariance(z, mass)
+        solved = np.linalg.solve(covariance, means.reshape(heads * k, d).T)
         weights = solved.reshape(d, heads, k)
         bias = priors - 0.5 * np.einsum("hkd,dhk->hk", means, weights)
-        return SoftmaxModel(
+        model = SoftmaxModel(
             labels.classes, features, weights.astype(np.float32), bias.astype(np.float32), self.seed, whole=True
         )
-
-    def _means(self, z: Matrix, mass: Matrix) -> tuple[Matrix, Matrix]:
-        """``(k, d)`` class means and ``(k,)`` log priors of the rows ``z`` ``(n, d)`` with class masses ``(n, k)``."""
-        total = mass.sum(axis=0)
-        return (mass.T @ z) / (total + self.pull)[:, None], np.log((total + _ABSENT) / (total.sum() + _ABSENT))
+        return DiscriminantBase(model, covariance, self.pull)
 
     def _covariance(self, z: Matrix, mass: Matrix) -> Matrix:
-        means, _ = self._means(z, mass)
+        means, _ = _means(z, mass, self.pull)
         total, rows = mass.sum(axis=0), mass.sum(axis=1)
         # Within classes, around the shrunk means: sum of w (z - M)(z - M)^T, multiplied out.
         cross = (means.T * (total + 2.0 * self.pull)) @ means
@@ -59,3 +61,27 @@ class Discriminant:
         level = max(float(np.trace(within)) / d, 1e-9)
         result: Matrix = (1.0 - self.shrinkage) * within + self.shrinkage * level * np.eye(d)
         return result
+
+
+@dataclass(frozen=True, slots=True)
+class DiscriminantBase:
+    """What serves has its means and priors from every label at each step, over the base's columns and ``covariance`` ``(d, d)``."""
+
+    model: SoftmaxModel
+    covariance: Matrix
+    pull: float
+
+    def after(self, labels: TrainingSet) -> SoftmaxModel:
+        z = self.model.features.standardise(labels.x)
+        mass = (labels.targets * labels.weights[:, None]).astype(np.float32)
+        means, priors = _means(z, mass, self.pull)
+        head = np.linalg.solve(self.covariance, means.T.astype(np.float64))
+        weights, bias = self.model.weights.copy(), self.model.bias.copy()
+        weights[:, 0], bias[0] = head, priors - 0.5 * np.einsum("kd,dk->k", means, head)
+        return replace(self.model, weights=weights, bias=bias)
+
+
+def _means(z: NDArray[np.floating], mass: NDArray[np.floating], pull: float) -> tuple[Matrix, Matrix]:
+    """``(k, d)`` class means and ``(k,)`` log priors of the rows ``z`` ``(n, d)`` with class masses ``(n, k)``."""
+    total = mass.sum(axis=0)
+    return (mass.T @ z) / (total + pull)[:, None], np.log((total + _ABSENT) / (total.sum() + _ABSENT))

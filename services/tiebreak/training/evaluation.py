@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from math import sqrt
 from statistics import NormalDist
 
@@ -12,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiebreak.contracts.candidate import Evaluation, Interval, Paired
-from tiebreak.contracts.tensors import FloatArray
+from tiebreak.contracts.hashing import hashes
+from tiebreak.contracts.tensors import FloatArray, Form
 from tiebreak.training.dataset import Row
 from tiebreak.training.features import Matrix
 from tiebreak.training.learner import Model, bootstrap, softmax
+from tiebreak.training.targets import CLASSES, Target, brier, truth_of
 
 _MOST_WEIGHT = 20.0
 _FEWEST_FOR_TEMPERATURE = 30
@@ -37,6 +38,7 @@ class Contender:
     model: Model
     temperature: float = 1.0
     crossed: tuple[float, float] | None = None
+    target: Target = CLASSES
 
     def probabilities(self, rows: Sequence[Row]) -> FloatArray:
         """``(n, k)`` to judge by."""
@@ -67,20 +69,22 @@ def wilson(right: float, n: float, alpha: float) -> Interval:
 
 def half_of(rows: Sequence[Row]) -> NDArray[np.bool_]:
     """``(n,)``: which half of the audit labels each is in; a hash of the label, so it never changes."""
-    return np.array(
-        [blake2b(row.label_id.encode(), digest_size=1, key=b"half").digest()[0] & 1 for row in rows], np.bool_
-    )
+    found = hashes(0, "half", [row.label_id.encode("utf-8", "surrogatepass") for row in rows])
+    return (found & np.uint64(1)).astype(np.bool_)
 
 
-def calibrated(model: Model, rows: Sequence[Row]) -> Contender:
-    """``model`` with the temperature in [0.25, 4] of the lowest NLL on audit labels (Guo et al., ICML 2017); 1 with too few of them."""
+def calibrated(model: Model, rows: Sequence[Row], target: Target = CLASSES) -> Contender:
+    """``model`` with the temperature in [0.25, 4] of the lowest NLL on audit labels (Guo et al., ICML 2017); 1 with too few of them.
+
+    A temperature is of one distribution over classes: other forms have none.
+    """
     rows = rows[-_MOST_FOR_TEMPERATURE:]
-    if len(rows) < _FEWEST_FOR_TEMPERATURE:
-        return Contender(model)
+    if len(rows) < _FEWEST_FOR_TEMPERATURE or target.form is not Form.CLASSES:
+        return Contender(model, target=target)
     logs: FloatArray = np.log(np.maximum(model.voters(_features(rows)), _TINY)).astype(np.float32)
     columns, second = _columns(model, rows), half_of(rows)
     crossed = [_temperature(logs[:, half], columns[half]) for half in (second, ~second)]
-    return Contender(model, _temperature(logs, columns), (crossed[0], crossed[1]))
+    return Contender(model, _temperature(logs, columns), (crossed[0], crossed[1]), target)
 
 
 def _temperature(logs: FloatArray, columns: NDArray[np.int64]) -> float:
@@ -112,22 +116,29 @@ class Serving:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Answers:
-    """``p`` ``(n, k)`` of a contender for ``n`` rows, asked once, and the ``columns`` ``(n,)`` of what is right: -1 where unknown."""
+    """``p`` ``(n, c)`` of a contender for ``n`` rows, asked once, the ``truth`` ``(n, c)`` of each, and for classes the ``columns``
+    ``(n,)`` of what is right: -1 where unknown."""
 
     p: FloatArray
+    truth: Matrix
     columns: NDArray[np.int64]
+    target: Target
 
     @classmethod
     def of(cls, contender: Contender, rows: Sequence[Row]) -> _Answers:
-        if not rows:
-            return cls(np.zeros((0, len(contender.model.classes)), np.float32), np.zeros(0, np.int64))
-        return cls(contender.probabilities(rows), _columns(contender.model, rows))
+        target = contender.target
+        truth = truth_of(target, [row.value for row in rows], contender.model.classes)
+        p = contender.probabilities(rows) if rows else truth.astype(np.float32)
+        return cls(p, truth, _columns(contender.model, rows), target)
 
     def right(self) -> Matrix:
-        result: Matrix = (self.p.argmax(axis=1) == self.columns).astype(np.float64)
-        return result
+        return self.target.credit(self.p, self.truth)
 
     def brier(self) -> tuple[float, ...]:
+        if self.target.form is Form.VALUES:
+            return ()  # a number has no probabilities that could be off
+        if self.target.form is Form.MULTI:
+            return tuple(brier(self.p, self.truth).tolist())
         # Half the squared distance to the label: within [0, 1], and 1 for a class that the model does not know at worst.
         p = self.p.astype(np.float64)
         truth = np.where(self.columns >= 0, p[np.arange(len(p)), self.columns], 0.0)
@@ -153,7 +164,7 @@ def evaluate(
         accuracy=wilson(float(ours.right().sum()), len(audit), alpha),
         left_out_accuracy=wilson(hits * effective, effective, alpha),
         champion_accuracy=wilson(float(theirs.right().sum()), len(audit), alpha) if theirs else None,
-        per_class=_per_class(audit, ours.right(), alpha),
+        per_class=_per_class(audit, ours, alpha),
         metrics={
             "training_labels": float(len(training)),
             "audit_labels": float(len(audit)),
@@ -162,6 +173,7 @@ def evaluate(
             **_figures("", ours),
             **_figures("champion_", theirs),
         },
+        measure=challenger.target.measure,
     )
 
 
@@ -171,7 +183,7 @@ def compare(champion: Contender, challenger: Contender, rows: Sequence[Row]) -> 
 
 
 def _pairs(rows: Sequence[Row], champion: _Answers, challenger: _Answers) -> Paired:
-    pairs = _paired(rows, champion.right(), challenger.right())
+    pairs = _paired(rows, (champion.right(), challenger.right()), challenger.target)
     return replace(pairs, champion_brier=champion.brier(), challenger_brier=challenger.brier())
 
 
@@ -190,34 +202,42 @@ def _left_out(challenger: Contender, champion: Contender | None, rows: Sequence[
     out = bootstrap([r.label_id for r in rows], members, model.seed) == 0.0
     kept = [i for i in range(len(rows)) if out[:, i].any()]
     chosen, mask = [rows[i] for i in kept], out[:, kept]
-    ours = _share_right(model, chosen, mask)
-    theirs = _share_right(champion.model, chosen, mask) if champion else ours
+    ours = _share_right(challenger, chosen, mask)
+    theirs = _share_right(champion, chosen, mask) if champion else ours
     weights = tuple(min(1.0 / max(r.propensity, 1e-9), _MOST_WEIGHT) for r in chosen)
-    return _paired(chosen, theirs, ours, weights)
+    return _paired(chosen, (theirs, ours), challenger.target, weights)
 
 
-def _share_right(model: Model, rows: Sequence[Row], mask: NDArray[np.bool_]) -> Matrix:
+def _share_right(contender: Contender, rows: Sequence[Row], mask: NDArray[np.bool_]) -> Matrix:
     if not rows:
         return np.zeros(0)
-    hits = model.members(_features(rows)).argmax(axis=2) == _columns(model, rows)[None, :]
-    result: Matrix = (hits & mask).sum(axis=0) / mask.sum(axis=0)
+    model, target = contender.model, contender.target
+    truth = truth_of(target, [row.value for row in rows], model.classes)
+    result: Matrix = (target.credit(model.members(_features(rows)), truth) * mask).sum(axis=0) / mask.sum(axis=0)
     return result
 
 
 def _paired(
-    rows: Sequence[Row], champion: Matrix, challenger: Matrix, weights: tuple[float, ...] | None = None
+    rows: Sequence[Row], earned: tuple[Matrix, Matrix], target: Target, weights: tuple[float, ...] | None = None
 ) -> Paired:
     return Paired(
         tuple(r.label_id for r in rows),
-        tuple(r.value for r in rows),
-        tuple(champion.tolist()),
-        tuple(challenger.tolist()),
+        # Lists of classes and numbers are no groups of labels: the target's parts are.
+        tuple(r.value if target.form is Form.CLASSES else "" for r in rows),
+        tuple(earned[0].tolist()),
+        tuple(earned[1].tolist()),
         weights if weights is not None else (1.0,) * len(rows),
     )
 
 
-def _per_class(rows: Sequence[Row], hits: Matrix, alpha: float) -> dict[str, Interval]:
+def _per_class(rows: Sequence[Row], answers: _Answers, alpha: float) -> dict[str, Interval]:
     result: dict[str, Interval] = {}
+    hits = answers.right()
+    for name, members in answers.target.parts([row.value for row in rows]).items():
+        mine = hits[np.array(members)].tolist()
+        result[name] = wilson(sum(mine), len(mine), alpha)
+    if answers.target.form is not Form.CLASSES:
+        return result
     for name in sorted({r.value for r in rows}):
         mine = [hit for row, hit in zip(rows, hits.tolist(), strict=True) if row.value == name]
         result[name] = wilson(sum(mine), len(mine), alpha)
@@ -228,7 +248,10 @@ def _figures(prefix: str, answers: _Answers | None) -> dict[str, float]:
     if answers is None or not len(answers.p):
         return {}
     p = answers.p
-    return {
+    own = {f"{prefix}{name}": figure for name, figure in answers.target.figures(p, answers.truth).items()}
+    if answers.target.form is not Form.CLASSES:
+        return own
+    return own | {
         f"{prefix}nll": _nll(p, answers.columns),
         f"{prefix}entropy": float(-(p * np.log(np.maximum(p, 1e-12))).sum(axis=1).mean()),
         f"{prefix}calibration_error": _calibration_error(p, answers.columns),
@@ -236,8 +259,8 @@ def _figures(prefix: str, answers: _Answers | None) -> dict[str, float]:
 
 
 def _variety(model: Model, answers: _Answers, training: Sequence[Row], audit: Sequence[Row]) -> dict[str, float]:
-    if not training and not audit:
-        return {}
+    if not (training or audit) or answers.target.form is not Form.CLASSES:
+        return {}  # of few labels a sound model may say that no class stands out, or the mean alone
     chosen = set(answers.p.argmax(axis=1).tolist())
     if training:
         chosen |= set(model.probabilities(_features(training)).argmax(axis=1).tolist())

@@ -2,7 +2,9 @@
 
 inputs -> Flatten, or the project's encoder -> ``embedding`` (as it came, so that features stay comparable over versions of the model)
 -> standardise -> kernels at the landmarks -> heads -> ``probabilities`` ``(n, k)`` of the head that saw every label, ``members``
-``(m, n, k)`` of the others (trees: their mean is the probabilities). The temperature is inside. Inner names begin with ``head/``: a
+``(m, n, k)`` of the others (trees: their mean is the probabilities). Several classes have a sigmoid in
+place of the softmax; numbers are ``values`` ``(n,)`` with ``members``
+``(m, n, 1)``, clipped to their range. The temperature is inside. Inner names begin with ``head/``: a
 project may call its tensors what it likes.
 """
 
@@ -19,9 +21,10 @@ from onnx import ModelProto, NodeProto, TensorProto, checker, helper, numpy_help
 
 from tiebreak.contracts.errors import ConfigError, ModelRefused
 from tiebreak.contracts.project import TensorSpec
-from tiebreak.contracts.tensors import NUMPY_OF, FloatArray, Tensors
+from tiebreak.contracts.tensors import NUMPY_OF, FloatArray, Form, Tensors
 from tiebreak.training.export_trees import DOMAIN, DOMAIN_VERSION, forest_of, smoothing, tree_nodes
 from tiebreak.training.features import CLIP, FeatureMap
+from tiebreak.training.heads import HeadsModel
 from tiebreak.training.learner import Model, SoftmaxModel
 from tiebreak.training.trees import TreeModel
 
@@ -29,7 +32,7 @@ OPSET = 17
 IR_VERSION = 8
 PRODUCER = "tiebreak.trainer"
 _Constants = dict[str, NDArray[Any] | np.generic]
-_OUTPUTS = ("probabilities", "members", "embedding")
+_OUTPUTS = ("probabilities", "values", "members", "embedding")
 _HEAD = "head/"
 
 
@@ -98,15 +101,18 @@ def export(model: Model, tensors: Sequence[TensorSpec], temperature: float, enco
     )
     if any(node.domain == DOMAIN for node in nodes) and DOMAIN not in {entry.domain for entry in proto.opset_import}:
         proto.opset_import.append(helper.make_opsetid(DOMAIN, DOMAIN_VERSION))
-    k = len(model.classes)
+    k = len(model.classes) or 1
+    numbers = isinstance(model, HeadsModel) and model.form is Form.VALUES
     shapes: dict[str, list[str | int | None]] = {
-        "probabilities": ["n", k],
+        **({"values": ["n"]} if numbers else {"probabilities": ["n", k]}),
         "members": [model.size, "n", k],
         "embedding": ["n", model.width],
     }
     inputs = {value.name for value in proto.graph.input}
     proto.graph.output.extend(
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, shapes[name]) for name in _OUTPUTS if name not in inputs
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in shapes.items()
+        if name not in inputs
     )
     told = {"classes": list(model.classes), "members": model.size, "seed": model.seed, "width": model.width}
     told |= {"temperature": float(np.float32(temperature)), **facts}
@@ -117,7 +123,7 @@ def export(model: Model, tensors: Sequence[TensorSpec], temperature: float, enco
 
 
 def _body(model: Model, temperature: float) -> tuple[list[NodeProto], _Constants, dict[str, object]]:
-    k = len(model.classes)
+    k = len(model.classes) or 1
     shared: _Constants = {
         "temperature": np.float32(temperature),
         "head_shape": np.array([-1, model.size, k], np.int64),
@@ -127,6 +133,11 @@ def _body(model: Model, temperature: float) -> tuple[list[NodeProto], _Constants
     if isinstance(model, SoftmaxModel):
         facts: dict[str, object] = {"kind": "heads", "gamma": model.features.gamma, "whole": model.whole}
         return [*_features(model.features), *_heads(whole=model.whole)], {**shared, **_constants(model)}, facts
+    if isinstance(model, HeadsModel):
+        nodes = [*_features(model.features), *_heads(whole=True, form=model.form)]
+        bounds: _Constants = {"least": np.float32(model.low), "most": np.float32(model.high)}
+        told: dict[str, object] = {"gamma": model.features.gamma, "low": model.low, "high": model.high}
+        return nodes, {**shared, **_constants(model), **bounds}, told | {"kind": model.form.value, "whole": True}
     if isinstance(model, TreeModel):
         return _trees(model), {**shared, **smoothing(k)}, {"kind": "trees"}
     raise TypeError(f"no graph for a {type(model).__name__}")
@@ -154,25 +165,36 @@ def read_back(data: bytes) -> tuple[Model, float] | None:
         if proto.producer_name != PRODUCER:
             return None
         facts = json.loads({p.key: p.value for p in proto.metadata_props}["tiebreak"])
-        read = {"heads": _heads_back, "trees": _trees_back}[facts["kind"]]
+        read = {"heads": _heads_back, "trees": _trees_back, "multi": _others_back, "values": _others_back}[
+            facts["kind"]
+        ]
         return read(proto, facts), float(facts["temperature"])
     except Exception as error:  # protobuf, json and numpy each have their own way to say "torn"
         raise ModelRefused("The file names Tiebreak's trainer as its maker but does not hold its state.") from error
 
 
 def _heads_back(proto: ModelProto, facts: Mapping[str, Any]) -> Model:
+    classes, seed, whole = tuple(facts["classes"]), int(facts["seed"]), bool(facts.get("whole", False))
+    return SoftmaxModel(classes, *_arrays_back(proto, facts), seed, whole)
+
+
+def _others_back(proto: ModelProto, facts: Mapping[str, Any]) -> Model:
+    form, classes, seed = Form(facts["kind"]), tuple(facts["classes"]), int(facts["seed"])
+    bounds = float(facts["low"]), float(facts["high"])
+    return HeadsModel(form, classes, *_arrays_back(proto, facts), seed, *bounds)
+
+
+def _arrays_back(proto: ModelProto, facts: Mapping[str, Any]) -> tuple[FeatureMap, FloatArray, FloatArray]:
     arrays = {
         t.name.removeprefix(_HEAD): numpy_helper.to_array(t)
         for t in proto.graph.initializer
         if t.name.startswith(_HEAD)
     }
-    classes, m = tuple(facts["classes"]), int(facts["members"])
+    k, heads = len(facts["classes"]) or 1, int(facts["members"]) + bool(facts.get("whole", False))
     mean = arrays["mean"]
     landmarks = np.ascontiguousarray(arrays.get("landmarks_t", np.zeros((len(mean), 0), np.float32)).T)
     features = FeatureMap(mean, arrays["scale"], landmarks, float(facts["gamma"]))
-    heads = m + bool(facts.get("whole", False))
-    weights, bias = arrays["weights"].reshape(-1, heads, len(classes)), arrays["bias"].reshape(heads, len(classes))
-    return SoftmaxModel(classes, features, weights, bias, int(facts["seed"]), bool(facts.get("whole", False)))
+    return features, arrays["weights"].reshape(-1, heads, k), arrays["bias"].reshape(heads, k)
 
 
 def _trees_back(proto: ModelProto, facts: Mapping[str, Any]) -> Model:
@@ -181,7 +203,7 @@ def _trees_back(proto: ModelProto, facts: Mapping[str, Any]) -> Model:
     return TreeModel(classes, int(facts["width"]), forest_of(ours, len(classes)), int(facts["seed"]))
 
 
-def _constants(model: SoftmaxModel) -> _Constants:
+def _constants(model: SoftmaxModel | HeadsModel) -> _Constants:
     f = model.features
     p, m, k = model.weights.shape
     return {
@@ -200,6 +222,7 @@ def _constants(model: SoftmaxModel) -> _Constants:
         "first": np.array([0], np.int64),
         "second": np.array([1], np.int64),
         "end": np.array([m], np.int64),
+        "both": np.array([1, 2], np.int64),
     }
 
 
@@ -245,8 +268,8 @@ def _features(features: FeatureMap) -> list[NodeProto]:
     ]
 
 
-def _heads(*, whole: bool) -> list[NodeProto]:
-    return [_make("Gemm", ["features", "weights", "bias"], ["logits_flat"]), *_committee(whole=whole)]
+def _heads(*, whole: bool, form: Form = Form.CLASSES) -> list[NodeProto]:
+    return [_make("Gemm", ["features", "weights", "bias"], ["logits_flat"]), *_committee(whole=whole, form=form)]
 
 
 def _trees(model: TreeModel) -> list[NodeProto]:
@@ -259,17 +282,28 @@ def _trees(model: TreeModel) -> list[NodeProto]:
     ]
 
 
-def _committee(*, whole: bool) -> list[NodeProto]:
-    heads = [
+def _answers(form: Form) -> list[NodeProto]:
+    if form is Form.VALUES:
+        return [
+            _make("Reshape", ["logits_flat", "head_shape"], ["numbers"]),
+            _make("Clip", ["numbers", "least", "most"], ["by_event"]),
+        ]
+    squash = {"op": "Sigmoid"} if form is Form.MULTI else {"op": "Softmax", "axis": 2}
+    return [
         _make("Div", ["logits_flat", "temperature"], ["logits_calibrated"]),
         _make("Reshape", ["logits_calibrated", "head_shape"], ["logits"]),
-        _make("Softmax", ["logits"], ["by_event"], axis=2),
+        _make(inputs=["logits"], outputs=["by_event"], **squash),
     ]
+
+
+def _committee(*, whole: bool, form: Form = Form.CLASSES) -> list[NodeProto]:
+    heads = _answers(form)
+    axes, said = ("both", "values") if form is Form.VALUES else ("columns", "probabilities")
     if whole:
         return [
             *heads,
             _make("Slice", ["by_event", "first", "second", "columns"], ["served"]),
-            _make("Squeeze", ["served", "columns"], ["probabilities"]),
+            _make("Squeeze", ["served", axes], [said]),
             _make("Slice", ["by_event", "second", "end", "columns"], ["of_members"]),
             _make("Transpose", ["of_members"], ["members"], perm=[1, 0, 2]),
         ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto, helper
+from onnx import AttributeProto, NodeProto, helper
 
 from tiebreak.training.trees import SMOOTHING, Forest
 
@@ -24,7 +24,7 @@ def tree_nodes(forest: Forest, source: str, target: str) -> NodeProto:
     leaves = np.flatnonzero(leaf)[at]
     first = forest.roots[tree]
     inner = np.where(leaf, 0, forest.left - first), np.where(leaf, 0, forest.right - first)
-    return helper.make_node(
+    operator = helper.make_node(
         OPERATOR,
         [source],
         [target],
@@ -32,18 +32,31 @@ def tree_nodes(forest: Forest, source: str, target: str) -> NodeProto:
         aggregate_function="SUM",
         post_transform="NONE",
         n_targets=int(forest.member[-1] + 1) * k,
-        nodes_treeids=tree.tolist(),
-        nodes_nodeids=node.tolist(),
-        nodes_featureids=forest.feature.tolist(),
-        nodes_values=forest.threshold.tolist(),
-        nodes_modes=["LEAF" if end else "BRANCH_LEQ" for end in leaf.tolist()],
-        nodes_truenodeids=inner[0].tolist(),
-        nodes_falsenodeids=inner[1].tolist(),
-        target_treeids=tree[leaves].tolist(),
-        target_nodeids=node[leaves].tolist(),
-        target_ids=(forest.member[tree[leaves]] * k + column).tolist(),
-        target_weights=forest.values[forest.right[leaves], column].tolist(),
     )
+    columns = {
+        "nodes_treeids": tree,
+        "nodes_nodeids": node,
+        "nodes_featureids": forest.feature,
+        "nodes_values": forest.threshold,
+        "nodes_truenodeids": inner[0],
+        "nodes_falsenodeids": inner[1],
+        "target_treeids": tree[leaves],
+        "target_nodeids": node[leaves],
+        "target_ids": forest.member[tree[leaves]] * k + column,
+        "target_weights": forest.values[forest.right[leaves], column],
+    }
+    modes = [b"LEAF" if end else b"BRANCH_LEQ" for end in leaf.tolist()]
+    listed = [_listed(name, column) for name, column in columns.items()]
+    listed.append(AttributeProto(name="nodes_modes", type=AttributeProto.STRINGS, strings=modes))
+    operator.attribute.extend(sorted(listed, key=lambda attribute: attribute.name))
+    return operator
+
+
+def _listed(name: str, values: NDArray[Any]) -> AttributeProto:
+    # Not by the helper: it looks at every number of its own, which for a forest takes longer than growing a member.
+    if values.dtype.kind == "f":
+        return AttributeProto(name=name, type=AttributeProto.FLOATS, floats=values.tolist())
+    return AttributeProto(name=name, type=AttributeProto.INTS, ints=values.tolist())
 
 
 def forest_of(nodes: Sequence[NodeProto], k: int) -> Forest:

@@ -9,9 +9,9 @@ saw every label once: a member misses a third of them, and with one or two label
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b, sha256
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,6 +154,21 @@ class Learner(Protocol):
         """Raises ValueError for an empty set."""
 
 
+class Base(Protocol):
+    """What a learner found out from many labels, to go on from."""
+
+    def after(self, labels: TrainingSet) -> Model:
+        """A model of ``labels``: those of the base, then those that came since. A function of both sets; cheaper than a fit."""
+
+
+@runtime_checkable
+class Continuing(Protocol):
+    """A Learner that can go on from what it knows."""
+
+    def base(self, labels: TrainingSet) -> Base:
+        """Raises ValueError for an empty set."""
+
+
 class SoftmaxCommittee:
     """The default: L2-regularised multinomial regression per member, by L-BFGS on preconditioned parameters."""
 
@@ -164,11 +179,11 @@ class SoftmaxCommittee:
         if not len(labels):
             raise ValueError("fit: no labels")
         s = self._settings
-        order = np.argsort(np.array([_digest(s.seed, "landmark", i) for i in labels.label_ids], "S16"), kind="stable")
+        order = np.argsort(np.array([digest_of(s.seed, "landmark", i) for i in labels.label_ids], "S16"), kind="stable")
         width = labels.x.shape[1]
         features = fit_features(labels.x[order], s.units(width), s.sharpness)
-        basis, back = _basis(features, labels.x, s, width >= s.wide)
-        solver = _Solver(basis, labels.targets, s.l2)
+        back = fold(features, s)
+        solver = Solver(basis_of(features, labels.x, back), labels.targets, s.l2)
         whole = solver.solve(labels.weights)
         counts = bootstrap(labels.label_ids, s.committee, s.seed)
         most = _ITERATIONS if len(labels) <= _PRECISE_ROWS else _FEW_ITERATIONS
@@ -178,20 +193,53 @@ class SoftmaxCommittee:
         weights = np.einsum("pq,qmk->pmk", back, heads[:-1]).astype(np.float32)
         return SoftmaxModel(labels.classes, features, weights, heads[-1].astype(np.float32), s.seed, whole=True)
 
+    def base(self, labels: TrainingSet) -> SoftmaxBase:
+        """Fitted; features and members stay as they are until the next base."""
+        model = self.fit(labels)
+        back = fold(model.features, self._settings)
+        head = np.concatenate([np.linalg.solve(back, model.weights[:, 0].astype(np.float64)), model.bias[:1]])
+        return SoftmaxBase(self._settings, model, back, head)
 
-def _basis(features: FeatureMap, x: FloatArray, s: Settings, wide: bool) -> tuple[NDArray[np.floating], Matrix]:
-    # The heads are fitted in a basis of comparable columns, then folded back (`back`) onto the plain features.
-    d, count = x.shape[1], len(features.landmarks)
+
+@dataclass(frozen=True, slots=True)
+class SoftmaxBase:
+    """What serves is fitted to every label at each step, beginning at the base's ``head`` ``(p, k)``. Kernels are the base's, and so
+
+    are the members, which tell where models disagree.
+    """
+
+    settings: Settings
+    model: SoftmaxModel
+    back: Matrix
+    head: Matrix
+
+    def after(self, labels: TrainingSet) -> SoftmaxModel:
+        solver = Solver(basis_of(self.model.features, labels.x, self.back), labels.targets, self.settings.l2)
+        head = solver.solve(labels.weights, begin=self.head)
+        weights, bias = self.model.weights.copy(), self.model.bias.copy()
+        weights[:, 0], bias[0] = self.back @ head[:-1], head[-1]
+        return replace(self.model, weights=weights, bias=bias)
+
+
+def fold(features: FeatureMap, s: Settings) -> Matrix:
+    """``(p, p)``: what folds heads that are fitted in a basis of comparable columns back onto the plain features."""
+    d, count = len(features.mean), len(features.landmarks)
+    wide = d >= s.wide
     back = np.zeros((d + count, d + count))
     back[:d, :d] = np.eye(d) * ((s.wide_gain if wide else s.linear_gain) / np.sqrt(d))
     if count:
         back[d:, d:] = whitening(features) * s.kernel_gain
+    return back
+
+
+def basis_of(features: FeatureMap, x: FloatArray, back: Matrix) -> NDArray[np.floating]:
+    """``(n, p + 1)`` comparable columns to fit heads in, the last of ones."""
     kind = np.float64 if len(x) <= _PRECISE_ROWS else np.float32
     phi = features.apply(x).astype(kind)
-    return np.concatenate([phi @ back.astype(kind), np.ones((len(x), 1), kind)], axis=1), back
+    return np.concatenate([phi @ back.astype(kind), np.ones((len(x), 1), kind)], axis=1)
 
 
-class _Solver:
+class Solver:
     """Minimises weighted cross-entropy + l2/2 |W|^2 for several weightings of the same rows.
 
     Parameters are preconditioned by the Cholesky factor of Boehning's bound on the Hessian (Ann. Inst. Stat. Math. 1992), which
@@ -203,19 +251,20 @@ class _Solver:
         p = basis.shape[1]
         bound = 0.25 / len(basis) * (basis.T @ basis).astype(np.float64)
         factor = cholesky(bound + l2 * np.eye(p), lower=True)
+        self._factor: Matrix = factor
         self._inverse: Matrix = solve_triangular(factor, np.eye(p), lower=True).T
         self._kind = basis.dtype
         self._rows = basis @ self._inverse.astype(self._kind)
         self._penalty: Matrix = l2 * (self._inverse.T @ self._inverse)
         self._targets = targets.astype(self._kind)
 
-    def solve(self, weights: Matrix, most: int = _ITERATIONS) -> Matrix:
-        """``(n,)`` label weights to ``(p, k)`` parameters in the basis."""
+    def solve(self, weights: Matrix, most: int = _ITERATIONS, begin: Matrix | None = None) -> Matrix:
+        """``(n,)`` label weights to ``(p, k)`` parameters in the basis. ``begin``: where to look first; None: at zero."""
         p, k = self._rows.shape[1], self._targets.shape[1]
         share = (weights / max(float(weights.sum()), 1e-12)).astype(self._kind)
         found = minimize(
             self._objective,
-            np.zeros(p * k),
+            np.zeros(p * k) if begin is None else (self._factor.T @ begin).ravel(),
             args=(share,),
             jac=True,
             method="L-BFGS-B",
@@ -250,13 +299,14 @@ def softmax(logits: FloatArray) -> FloatArray:
 def bootstrap(label_ids: Sequence[str], committee: int, seed: int) -> Matrix:
     """``(m, n)`` Poisson(1) counts that depend on nothing but seed, member and label id."""
     groups = range(0, committee, _DRAWS)
-    raw = b"".join(_digest(seed, f"bootstrap-{g}", label, 8 * _DRAWS) for g in groups for label in label_ids)
+    raw = b"".join(digest_of(seed, f"bootstrap-{g}", label, 8 * _DRAWS) for g in groups for label in label_ids)
     draws = np.frombuffer(raw, "<u8").reshape(len(groups), len(label_ids), _DRAWS).transpose(0, 2, 1)
     unit = draws.reshape(len(groups) * _DRAWS, len(label_ids))[:committee] / 2.0**64
     return np.searchsorted(_POISSON, unit, side="right").astype(np.float64)
 
 
-def _digest(seed: int, purpose: str, key: str, size: int = 16) -> bytes:
+def digest_of(seed: int, purpose: str, key: str, size: int = 16) -> bytes:
+    """Chance for ``purpose`` that is a hash of ``key`` and of nothing else."""
     return blake2b(
         key.encode("utf-8", "surrogatepass"), digest_size=size, key=f"{seed}:{purpose}".encode()[:64]
     ).digest()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
+from tiebreak.contracts import ids
 from tiebreak.contracts.messages import Label
 
 
@@ -33,6 +34,14 @@ def subject_key(project: str, subject: str) -> str:
     'bd40ab4a7df5'
     """
     return sha256(f"{project}\0{subject}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def keys_of(project: str, subject: str) -> tuple[str, str]:
+    """Both that may stand for a person: labels carry the subject as it was given or, where masking is on, its pseudonym.
+
+    Both are asked for whatever the project says today, since masking may have been turned on or off meanwhile.
+    """
+    return subject_key(project, subject), subject_key(project, ids.subject_key(project, subject))
 
 
 def erased(label: Label) -> Label:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import importlib.util
 
 from tiebreak.contracts.project import Training
-from tiebreak.training.contest import Contest, Plan
+from tiebreak.contracts.tensors import Form
+from tiebreak.training.contest import Contest
 from tiebreak.training.discriminant import Discriminant
+from tiebreak.training.heads import RidgeCommittee, SigmoidCommittee
 from tiebreak.training.learner import Learner, Settings, SoftmaxCommittee
+from tiebreak.training.names import Named, Vectors
+from tiebreak.training.plans import Plan
 from tiebreak.training.sklearn_trees import SklearnTrees
+from tiebreak.training.targets import CLASSES, Number, Target
 
 # Enough to learn a simple boundary, few enough to have left the last one behind soon after a drift.
 _RECENT = 500
@@ -21,27 +26,44 @@ def learner_of(training: Training) -> Learner:
     return _softmax(training, training.hidden)
 
 
-def contest_of(training: Training, width: int) -> Contest:
+def contest_of(training: Training, width: int, target: Target = CLASSES, names: Vectors | None = None) -> Contest:
     """The plans for inputs of ``width`` numbers. ``auto`` has several, and trees among them where scikit-learn is installed.
 
     Columns of a table: kernels, trees, and a linear head and kernels with a short memory. Embeddings: linear heads, and a
-    discriminant on the whole window. Raises ConfigError as :func:`learner_of` does.
+    discriminant on the whole window. Numbers and several classes have heads of their own, on all labels or the newest.
+    ``names`` (single classes only): heads that know the names come first, those that do not stay in the contest.
+    Raises ConfigError as :func:`learner_of` does.
     """
     limit = max(training.refit_below, training.min_labels)
 
     def plan(name: str, learner: Learner, newest: int = training.window, most: int = limit) -> Plan:
-        return Plan(name, learner, min(newest, training.window), most, training.seed)
+        return Plan(name, learner, min(newest, training.window), most, training.seed, target)
 
+    if target.form is not Form.CLASSES:
+        name, heads = _heads_of(training, target)
+        recent = [plan(f"{name}_recent", heads, _RECENT)] if training.learner == "auto" else []
+        return Contest([plan(name, heads), *recent], training.seed, limit)
     plans = [plan(training.learner if training.learner == "trees" else "softmax", learner_of(training))]
+    if names and training.learner != "trees":
+        plans.insert(0, plan("softmax_names", Named(_softmax(training, training.hidden), names)))
     if training.learner == "auto" and Settings().units(width) == 0:
         whole = Discriminant(training.committee, training.seed)
         plans.append(plan("discriminant", whole, most=training.window))
+        if names:
+            plans.insert(0, plan("discriminant_names", Named(whole, names), most=training.window))
     elif training.learner == "auto":
         plans.append(plan("linear_recent", _softmax(training, 0), _RECENT))
         plans.append(plan("softmax_recent", _softmax(training, training.hidden), _RECENT))
         if importlib.util.find_spec("sklearn") is not None:
             plans.append(plan("trees", SklearnTrees(training.committee, training.seed)))
-    return Contest(plans, training.seed)
+    return Contest(plans, training.seed, limit)
+
+
+def _heads_of(training: Training, target: Target) -> tuple[str, Learner]:
+    settings = Settings(committee=training.committee, l2=training.l2, seed=training.seed, hidden=training.hidden)
+    if isinstance(target, Number):
+        return "ridge", RidgeCommittee(settings, target.least, target.most)
+    return "sigmoids", SigmoidCommittee(settings)
 
 
 def _softmax(training: Training, hidden: int | None) -> SoftmaxCommittee:

@@ -7,6 +7,7 @@ figures are in ``loadtests/bench_models.py``. As with the softmax committee, eac
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiebreak.contracts.errors import ConfigError
+from tiebreak.contracts.ids import unit_hash
 from tiebreak.contracts.tensors import FloatArray
 from tiebreak.training.learner import TrainingSet, bootstrap
 from tiebreak.training.trees import Forest, Indices, TreeModel
@@ -45,11 +47,16 @@ class SklearnTrees:
     def fit(self, labels: TrainingSet) -> TreeModel:
         if not len(labels):
             raise ValueError("fit: no labels")
-        counts = bootstrap(labels.label_ids, self._committee, self._seed)
-        trees = [self._grow(labels, labels.weights * counts[m], m) for m in range(self._committee)]
-        return TreeModel(labels.classes, labels.x.shape[1], _joined(trees), self._seed)
+        return _model(labels, [self._grow(labels, m) for m in range(self._committee)], self._seed)
 
-    def _grow(self, labels: TrainingSet, weights: NDArray[np.float64], member: int) -> list[_Tree]:
+    def base(self, labels: TrainingSet) -> TreesBase:
+        """All members."""
+        if not len(labels):
+            raise ValueError("base: no labels")
+        return TreesBase([self._grow(labels, m) for m in range(self._committee)], self._grow, self._seed)
+
+    def _grow(self, labels: TrainingSet, member: int) -> list[_Tree]:
+        weights = labels.weights * bootstrap(labels.label_ids, self._committee, self._seed)[member]
         # A soft target is several rows, one per class, each with its share of the weight.
         rows, columns = np.nonzero(labels.targets * weights[:, None])
         if not len(rows):
@@ -60,6 +67,24 @@ class SklearnTrees:
         )
         forest.fit(labels.x[rows], columns, sample_weight=weights[rows] * labels.targets[rows, columns])
         return [_tree(e.tree_, forest.classes_, len(labels.classes)) for e in forest.estimators_]
+
+
+@dataclass(frozen=True, slots=True)
+class TreesBase:
+    """Each step grows one member anew, whose turn it is by the newest label; the others are the base's."""
+
+    members: list[list[_Tree]]
+    grow: Callable[[TrainingSet, int], list[_Tree]]
+    seed: int
+
+    def after(self, labels: TrainingSet) -> TreeModel:
+        turn = int(unit_hash(self.seed, "turn", labels.label_ids[-1]) * len(self.members))
+        members = [self.grow(labels, m) if m == turn else trees for m, trees in enumerate(self.members)]
+        return _model(labels, members, self.seed)
+
+
+def _model(labels: TrainingSet, members: list[list[_Tree]], seed: int) -> TreeModel:
+    return TreeModel(labels.classes, labels.x.shape[1], _joined(members), seed)
 
 
 def _tree(tree: Any, known: NDArray[np.int64], classes: int) -> _Tree:

@@ -19,49 +19,13 @@ from tiebreak.contracts.codec import decode_label, encode
 from tiebreak.contracts.errors import BadRecord, ConfigError, Conflict, SlowDown
 from tiebreak.contracts.log import Partition
 from tiebreak.training.dataset import Aside
+from tiebreak.training.eras import Era
 from tiebreak.training.retraction import Struck, erased
+from tiebreak.training.sqlite_eras import TABLE as ERAS
+from tiebreak.training.sqlite_eras import read_eras, write_eras
+from tiebreak.training.sqlite_schema import APPLICATION_ID, BY_TIME, ERASURES, RETRACTIONS, SCHEMA, SCHEMA_VERSION
 
-APPLICATION_ID = 0x7B4EA4
-SCHEMA_VERSION = 1
 _RETRY_S = 5.0
-_SCHEMA = """
-CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE labels (
-  sequence INTEGER PRIMARY KEY,
-  label_id TEXT NOT NULL, revision INTEGER NOT NULL,
-  value TEXT NOT NULL, audit INTEGER NOT NULL, withdrawn INTEGER NOT NULL, settled_ms INTEGER NOT NULL,
-  topic TEXT NOT NULL, part INTEGER NOT NULL, position INTEGER NOT NULL,
-  wire BLOB NOT NULL,
-  UNIQUE (label_id, revision)
-);
-CREATE TABLE aside (
-  topic TEXT NOT NULL, part INTEGER NOT NULL, position INTEGER NOT NULL,
-  reason TEXT NOT NULL, detail TEXT NOT NULL, wire BLOB NOT NULL,
-  PRIMARY KEY (topic, part, position)
-);
-CREATE TABLE positions (topic TEXT NOT NULL, part INTEGER NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (topic, part));
-CREATE TABLE steps (
-  step INTEGER PRIMARY KEY,
-  dataset_version INTEGER NOT NULL, digest TEXT NOT NULL, trained INTEGER NOT NULL, audited INTEGER NOT NULL
-);
-CREATE TABLE weights (only INTEGER PRIMARY KEY CHECK (only = 1), digest TEXT NOT NULL, state BLOB NOT NULL, replay TEXT NOT NULL);
-"""
-
-
-# Came after the first format and changes none of its tables: it is made where it is missing.
-_RETRACTIONS = """
-CREATE TABLE IF NOT EXISTS retractions (
-  sequence INTEGER PRIMARY KEY, annotator TEXT NOT NULL UNIQUE, by TEXT NOT NULL, reason TEXT NOT NULL, time_ms INTEGER NOT NULL
-)"""
-
-
-# Whose labels were erased, by a key that does not name them.
-_ERASURES = """
-CREATE TABLE IF NOT EXISTS erasures (
-  sequence INTEGER PRIMARY KEY, subject TEXT NOT NULL UNIQUE, by TEXT NOT NULL, reason TEXT NOT NULL, time_ms INTEGER NOT NULL
-)"""
-# The newest standing labels of a kind are found without reading the others.
-_BY_TIME = "CREATE INDEX IF NOT EXISTS labels_by_time ON labels (audit, settled_ms, label_id) WHERE withdrawn = 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +93,14 @@ class Step:
     positions: Mapping[Partition, int] = field(default_factory=dict)
     weights: Weights | None = None
     readmitted: Sequence[AsideLabel] = ()
+    eras: Sequence[Era] = ()
 
 
 class Ledger:
-    """One project's ledger. Created when missing. Raises ConfigError for a file that is foreign, corrupt or too new."""
+    """One project's ledger. Created when missing. Raises ConfigError for a file that is foreign, corrupt or too new.
+
+    Whatever writes raises SlowDown when the disk refuses (full, or an I/O error), opening it included: the file is as it was before.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -145,6 +113,9 @@ class Ledger:
             except BaseException:
                 self._db.close()
                 raise
+        except sqlite3.OperationalError as error:
+            # A disk that is full or fails has not made the file unsound: nobody shall move it away for that.
+            raise self._refused(error) from error
         except sqlite3.DatabaseError as error:
             raise self._unusable(f"it is not a sound SQLite file ({error})") from error
 
@@ -215,6 +186,10 @@ class Ledger:
             AsideLabel(Partition(t, p), n, Aside(reason), detail, wire) for t, p, n, reason, detail, wire in rows
         )
 
+    def eras(self) -> dict[str, int]:
+        """The confirmed drifts: burst id to when, in milliseconds."""
+        return read_eras(self._db)
+
     def dataset_version(self) -> int:
         """The sequence number of the newest label event; 0 when empty."""
         return int(self._db.execute("SELECT COALESCE(MAX(sequence), 0) FROM labels").fetchone()[0])
@@ -283,17 +258,8 @@ class Ledger:
 
         Raises SlowDown when the disk refuses (full, or an I/O error): try again, the file is as it was before.
         """
-        try:
-            with self._writing():
-                self._write(step)
-        except sqlite3.OperationalError as error:
-            raise SlowDown(
-                f"The ledger {self.path} cannot be written ({error}).",
-                retry_after_s=_RETRY_S,
-                fix="Make room on the disk; nothing is lost meanwhile.",
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise self._unusable(f"it was damaged while in use ({error})") from error
+        with self._writing():
+            self._write(step)
         return self.dataset_version()
 
     def close(self) -> None:
@@ -325,6 +291,7 @@ class Ledger:
             run("DELETE FROM aside WHERE topic = ? AND part = ? AND position = ?", place)
         for partition, position in step.positions.items():
             run("INSERT OR REPLACE INTO positions VALUES (?, ?, ?)", (partition.topic, partition.index, position))
+        write_eras(self._db, step.eras)
         if step.weights is not None:
             learned = step.weights
             run(
@@ -336,6 +303,16 @@ class Ledger:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
+        try:
+            with self._transaction():
+                yield
+        except sqlite3.OperationalError as error:
+            raise self._refused(error) from error
+        except sqlite3.DatabaseError as error:
+            raise self._unusable(f"it was damaged while in use ({error})") from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -362,19 +339,27 @@ class Ledger:
         if not tables:
             self._create()
         self._db.execute("PRAGMA secure_delete = ON")
-        self._db.execute(_RETRACTIONS)
-        self._db.execute(_ERASURES)
-        self._db.execute(_BY_TIME)
+        self._db.execute(RETRACTIONS)
+        self._db.execute(ERASURES)
+        self._db.execute(BY_TIME)
+        self._db.execute(ERAS)
 
     def _create(self) -> None:
         self.path.chmod(0o600)
         with self._writing():
             # executescript would commit our transaction: one statement at a time.
-            for statement in _SCHEMA.split(";\n"):
+            for statement in SCHEMA.split(";\n"):
                 if statement.strip():
                     self._db.execute(statement)
             self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def _refused(self, error: sqlite3.OperationalError) -> SlowDown:
+        return SlowDown(
+            f"The ledger {self.path} cannot be written ({error}).",
+            retry_after_s=_RETRY_S,
+            fix="Make room on the disk; nothing is lost meanwhile.",
+        )
 
     def _unusable(self, why: str) -> ConfigError:
         return ConfigError(

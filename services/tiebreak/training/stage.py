@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -12,20 +12,24 @@ from threadpoolctl import ThreadpoolController
 
 from tiebreak.contracts.candidate import Candidate, CandidateSink, ServingJudge
 from tiebreak.contracts.clock import Clock
-from tiebreak.contracts.codec import decode_label, encode
+from tiebreak.contracts.codec import decode_drift, decode_label, encode
 from tiebreak.contracts.errors import BadRecord, Conflict, PublishFailed, SlowDown, Unreachable
 from tiebreak.contracts.log import Batch, Partition, Reader, Record
 from tiebreak.contracts.project import Project
+from tiebreak.contracts.topics import Topic
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.training.dataset import Aside, Dataset, Row, refuse, row_of
+from tiebreak.training.eras import Era, era_of, joined, present
 from tiebreak.training.evaluation import Contender, Serving
-from tiebreak.training.export import Encoder, read_back, width_of
-from tiebreak.training.fitting import AUDIT_ROWS, Material, Stamp, material_of, planned, train
+from tiebreak.training.export import read_back, width_of
+from tiebreak.training.fitting import AUDIT_ROWS, Material, Stamp, gathered, planned, train
+from tiebreak.training.given import NOTHING, Given
 from tiebreak.training.retraction import Struck, erased
 from tiebreak.training.sklearn_learners import contest_of
 from tiebreak.training.sqlite import AsideLabel, Ledger, LedgerLabel, Step, Weights
 from tiebreak.training.sqlite_window import window_of
 from tiebreak.training.stage_review import Reviewer
+from tiebreak.training.targets import target_of
 
 _POLL_RECORDS = 500
 _POLL_S = 0.2
@@ -46,11 +50,12 @@ class _Gathered:
     aside: list[AsideLabel] = field(default_factory=list)
     readmitted: list[AsideLabel] = field(default_factory=list)
     positions: dict[Partition, int] = field(default_factory=dict)
+    eras: list[Era] = field(default_factory=list)
     since: float = 0.0
 
 
 class Trainer:
-    """One project's trainer. ``reader`` is groupless, over topic `labels`: where to go on is in the ledger.
+    """One project's trainer. ``reader`` is groupless, over `labels` and `drift`: where to go on is in the ledger.
 
     The weights are a function of the *set* of labels in the ledger (see ``learner.py``), so a trainer that was killed, or
     whose ledger was lost and read again, ends at the same digest as one that was not.
@@ -63,15 +68,19 @@ class Trainer:
         reader: Reader,
         metrics: Metrics,
         clock: Clock,
-        encoder: Encoder | None = None,
+        given: Given = NOTHING,
     ) -> None:
-        """``encoder``: the one that the scorer has in front too; without it labels carry the input tensors."""
+        """Raises ConfigError where ``given`` does not fit the project."""
         self._project, self._ledger, self._reader, self._metrics, self._clock = project, ledger, reader, metrics, clock
-        self._encoder = encoder
+        self._encoder = encoder = given.encoder
         self._width = encoder.width if encoder is not None else width_of(project.input.tensors)
-        self._contest = contest_of(project.training, self._width)
+        self._contest = contest_of(
+            project.training, self._width, target_of(project), given.names_for(self._width, project.classes)
+        )
         self._dataset = Dataset(capacity=project.training.window)
         self._struck = Struck()
+        self._eras: dict[str, int] = {}
+        self._drift_topic = Topic.DRIFT.of(project.project)
         self._gathered = _Gathered()
         self._offer: Candidate | None = None
         self._serving: Serving | None = None
@@ -82,12 +91,17 @@ class Trainer:
         self._blas = ThreadpoolController()
         self.progress_at = clock.monotonic()
 
+    @property
+    def era_ms(self) -> int:
+        """When the newest drift that this trainer knows of was confirmed; 0 for never."""
+        return present(self._eras)
+
     async def run(self, stop: asyncio.Event, sink: CandidateSink, judge: ServingJudge | None = None) -> None:
         """Until ``stop``: read, step, offer, review. A step that has begun is finished.
 
         ``judge``: who may roll back on new audit labels. Raises Conflict, ConfigError, Unreachable at start.
         """
-        reviewer = Reviewer(judge) if judge is not None else None
+        reviewer = Reviewer(judge, target_of(self._project)) if judge is not None else None
         await self._start()
         while not stop.is_set():
             try:
@@ -115,6 +129,7 @@ class Trainer:
 
     def _load(self) -> Dataset:
         self._struck = self._ledger.struck()
+        self._eras = joined(self._ledger.eras(), self._gathered.eras)
         return window_of(self._ledger, self._project.training.window, self._struck)
 
     async def _reload(self) -> None:
@@ -140,10 +155,26 @@ class Trainer:
 
     def _gather(self, batch: Batch) -> None:
         for partition, records in batch.items():
+            if partition.topic == self._drift_topic:
+                self._heed_drift(records)
+                continue
             for record in records:
                 self._take(partition, record)
             if records:
                 self._gathered.positions[partition] = records[-1].offset + 1
+
+    def _heed_drift(self, records: Sequence[Record]) -> None:
+        # No step is due for it: nothing is learned from a drift, it says which labels the next candidate is judged by. Where
+        # this topic was read to is not kept: it forgets by itself, so a place in it may be gone, and to read it again adds nothing.
+        for record in records:
+            try:
+                era = era_of(decode_drift(record.value), self._project.project)
+            except BadRecord as bad:
+                _log.warning("an unreadable record on topic drift was skipped", reason=bad.reason.value)
+                continue
+            if era is not None:
+                self._gathered.eras.append(era)
+        self._eras = joined(self._eras, self._gathered.eras)
 
     def _take(self, partition: Partition, record: Record) -> None:
         if not self._waiting():
@@ -205,7 +236,8 @@ class Trainer:
         # While catching up, one fit at the end gives the same model as many on the way. The end is where it was when the fit
         # was first wished for: a stream of labels that never pauses does not put it off.
         if self._wanted is None:
-            self._wanted = await self._reader.end_positions()
+            ends = await self._reader.end_positions()
+            self._wanted = {partition: end for partition, end in ends.items() if partition.topic != self._drift_topic}
         position = {**self._ledger.positions(), **self._gathered.positions}
         return all(position.get(partition, 0) >= end for partition, end in self._wanted.items())
 
@@ -215,7 +247,7 @@ class Trainer:
             await self._step(sink)
         await self._bring(sink)
         if reviewer is not None and self._unreviewed:
-            await reviewer.review(self._dataset.rows(audit=True, newest=AUDIT_ROWS), self._in_worker)
+            await reviewer.review(self._dataset.rows(audit=True, newest=AUDIT_ROWS), self.era_ms, self._in_worker)
             self._unreviewed = False
         ended = self._clock.monotonic()
         self._rested_at = ended + self._project.training.rest * (ended - began)
@@ -236,7 +268,7 @@ class Trainer:
                 "the ledger's weights are not reproduced: libraries, settings or retractions have changed",
                 was=before.digest,
             )
-        step = Step(taken.labels, taken.aside, taken.positions, weights, taken.readmitted)
+        step = Step(taken.labels, taken.aside, taken.positions, weights, taken.readmitted, taken.eras)
         try:
             version = await asyncio.to_thread(self._ledger.commit, step)
         except SlowDown as full:
@@ -254,20 +286,20 @@ class Trainer:
         """A candidate from all labels known now; None where there are too few."""
         if self._dataset.short:
             await self._reload()
-        material = material_of(self._dataset, self._project)
+        material = gathered(self._dataset, self._project)
         if not material.learnable or len(material.training) < self._project.training.min_labels:
             self._owed = False
             return None
         serving = await self._champion(sink)
         version = self._ledger.dataset_version() + len(self._gathered.labels)
-        stamp = Stamp(version, int(self._clock.wall() * 1000), self._encoder)
+        stamp = Stamp(version, int(self._clock.wall() * 1000), self._encoder, self.era_ms)
         candidate = await self._in_worker(lambda: self._train(material, serving, stamp))
         self._owed = False
         self._report(candidate)
         return candidate
 
     def _train(self, material: Material, serving: Serving | None, stamp: Stamp) -> Candidate:
-        plan, wanted = planned(self._contest, self._project, material)
+        plan, wanted = planned(self._contest, material)
         _log.debug("plan", plan=plan.name, labels=len(wanted.training))
         return train(plan.learner, self._project, wanted, serving, stamp)
 
@@ -277,7 +309,8 @@ class Trainer:
             return None
         if self._serving is None or self._serving.version != known.version:
             ours = read_back(known.model) if known.model is not None else None
-            self._serving = Serving(known.version, Contender(*ours) if ours is not None else None)
+            contender = Contender(*ours, target=target_of(self._project)) if ours is not None else None
+            self._serving = Serving(known.version, contender)
         return self._serving
 
     async def _bring(self, sink: CandidateSink) -> None:

@@ -9,6 +9,7 @@ from tiebreak.contracts.errors import ModelRefused
 from tiebreak.training.dataset import Row
 from tiebreak.training.evaluation import Contender, compare
 from tiebreak.training.export import read_back
+from tiebreak.training.targets import CLASSES, Target
 
 Compute = Callable[[Callable[[], Paired]], Awaitable[Paired]]
 
@@ -19,16 +20,19 @@ class Reviewer:
     Only those: the labels before helped to choose it, and would speak for it whatever it is worth.
     """
 
-    def __init__(self, judge: ServingJudge) -> None:
-        self._judge = judge
+    def __init__(self, judge: ServingJudge, target: Target = CLASSES) -> None:
+        self._judge, self._target = judge, target
         self._read: dict[str, Contender] = {}
 
-    async def review(self, audit: Sequence[Row], compute: Compute) -> None:
-        """``audit``: all standing audit labels. ``compute`` runs a function where it may take its time."""
+    async def review(self, audit: Sequence[Row], era_ms: int, compute: Compute) -> None:
+        """``audit``: all standing audit labels; those settled before ``era_ms`` are about another world. ``compute`` runs a function
+
+        where it may take its time.
+        """
         known = await self._judge.incumbents()
         if known is None:
             return
-        since = [row for row in audit if row.settled_ms >= known.since_ms]
+        since = [row for row in audit if row.settled_ms >= max(known.since_ms, era_ms)]
         previous, serving = self._contender(known.previous), self._contender(known.serving)
         if previous is None or serving is None:
             return
@@ -43,4 +47,4 @@ class Reviewer:
             ours = read_back(model.model) if model.model is not None else None
         except ModelRefused:
             return None  # torn: it cannot be judged on features, and serving is what the scorers make of it
-        return Contender(*ours) if ours is not None else None
+        return Contender(*ours, target=self._target) if ours is not None else None

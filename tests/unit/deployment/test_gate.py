@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from loadtests.models import rollouts
 from tiebreak.contracts.candidate import Evaluation, Interval, Paired
 from tiebreak.contracts.project import Gate
 from tiebreak.deployment.gate import Decision, Verdict, judge, judge_serving
@@ -171,5 +172,42 @@ def test_one_class_for_everything_is_broken_and_not_merely_worse() -> None:
 
 
 def test_from_thirty_audit_labels_on_training_labels_cannot_carry_a_challenger() -> None:
-    """Behind on 40 audit labels, if only by one: what the training labels say no longer counts."""
+    """Behind on 40 audit labels, if only by one, and promised the world: the audit labels contradict the promise."""
     assert judge(evaluation(pairs(both=39, champion=1), pairs(challenger=50)), (), GATE).verdict is Verdict.HOLD
+
+
+def test_a_net_loss_of_one_blocks_nobody_for_ever() -> None:
+    """Worse on 2 of 40 audit labels and better on 1, and 4 points better on 500 others: the odds against it are small, it serves."""
+    thin = evaluation(pairs(both=37, champion=2, challenger=1), pairs(both=440, champion=20, challenger=40))
+    assert judge(thin, (), GATE).verdict is Verdict.PROMOTE
+    condemned = evaluation(pairs(both=36, champion=4), pairs(both=440, champion=20, challenger=40))
+    decision = judge(condemned, (), GATE)
+    assert decision.verdict is Verdict.HOLD
+    assert "worse on 4 audit labels, better on 0" in decision.reasons[0]
+
+
+def test_twenty_blind_labels_doubt_a_promise_that_none_of_them_bears_out() -> None:
+    """Ten points are promised by selected labels; on 20 blind ones nothing was gained, and held; four gained are word enough."""
+    promised = pairs(both=450, challenger=50)
+    held = judge(evaluation(pairs(both=20), promised), (), GATE)
+    said = "left-out labels promise +10.0 points, the audit labels say less at odds of"
+    assert (held.verdict, said in held.reasons[0]) == (Verdict.HOLD, True)
+    assert judge(evaluation(pairs(both=16, challenger=4), promised), (), GATE).verdict is Verdict.PROMOTE
+
+
+def test_a_flattered_challenger_is_never_promoted_from_twenty_audit_labels_on() -> None:
+    """200 seeds each: 10 points are promised, audit labels are 10 points worse; one that is better by 2 is mostly let through."""
+    rule = Gate()
+    assert [rollouts.flattered(200, rule, audit, 0.1) for audit in (20, 30, 60, 300)] == [0, 0, 0, 0]
+    assert rollouts.fair(200, rule, 60, 0.02) > 150
+
+
+def test_evidence_of_an_era_says_so_among_the_reasons() -> None:
+    """20 of 300 audit labels came after the drift: the verdict rests on them, and the record names drift and counts."""
+    since = replace(evaluation(pairs(both=20)), metrics={"audit_labels": 300.0}, since_ms=1_764_000_000_000)
+    decision = judge(since, (), GATE)
+    assert decision.verdict is Verdict.PROMOTE
+    counted = "evidence is of the time since the drift of 2025-11-24T16:00:00+00:00: 20 of 300 audit labels"
+    assert decision.reasons[-1] == counted
+    whole = replace(since, metrics={"audit_labels": 20.0})
+    assert counted not in judge(whole, (), GATE).reasons

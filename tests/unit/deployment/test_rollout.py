@@ -225,6 +225,20 @@ async def test_a_challenger_that_answers_otherwise_goes_back_before_it_answers_a
     await eventually(lambda: world.scorer.trial is None)
 
 
+async def test_a_drift_does_not_let_a_challenger_round_the_stages(world: World) -> None:
+    """400 audit labels are known and none is of the new era: the fast lane decides, and yet the challenger begins as a shadow."""
+    project = PROJECT.model_copy(update={"gate": PROJECT.gate.model_copy(update={"young_labels": 300})})
+    tools = Tools(world.store, world.log, SandboxProbe(project, world.sandbox), Metrics("test"), SystemClock())
+    deployer = Deployer(project, tools)
+    await deployer.start()
+    await deployer.consider(candidate("v1", CHAMPION, ""))
+    brought = candidate("v2", BETTER, "v1")
+    won = Paired(("l1",), ("a",), (0.0,), (1.0,), (1.0,))
+    drifted = replace(brought.evaluation, audit=won, metrics={"audit_labels": 400.0}, since_ms=1)
+    await deployer.consider(replace(brought, evaluation=drifted))
+    assert (await deployer.registry()).history[-1].event is ModelEvent.SHADOW
+
+
 async def test_a_challenger_that_a_scorer_refuses_goes_back(world: World) -> None:
     """Its file was damaged after the gate: the scorer says so, and the rollout ends."""
     deployer = await world.deployer()

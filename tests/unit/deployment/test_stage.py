@@ -147,6 +147,30 @@ async def test_people_roll_back_promote_and_pin(world: World) -> None:
     assert (await deployer.registry()).line == (v1, v2, after.manifest.version)
 
 
+async def test_what_became_of_the_models_is_measured_by_every_deployer(world: World) -> None:
+    """One held, two served, one of them taken back: a deployer that reads the topic anew exports the same figures."""
+    deployer = await world.deployer()
+    one = candidate(20)
+    two = candidate(60, one)
+    await deployer.consider(one)
+    await deployer.consider(two)
+    await deployer.pin("bob", "demo today")
+    await deployer.consider(candidate(90, two))
+    await deployer.unpin("bob", "over")
+    await deployer.rollback("ann", "odd answers")
+    metrics = Metrics(PROJECT.project)
+    fresh = Deployer(PROJECT, Tools(world.store, world.log, PassAll(), metrics, SystemClock()))
+    await fresh.start()
+    found = metrics.exposition().decode()
+    assert f'tiebreak_deployment_retrain_success_ratio{{project="tests"}} {2 / 3}' in found
+    assert 'tiebreak_deployment_regret_ratio{project="tests"} 0.5' in found
+    nll = two.evaluation.metrics["nll"]
+    assert f'tiebreak_deployment_promoted_nll_nats{{project="tests"}} {nll}' in found
+    drop = 1.0 - two.evaluation.metrics["entropy"] / two.evaluation.metrics["champion_entropy"]
+    assert f'tiebreak_deployment_promoted_entropy_drop_ratio{{project="tests"}} {drop}' in found
+    assert (await fresh.outcomes()).serving == one.manifest.version
+
+
 async def test_commands_on_what_is_not_there_change_nothing(world: World) -> None:
     """Unknown versions and an empty registry: a clear refusal, no record."""
     deployer = await world.deployer()

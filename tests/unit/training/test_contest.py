@@ -11,10 +11,12 @@ from tests.support.labels import dataset_of, make_label, project_of, revised
 from tests.support.training import Running, log_for, publish_labels
 from tiebreak.contracts.messages import Label
 from tiebreak.contracts.project import Training
-from tiebreak.training.contest import Contest, Plan
+from tiebreak.training.blocks import newest_cuts
+from tiebreak.training.contest import Contest
 from tiebreak.training.dataset import Row
 from tiebreak.training.discriminant import Discriminant
-from tiebreak.training.learner import Settings, SoftmaxCommittee
+from tiebreak.training.learner import Model, Settings, SoftmaxCommittee, TrainingSet
+from tiebreak.training.plans import Plan
 from tiebreak.training.sklearn_learners import contest_of
 
 CLASSES = ("a", "b")
@@ -67,6 +69,31 @@ def test_the_choice_depends_on_the_set_of_labels_and_not_on_how_they_came() -> N
     assert fresh is not None
     assert again.tolist() == fresh.tolist()
     assert again.tolist() != last.tolist()
+
+
+class Counting:
+    """A Learner that counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.fits = 0
+
+    def fit(self, labels: TrainingSet) -> Model:
+        self.fits += 1
+        return Discriminant(1, 7).fit(labels)
+
+
+def test_a_full_window_that_moves_on_is_not_judged_again() -> None:
+    """Past the window's size each step drops its oldest labels: the blocks judged before stand, whatever was dropped."""
+    window, counting = 12_000, Counting()
+    contest = Contest([Plan(name, counting, window, 500, 7) for name in ("one", "two")], 7)
+    rows = rows_of(moving(window + 60, swap=0))
+    contest.scores(rows[:window], CLASSES)
+    first = counting.fits
+    for dropped in range(20, 61, 20):
+        contest.scores(rows[dropped : dropped + window], CLASSES)
+    begun = len(newest_cuts(rows, 99, 7)) - len(newest_cuts(rows[:window], 99, 7))
+    assert first == 20
+    assert counting.fits - first <= 2 * begun
 
 
 def test_embeddings_and_tables_have_plans_of_their_own() -> None:

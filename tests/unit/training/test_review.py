@@ -12,9 +12,10 @@ import pytest
 
 from tests.support.eventually import eventually
 from tests.support.labels import blob_labels, dataset_of, project_of
-from tests.support.training import log_for, publish_labels
+from tests.support.training import log_for, publish_labels, publish_raw
 from tiebreak.contracts.candidate import Candidate
-from tiebreak.contracts.messages import Label, ModelEvent, ModelRecord
+from tiebreak.contracts.codec import encode
+from tiebreak.contracts.messages import DriftEvent, DriftRecord, Label, ModelEvent, ModelRecord
 from tiebreak.contracts.topics import Topic
 from tiebreak.deployment.memory import MemoryModelStore
 from tiebreak.deployment.port import Served
@@ -61,6 +62,7 @@ class World:
     log: MemoryLog
     deployer: Deployer
     ledger: Ledger
+    trainer: Trainer
     good: str
     bad: str
 
@@ -81,12 +83,12 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     await store.put(bad.manifest, bad.model)
     await deployer.promote(bad.manifest.version, "ann", "I like it")
     ledger = Ledger(tmp_path / "l")
-    reader = log.reader([Topic.LABELS.of("tests")], None)
+    reader = log.reader([Topic.LABELS.of("tests"), Topic.DRIFT.of("tests")], None)
     trainer = Trainer(PROJECT, ledger, reader, metrics, clock)
     stop = asyncio.Event()
     running = asyncio.create_task(trainer.run(stop, deployer, deployer))
     try:
-        yield World(log, deployer, ledger, good.manifest.version, bad.manifest.version)
+        yield World(log, deployer, ledger, trainer, good.manifest.version, bad.manifest.version)
     finally:
         stop.set()
         await asyncio.wait_for(running, 30)
@@ -120,6 +122,26 @@ async def test_few_labels_or_labels_from_before_it_served_roll_nothing_back(tmp_
         await publish_labels(w.log, PROJECT, blob_labels(2, audit_every=0, seed=4))
         await w.read(len(labels) + 2)
         assert await w.history() == before
+
+
+async def test_labels_from_before_a_confirmed_drift_roll_nothing_back(tmp_path: Path) -> None:
+    """Thirty labels against what serves are about a world that is over; thirty of the one that is send it back."""
+    async with world(tmp_path) as w:
+        drift = DriftRecord("tests", DriftEvent.BURST_OPENED, "adwin", "input", 5.0, "", "b1", 40, 0, 7, LATER_MS + 1)
+        await publish_raw(w.log, PROJECT, [(b"tests", encode(drift))], Topic.DRIFT)
+        await eventually(lambda: w.trainer.era_ms == LATER_MS + 1)
+        before = await w.history()
+        await publish_labels(w.log, PROJECT, audits(30))
+        await w.read(30)
+        await publish_labels(w.log, PROJECT, blob_labels(2, audit_every=0, seed=4))
+        await w.read(32)
+        assert await w.history() == before
+        await publish_labels(w.log, PROJECT, [replace(x, revision=2) for x in audits(30, settled_ms=LATER_MS + 2)])
+
+        async def back() -> bool:
+            return (await w.deployer.registry()).champion == w.good
+
+        await eventually(back)
 
 
 async def test_a_pinned_model_stays_whatever_the_labels_say(tmp_path: Path) -> None:

@@ -7,6 +7,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Form(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FORM_UNSPECIFIED: _ClassVar[Form]
+    FORM_CLASSES: _ClassVar[Form]
+    FORM_MULTI: _ClassVar[Form]
+    FORM_VALUES: _ClassVar[Form]
+
 class ModelEvent(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     MODEL_EVENT_UNSPECIFIED: _ClassVar[ModelEvent]
@@ -19,6 +26,10 @@ class ModelEvent(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     MODEL_EVENT_PINNED: _ClassVar[ModelEvent]
     MODEL_EVENT_UNPINNED: _ClassVar[ModelEvent]
     MODEL_EVENT_COMPARED: _ClassVar[ModelEvent]
+FORM_UNSPECIFIED: Form
+FORM_CLASSES: Form
+FORM_MULTI: Form
+FORM_VALUES: Form
 MODEL_EVENT_UNSPECIFIED: ModelEvent
 MODEL_EVENT_CANDIDATE: ModelEvent
 MODEL_EVENT_SHADOW: ModelEvent
@@ -65,7 +76,7 @@ class ModelInput(_message.Message):
     def __init__(self, datatype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Manifest(_message.Message):
-    __slots__ = ("project", "version", "sha256", "size_bytes", "inputs", "classes", "temperature", "dataset_version", "created_ms", "parent", "label_ids", "metrics")
+    __slots__ = ("project", "version", "sha256", "size_bytes", "inputs", "classes", "temperature", "dataset_version", "created_ms", "parent", "label_ids", "metrics", "form")
     class InputsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -92,6 +103,7 @@ class Manifest(_message.Message):
     PARENT_FIELD_NUMBER: _ClassVar[int]
     LABEL_IDS_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
+    FORM_FIELD_NUMBER: _ClassVar[int]
     project: str
     version: str
     sha256: str
@@ -104,4 +116,5 @@ class Manifest(_message.Message):
     parent: str
     label_ids: _containers.RepeatedScalarFieldContainer[str]
     metrics: _containers.ScalarMap[str, float]
-    def __init__(self, project: _Optional[str] = ..., version: _Optional[str] = ..., sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., inputs: _Optional[_Mapping[str, ModelInput]] = ..., classes: _Optional[_Iterable[str]] = ..., temperature: _Optional[float] = ..., dataset_version: _Optional[int] = ..., created_ms: _Optional[int] = ..., parent: _Optional[str] = ..., label_ids: _Optional[_Iterable[str]] = ..., metrics: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    form: Form
+    def __init__(self, project: _Optional[str] = ..., version: _Optional[str] = ..., sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., inputs: _Optional[_Mapping[str, ModelInput]] = ..., classes: _Optional[_Iterable[str]] = ..., temperature: _Optional[float] = ..., dataset_version: _Optional[int] = ..., created_ms: _Optional[int] = ..., parent: _Optional[str] = ..., label_ids: _Optional[_Iterable[str]] = ..., metrics: _Optional[_Mapping[str, float]] = ..., form: _Optional[_Union[Form, str]] = ...) -> None: ...

@@ -1,0 +1,75 @@
+"""Whom to ask about, how many people there are for it, and what watches for drift: sections of the project file."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tiebreak.contracts.project_section import Section, Share
+
+
+class NearDuplicates(Section):
+    """Events like one of the last ``memory`` selected (cosine above ``similarity``) are worth less."""
+
+    memory: Annotated[int, Field(ge=0, le=4096)] = 32
+    similarity: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.75
+
+
+class Sampling(Section):
+    """Whom to ask about. ``window`` is how many past scores the adaptive threshold looks at; another ``rule`` is a published one.
+
+    ``origin_share``: what part of the last 200 questions one source (``ce_source``) or one record key may cause; 1: all of them.
+    """
+
+    strategy: Literal[
+        "margin", "least_confidence", "entropy", "expected_gradient_length", "vote_entropy", "kl", "bald", "random"
+    ] = "margin"
+    rule: Literal["adaptive", "fixed", "variable", "randomised", "split", "biqf"] = "adaptive"
+    audit_share: Share = 0.1
+    temper: Annotated[float, Field(ge=0.0, le=10.0)] = 0.25
+    window: Annotated[int, Field(ge=16, le=65_536)] = 256
+    target_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.02
+    near_duplicates: NearDuplicates = NearDuplicates()
+    novelty: bool = True
+    origin_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 7
+
+
+class Budget(Section):
+    """How many labels people can give. ``carry_over`` caps what unspent budget may pile up to; tasks stop at ``max_open_tasks``."""
+
+    labels_per_hour: Annotated[float, Field(gt=0.0, le=1e9)] = 600.0
+    carry_over: Annotated[int, Field(ge=1, le=1_000_000)] = 50
+    max_open_tasks: Annotated[int, Field(ge=1, le=10_000_000)] = 1000
+
+
+class Burst(Section):
+    """What an alarm opens: the selection rate times ``multiplier`` for at most ``labels`` labels, then ``cooldown_events`` of rest."""
+
+    multiplier: Annotated[float, Field(ge=1.0, le=100.0)] = 4.0
+    labels: Annotated[int, Field(ge=0, le=1_000_000)] = 60
+    cooldown_events: Annotated[int, Field(ge=0, le=100_000_000)] = 2000
+
+
+class Detector(StrEnum):
+    """river's drift detectors, by river's names."""
+
+    ADWIN = "ADWIN"
+    KSWIN = "KSWIN"
+    PAGE_HINKLEY = "PageHinkley"
+
+
+class Drift(Section):
+    """Which detectors watch which signals, and how many must agree within ``vote_window`` events for an alarm."""
+
+    detectors: tuple[Detector, ...] = (Detector.ADWIN, Detector.PAGE_HINKLEY)
+    signals: tuple[Literal["uncertainty", "predicted_class", "input", "audit_error"], ...] = (
+        "uncertainty",
+        "predicted_class",
+        "input",
+    )
+    votes: Annotated[int, Field(ge=1, le=12)] = 2
+    vote_window: Annotated[int, Field(ge=1, le=10_000_000)] = 500
+    burst: Burst = Burst()

@@ -1,0 +1,41 @@
+"""How models are trained: a section of the project file."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from tiebreak.contracts.project_section import Section
+
+
+class Training(Section):
+    """One step per batch of new labels: at ``step_labels`` of them, or after ``step_s`` with at least one.
+
+    After a step the trainer rests ``rest`` times as long as the step took, the gate included: it takes 1 / (1 + rest) of a core.
+    ``learner``: ``auto`` (begins with ``softmax``; from a few hundred labels on, whichever of several predicted the newest ones best),
+    ``softmax`` (heads over Gaussian kernels, any input) or ``trees`` (forests, for tables; needs the extra ``trees``).
+    Up to ``refit_below`` labels each step refits everything; beyond it from so many of the window, and only every hundred labels or so,
+    with the labels since taken in at each step.
+    ``hidden``: units of the hidden layer (Gaussian kernels, each at one label); 0 is a linear head. Where it is not given the
+    width of the features decides: 256 below 256 features, none from there on (embeddings are linear enough).
+    """
+
+    learner: Literal["auto", "softmax", "trees"] = "auto"
+    hidden: Annotated[int | None, Field(ge=0, le=4096)] = None
+    committee: Annotated[int, Field(ge=1, le=64)] = 5
+    step_labels: Annotated[int, Field(ge=1, le=100_000)] = 25
+    step_s: Annotated[float, Field(gt=0.0, le=86_400.0)] = 0.15
+    rest: Annotated[float, Field(ge=0.0, le=1000.0)] = 1.0
+    min_labels: Annotated[int, Field(ge=2, le=1_000_000)] = 20
+    refit_below: Annotated[int, Field(ge=0, le=1_000_000)] = 2000
+    l2: Annotated[float, Field(ge=0.0, le=100.0)] = 1e-3
+    window: Annotated[int, Field(ge=10, le=100_000_000)] = 20_000
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 7
+
+    @model_validator(mode="after")
+    def _keys_of_the_learner(self) -> Self:
+        idle = sorted({"hidden", "l2"} & self.model_fields_set) if self.learner == "trees" else []
+        if idle:
+            raise ValueError(f"{idle[0]}: belongs to learner 'softmax', trees have none")
+        return self

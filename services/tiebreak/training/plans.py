@@ -1,0 +1,30 @@
+"""A learner and the labels it is given. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tiebreak.training.dataset import Row, choose, training_set
+from tiebreak.training.learner import Learner, Model
+from tiebreak.training.targets import CLASSES, Target
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A learner and the labels it is given: the ``newest``, at most ``limit`` of them, older ones balanced over classes."""
+
+    name: str
+    learner: Learner
+    newest: int
+    limit: int
+    seed: int
+    target: Target = CLASSES
+
+    def select(self, rows: Sequence[Row]) -> tuple[Row, ...]:
+        """Of the standing training rows in canonical order."""
+        return choose(rows, self.limit, self.newest, self.seed, self.target)
+
+    def fit(self, rows: Sequence[Row], classes: Sequence[str]) -> Model:
+        """The learner on its share of the rows. Raises ValueError where there are none."""
+        return self.learner.fit(training_set(self.select(rows), classes, self.target))

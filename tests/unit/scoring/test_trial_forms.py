@@ -1,0 +1,42 @@
+"""Two models on the same events where answers are numbers or lists of classes: what disagrees, what shifts, what a canary answers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tiebreak.contracts.project import Answer, AnswerKind
+from tiebreak.contracts.tensors import Form, Scores
+from tiebreak.scoring.trial import compare, joined
+
+RANGE = Answer(kind=AnswerKind.NUMERIC, least=0, most=100)
+
+
+def numbers(version: str, *values: float) -> Scores:
+    array = np.array(values, np.float32)
+    return Scores(version, (), np.empty((len(values), 0), np.float32), values=array, form=Form.VALUES)
+
+
+def test_numbers_disagree_across_tenths_of_the_range_and_shift_is_between_those() -> None:
+    """Within a tenth two numbers are one answer; a challenger that failed on a row is counted as failed, not compared."""
+    found = compare(numbers("v1", 11, 55, 99), numbers("v2", 18, 75, np.nan), (0.1, 0.1), RANGE)
+    assert (found.rows, found.disagreed, found.failed) == (2, 1, 1)
+    assert found.champion == {"10 to 20": 1, "50 to 60": 1}
+    assert found.challenger == {"10 to 20": 1, "70 to 80": 1}
+    assert found.shift == 0.5
+
+
+def test_lists_disagree_where_any_class_differs() -> None:
+    """The likeliest class may be the same: a class more or less is another answer."""
+    theirs = Scores("v1", ("a", "b"), np.array([[0.9, 0.1], [0.9, 0.1]], np.float32), form=Form.MULTI)
+    ours = Scores("v2", ("a", "b"), np.array([[0.9, 0.6], [0.8, 0.2]], np.float32), form=Form.MULTI)
+    found = compare(theirs, ours, (0.1, 0.1), Answer(kind=AnswerKind.MULTI))
+    assert (found.rows, found.disagreed, found.shift) == (2, 1, 0.0)
+
+
+def test_a_canary_answers_its_share_with_its_own_numbers() -> None:
+    """The challenger's values stand in its rows and nowhere else."""
+    mixed = joined(numbers("v1", 1, 2, 3), numbers("v2", 20), np.array([1]))
+    assert mixed.values is not None
+    assert mixed.values.tolist() == [1.0, 20.0, 3.0]
+    assert mixed.by_challenger is not None
+    assert mixed.by_challenger.tolist() == [False, True, False]

@@ -1,0 +1,128 @@
+"""What the names of the classes say: a start for classes without labels, dropped where it misleads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.labels import dataset_of, make_label, project_of
+from tests.support.training import log_for
+from tiebreak.contracts.errors import ConfigError
+from tiebreak.contracts.messages import Label
+from tiebreak.contracts.project import Training
+from tiebreak.contracts.tensors import FloatArray
+from tiebreak.contracts.topics import Topic
+from tiebreak.runtime.clock import SystemClock
+from tiebreak.runtime.metrics import Metrics
+from tiebreak.training.dataset import Row, training_set
+from tiebreak.training.discriminant import Discriminant
+from tiebreak.training.given import Given
+from tiebreak.training.learner import Settings, SoftmaxCommittee
+from tiebreak.training.names import Named, Teachable, with_names
+from tiebreak.training.sklearn_learners import contest_of
+from tiebreak.training.sqlite import Ledger
+from tiebreak.training.stage import Trainer
+
+WIDTH = 300
+CLASSES = ("apple", "beech", "cedar", "dogwood")
+CENTRES = dict(zip(CLASSES, np.random.default_rng(3).normal(size=(4, WIDTH)).astype(np.float32), strict=True))
+LEARNERS: tuple[Teachable, ...] = (SoftmaxCommittee(Settings(committee=2)), Discriminant(2, 7))
+
+
+def rows_of(classes: tuple[str, ...], n: int, noise: float = 1.0) -> tuple[Row, ...]:
+    """``n`` labels of ``classes`` in turn, around their centres."""
+    rng = np.random.default_rng(n)
+
+    def label(i: int) -> Label:
+        name = classes[i % len(classes)]
+        x = CENTRES[name] + noise * rng.normal(size=WIDTH)
+        return make_label(f"e{i}", name, x.astype(np.float32).tolist(), settled_ms=i)
+
+    return dataset_of([label(i) for i in range(n)]).rows(audit=False)
+
+
+def near(name: str, n: int = 50) -> FloatArray:
+    noise: FloatArray = np.random.default_rng(9).normal(size=(n, WIDTH)).astype(np.float32)
+    rows: FloatArray = CENTRES[name] + noise
+    return rows
+
+
+@pytest.mark.parametrize("learner", LEARNERS, ids=("softmax", "discriminant"))
+def test_a_class_without_a_label_is_known_by_its_name(learner: Teachable) -> None:
+    """Two classes are labelled, a third only has a vector: its events are recognised, and were not without it."""
+    labels = training_set(rows_of(CLASSES[:2], 20), CLASSES)
+    dogwood = CLASSES.index("dogwood")
+    told, untold = (made.fit(labels).probabilities(near("dogwood")) for made in (Named(learner, CENTRES), learner))
+    assert (told.argmax(axis=1) == dogwood).mean() > 0.9
+    assert (untold.argmax(axis=1) == dogwood).mean() < 0.1
+
+
+@pytest.mark.parametrize("learner", LEARNERS, ids=("softmax", "discriminant"))
+def test_a_step_from_a_base_still_knows_the_names(learner: Teachable) -> None:
+    """Beyond `refit_below` the class that has only a name is recognised as before."""
+    named = Named(learner, CENTRES)
+    rows = rows_of(CLASSES[:2], 60)
+    model = named.base(training_set(rows[:50], CLASSES)).after(training_set(rows, CLASSES))
+    assert (model.probabilities(near("cedar")).argmax(axis=1) == CLASSES.index("cedar")).mean() > 0.9
+
+
+def test_names_are_one_example_each_beside_the_labels_and_only_of_the_classes_there_are() -> None:
+    """The labels stay as they are; a vector of a class that nobody answers adds nothing; no labels stay no labels."""
+    labels = training_set(rows_of(CLASSES[:2], 10), CLASSES[:2])
+    taught = with_names(labels, CENTRES)
+    assert taught.label_ids == (*labels.label_ids, "name:apple", "name:beech")
+    np.testing.assert_array_equal(taught.x[10:], np.stack([CENTRES["apple"], CENTRES["beech"]]))
+    np.testing.assert_array_equal(taught.targets[10:], np.eye(2))
+    np.testing.assert_array_equal(taught.weights, [*labels.weights, 1.0, 1.0])
+    nothing = training_set((), CLASSES)
+    assert with_names(nothing, CENTRES) is nothing
+    with pytest.raises(ValueError, match="no labels"):
+        Named(LEARNERS[0], CENTRES).fit(nothing)
+
+
+def test_names_that_help_are_kept_and_names_that_mislead_are_dropped() -> None:
+    """Until there is evidence names come first. Names of the wrong classes lose the contest against the plans without them."""
+    training = Training(learner="softmax", committee=1)
+    few, many = rows_of(CLASSES, 40, noise=9.0), rows_of(CLASSES, 700, noise=9.0)
+    wrong = dict(zip(CLASSES, (200.0 * CENTRES[name] for name in reversed(CLASSES)), strict=True))
+    assert contest_of(training, WIDTH, names=wrong).pick(few, CLASSES).name == "softmax_names"
+    assert contest_of(training, WIDTH, names=wrong).pick(many, CLASSES).name == "softmax"
+    assert contest_of(training, WIDTH, names=CENTRES).pick(many, CLASSES).name == "softmax_names"
+
+
+def test_audit_labels_judge_what_selected_labels_never_show() -> None:
+    """Two classes are labelled and their names mislead; the names of the two that only the audit slice saw are right."""
+    training = Training(learner="softmax", committee=1)
+    swapped = CENTRES | {"apple": 5.0 * CENTRES["beech"], "beech": 5.0 * CENTRES["apple"]}
+    selected, seen = rows_of(CLASSES[:2], 700, noise=9.0), rows_of(CLASSES[2:], 701)
+    contest = contest_of(training, WIDTH, names=swapped)
+    assert contest.pick(selected, CLASSES).name == "softmax"
+    assert contest.pick(selected, CLASSES, seen).name == "softmax_names"
+    assert contest.pick(selected, CLASSES).name == "softmax"
+
+
+def test_the_plans_that_know_names_come_first() -> None:
+    """With `auto` on embeddings: the discriminant and the softmax heads, each with and without."""
+
+    def named(training: Training) -> list[str]:
+        return [plan.name for plan in contest_of(training, WIDTH, names=CENTRES).plans]
+
+    assert named(Training()) == ["discriminant_names", "softmax_names", "softmax", "discriminant"]
+    assert named(Training(learner="softmax")) == ["softmax_names", "softmax"]
+    assert "softmax_names" not in [plan.name for plan in contest_of(Training(), WIDTH).plans]
+
+
+async def test_vectors_of_another_width_or_of_no_class_are_refused_at_the_start(tmp_path: Path) -> None:
+    """The trainer says whose vector it is, how wide it is, and what it should be."""
+    project = project_of([4], CLASSES)
+    log, ledger = await log_for(project), Ledger(tmp_path / "l")
+    reader = log.reader([Topic.LABELS.of(project.project)], None)
+    given = Given(names={"apple": np.zeros(3, np.float32)})
+    with pytest.raises(ConfigError, match="'apple' has 3 numbers, and the heads learn from 4"):
+        Trainer(project, ledger, reader, Metrics("tests"), SystemClock(), given)
+    strange = Given(names={"aple": np.zeros(4, np.float32)})
+    with pytest.raises(ConfigError, match="'aple' is not one of the classes"):
+        Trainer(project, ledger, reader, Metrics("tests"), SystemClock(), strange)
+    ledger.close()
