@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -58,6 +59,21 @@ async def test_a_fresh_group_leaves_the_clients_idle_clock_running(log: KafkaLog
         consumer = reader._consumer
         assert consumer is not None
         await eventually(lambda: consumer._subscription._fetch_count == 0)
+
+
+async def test_where_a_quiet_topic_ends_is_told_without_waiting_for_the_fetch(log: KafkaLog) -> None:
+    """A broker answers a connection's requests in turn: behind a reader's own fetch every answer would come half a second late."""
+    topic = await fresh_topic(log)
+    await publish(log, messages(topic, ["a"]))
+    async with reading(log, topic, None) as reader:
+        await take(reader, 1)
+        waits = []
+        for _ in range(6):
+            await reader.poll(1, 0.02)  # nothing comes: the client's next fetch is with the broker
+            begun = time.monotonic()
+            assert await reader.end_positions() == {Partition(topic, 0): 1}
+            waits.append(time.monotonic() - begun)
+    assert min(waits) < 0.2, waits
 
 
 async def test_what_a_listener_raises_reaches_the_caller(log: KafkaLog) -> None:

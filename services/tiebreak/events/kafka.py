@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
 from tiebreak.contracts.errors import ConfigError, PublishFailed, TiebreakError, Unreachable
-from tiebreak.contracts.log import Headers, Outputs, Partition, RebalanceListener
+from tiebreak.contracts.log import Headers, Outputs, Partition, Positions, RebalanceListener
 from tiebreak.contracts.topics import Topic, TopicSpec
-from tiebreak.events.kafka_client import Cluster, KafkaOptions, KafkaSecurity, drop_producer
+from tiebreak.events.kafka_client import Cluster, KafkaOptions, KafkaSecurity, drop_consumer, drop_producer, to_client
 from tiebreak.events.kafka_reader import KafkaReader
 from tiebreak.events.leases import missing_topic
 from tiebreak.events.runs import Run, runs_of
@@ -33,12 +33,13 @@ class KafkaLog:
     ) -> None:
         self._cluster = Cluster(bootstrap, client_id, security or KafkaSecurity(), options or KafkaOptions())
         self._admin: AIOKafkaAdminClient | None = None
+        self._asker: AIOKafkaConsumer | None = None
         self._connecting = asyncio.Lock()
 
     def reader(
         self, topics: Sequence[str], group: str | None, listener: RebalanceListener | None = None
     ) -> KafkaReader:
-        reader = KafkaReader(self._cluster, self.partitions, topics, group)
+        reader = KafkaReader(self._cluster, self.partitions, self.end_positions, topics, group)
         if listener is not None:
             reader.listen(listener)
         return reader
@@ -86,6 +87,30 @@ class KafkaLog:
         partitions = described["partitions"]
         return len(partitions) if all(p["leader"] >= 0 for p in partitions) else 0
 
+    async def end_positions(self, partitions: Collection[Partition]) -> Positions:
+        """The position after the newest record of each of ``partitions``, which must exist.
+
+        Asked by a client of its own: a broker answers a connection's requests in turn, so on a reader's own the question would
+        wait until the fetch before it finds a record or ends (``fetch.max.wait.ms``, half a second on a quiet topic).
+        """
+        if not partitions:
+            return {}
+        asker = await self._asking()
+        ends = await self._call(asker.end_offsets(list(to_client(dict.fromkeys(partitions, 0)))))
+        return {Partition(tp.topic, tp.partition): end for tp, end in ends.items()}
+
+    async def _asking(self) -> AIOKafkaConsumer:
+        async with self._connecting:
+            if self._asker is None:
+                asker = AIOKafkaConsumer(**self._cluster.consumer_arguments(None))
+                try:
+                    await self._cluster.bounded(asker.start(), self._cluster.options.connect_timeout_s)
+                except BaseException:
+                    await drop_consumer(asker, _DROP_S)
+                    raise
+                self._asker = asker
+            return self._asker
+
     async def ping(self) -> None:
         admin = await self._connected()
         await self._call(admin.describe_cluster())
@@ -112,8 +137,11 @@ class KafkaLog:
 
     async def close(self) -> None:
         admin, self._admin = self._admin, None
+        asker, self._asker = self._asker, None
         if admin is not None:
             await admin.close()
+        if asker is not None:
+            await drop_consumer(asker, _DROP_S)
 
 
 class KafkaWriter:

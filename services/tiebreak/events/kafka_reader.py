@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -32,13 +32,19 @@ _GRACE_S = 0.05
 
 
 class KafkaReader:
-    """A :class:`tiebreak.contracts.log.Reader`. ``count`` tells how many partitions a topic has."""
+    """A :class:`tiebreak.contracts.log.Reader`. ``count`` tells how many partitions a topic has, ``ends`` where they end."""
 
     def __init__(
-        self, cluster: Cluster, count: Callable[[str], Awaitable[int]], topics: Sequence[str], group: str | None
+        self,
+        cluster: Cluster,
+        count: Callable[[str], Awaitable[int]],
+        ends: Callable[[Collection[Partition]], Awaitable[Positions]],
+        topics: Sequence[str],
+        group: str | None,
     ) -> None:
         self._cluster = cluster
         self._count = count
+        self._ends = ends
         self._topics = tuple(topics)
         self._group = group
         self._listener: RebalanceListener | None = None
@@ -226,13 +232,7 @@ class KafkaReader:
         return {p: position for p, position in zip(owned, stored, strict=True) if position is not None}
 
     async def end_positions(self) -> Positions:
-        consumer, owned = self._consumer, self._owned
-        if consumer is None or not owned:
-            return {}
-        ends = await self._cluster.bounded(
-            consumer.end_offsets(list(to_client(dict.fromkeys(owned, 0)))), self._cluster.options.request_timeout_s
-        )
-        return {Partition(tp.topic, tp.partition): end for tp, end in ends.items()}
+        return {} if self._consumer is None else await self._ends(self._owned)
 
     # ── rebalances: aiokafka calls these from its own task ────────────────────────────────────────────────────────
 

@@ -45,6 +45,8 @@ class LoopSettings:
     """How one stage consumes: batches of at most ``max_records``, fewer where handling them would take longer than
     ``target_batch_s``. ``depth`` batches at most wait for acknowledgements and commits at a time.
 
+    ``gather_s`` lie between a poll that found something and the next one: a fetch costs as much for one record as for hundreds.
+
     ``drain_s`` bounds what a rebalance waits for work in flight (keep it below the log's rebalance timeout), ``stop_s`` the whole
     stop. After a failure the loop waits ``backoff_s``, twice as long each time, up to ``max_backoff_s``.
     """
@@ -54,6 +56,7 @@ class LoopSettings:
     max_records: int = 4096
     target_batch_s: float = 0.1
     poll_s: float = 0.5
+    gather_s: float = 0.0
     max_bad_share: float = 0.9
     bad_window: int = 1000
     publish_timeout_s: float = 30.0
@@ -187,7 +190,10 @@ class ConsumeLoop:
     async def _gather(self) -> None:
         """Poll until the next batch is full, also while one is decided: the log sends more only once the last is taken."""
         while (room := self._room()) > 0:
-            self._take(await self._reader.poll(room, self._settings.poll_s))
+            batch = await self._reader.poll(room, self._settings.poll_s)
+            self._take(batch)
+            if batch and self._settings.gather_s:
+                await self._clock.sleep(self._settings.gather_s)
 
     def _take(self, batch: Batch) -> None:
         self._last_progress = self._clock.monotonic()

@@ -102,6 +102,21 @@ def numbers(count: int) -> list[str]:
     return [str(i) for i in range(count)]
 
 
+async def test_what_comes_soon_after_a_batch_is_fetched_together_after_the_pause(one_partition: MemoryLog) -> None:
+    """With ``gather_s`` a first record is handled at once, and those that follow one by one meanwhile are one batch."""
+    handler, stop = Watched(OUT), asyncio.Event()
+    await publish(one_partition, messages(EVENTS, ["0"], 0))
+    loop = loop_of(one_partition.reader([EVENTS], "g"), one_partition.writer(), handler, gather_s=0.3)
+    task = asyncio.create_task(loop.run(stop))
+    await eventually(lambda: handler.kept == ["0"])
+    for number in numbers(8)[1:]:
+        await publish(one_partition, messages(EVENTS, [number], 0))
+    await eventually(lambda: handler.kept == numbers(8))
+    stop.set()
+    await task
+    assert len(handler.commits) == 2
+
+
 async def test_deciding_goes_on_while_earlier_batches_await_their_acknowledgement(one_partition: MemoryLog) -> None:
     """As many batches as ``depth`` are in flight, the next is fetched, none is committed; then all commit, never backwards."""
     gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
