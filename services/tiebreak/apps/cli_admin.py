@@ -11,6 +11,8 @@ from tiebreak.apps import cli_options as o
 from tiebreak.apps.admitting import admit, open_door
 from tiebreak.apps.auditing import open_trail, whoever_runs_this
 from tiebreak.apps.up import ensure_topics
+from tiebreak.contracts.project import Project
+from tiebreak.contracts.tensors import Form
 from tiebreak.contracts.topics import specs_for
 from tiebreak.labeling.access import Role
 from tiebreak.labeling.tokens import TokenRecord, standing_tokens
@@ -34,6 +36,24 @@ def check(project: o.ProjectFile) -> None:
     loaded = load_project(project)
     classes = ", ".join(loaded.classes.names) or "none yet"
     typer.echo(f"{project}: project {loaded.project} is valid ({len(loaded.classes.names)} classes: {classes}).")
+    typer.echo(_learning(loaded))
+
+
+def _learning(project: Project) -> str:
+    """Whether a model learns from the answers, and what the rest are for."""
+    kind = project.labeling.answer.kind
+    if project.model.source != "trainer":
+        return (
+            f"Training is off (model.source: {project.model.source}): {kind} answers are asked, settled and exported."
+        )
+    if not kind.trains:
+        return f"Training is off: no model learns from {kind} answers. They are asked, settled and exported."
+    given = {
+        Form.CLASSES: "one distribution over the classes",
+        Form.MULTI: "a probability for each class",
+        Form.VALUES: f"a number from {project.labeling.answer.least:g} to {project.labeling.answer.most:g}",
+    }[kind.form]
+    return f"Training is on: models learn from {kind} answers and give {given}."
 
 
 @topics_app.command("create")

@@ -26,7 +26,7 @@ from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.project_file import load_project
 from tiebreak.runtime.settings import Options, Settings
 from tiebreak.training.datasheet import Datasheet, changes, datasheet, standing
-from tiebreak.training.retraction import subject_key
+from tiebreak.training.retraction import keys_of
 from tiebreak.training.sqlite import Erasure, Ledger, Retraction
 
 dataset_app = typer.Typer(no_args_is_help=True, help="The labels that models are made from, version by version.")
@@ -160,7 +160,7 @@ def retract(
 @ledger_app.command("erase")
 def erase(
     project: o.ProjectFile,
-    subject: Annotated[str, typer.Option(help="The subject key that events and labels carry.")],
+    subject: Annotated[str, typer.Option(help="The subject as events name it; what masking made of it is found too.")],
     reason: Annotated[str, typer.Option(help="Why: it is kept.")] = "on request",
     by: Annotated[str, typer.Option(help="Who decides. [default: your user name]")] = "",
     data: o.Data = None,
@@ -168,7 +168,8 @@ def erase(
     """Forget a person: overwrite what their labels hold, list the models they touched, and let the trainer fit without them.
 
     The ledger and the audit trail keep a digest in place of the subject, so that a replay of the log does not bring them back.
-    What is on the topics stays until their retention ends.
+    Nothing leaves the queue or the topics: `tasks`, `annotations` and `labels` are kept for ever, without masking as they were sent.
+    Exports made before hold the person still: make them again.
 
     [bold]Example[/bold]
 
@@ -176,12 +177,13 @@ def erase(
     """
     with _ledger(project, data) as (ledger, settings):
         loaded = load_project(project)
-        key = subject_key(loaded.project, subject)
-        o.run(on_record_if_possible(loaded, settings, by, Action.SUBJECT_ERASED, key, reason))
-        now_ms = int(SystemClock().wall() * 1000)
-        gone = ledger.erase(Erasure(key, by or getpass.getuser(), reason, now_ms))
+        gone = set[str]()
+        for key in keys_of(loaded.project, subject):
+            o.run(on_record_if_possible(loaded, settings, by, Action.SUBJECT_ERASED, key, reason))
+            now_ms = int(SystemClock().wall() * 1000)
+            gone.update(ledger.erase(Erasure(key, by or getpass.getuser(), reason, now_ms)))
     typer.echo(f"{len(gone)} labels erased.")
-    for model in o.run(_models_of(loaded.project, settings, set(gone))):
+    for model in o.run(_models_of(loaded.project, settings, gone)):
         typer.echo(f"  {model} learned from them")
 
 

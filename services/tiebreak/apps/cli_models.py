@@ -1,4 +1,4 @@
-"""Commands about models: `tiebreak models list | show | diff | promote | rollback | pin | unpin`."""
+"""Commands about models: `tiebreak models list | at | show | diff | promote | rollback | pin | unpin`."""
 
 from __future__ import annotations
 
@@ -49,10 +49,7 @@ def list_models(
     """
     registry = _registry(project, Options(kafka, redis, data))
     if at:
-        found = served_at(registry.history, _milliseconds(at))
-        if found is None:
-            raise NotFound(f"No model served at {at}.")
-        typer.echo(_line(found, "*"))
+        _say_served(registry, at)
         return
     newest = served_at(registry.history)
     for record in registry.history:
@@ -61,6 +58,23 @@ def list_models(
         typer.echo("No model yet: the trainer makes the first one from the first labels.", err=True)
     if registry.pinned:
         typer.echo(f"{registry.champion} is pinned by {registry.pinned}.", err=True)
+
+
+@models_app.command("at")
+def at_time(
+    project: o.ProjectFile,
+    time: Annotated[str, typer.Argument(help="ISO 8601, UTC unless it says otherwise.", show_default=False)],
+    kafka: o.Kafka = None,
+    redis: o.Redis = None,
+    data: o.Data = None,
+) -> None:
+    """Which model served at a time, since when, and by whose decision.
+
+    [bold]Example[/bold]
+
+        tiebreak models at project.yaml 2026-11-26T10:00
+    """
+    _say_served(_registry(project, Options(kafka, redis, data)), time)
 
 
 @models_app.command("show")
@@ -227,6 +241,13 @@ def _mark(project: o.ProjectFile, options: Options, word: tuple[str, str], *, pi
 
     version = o.run(work())
     typer.echo(f"{version} is pinned." if pinned else f"{version} serves until the gate decides otherwise.")
+
+
+def _say_served(registry: Registry, at: str) -> None:
+    found = registry.served_at(_milliseconds(at))
+    if found is None:
+        raise NotFound(f"No model served at {at}.")
+    typer.echo(_line(found, "*"))
 
 
 def _registry(project: o.ProjectFile, options: Options) -> Registry:

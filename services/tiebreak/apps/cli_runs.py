@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,9 +13,11 @@ from rich.markdown import Markdown
 from rich.table import Table
 
 from tiebreak.apps import cli_options as o
+from tiebreak.apps.deploying import open_deployer
 from tiebreak.apps.recording_runs import RUNS_FOLDER
-from tiebreak.contracts.errors import ConfigError, Invalid
+from tiebreak.contracts.errors import ConfigError, Invalid, Unreachable
 from tiebreak.deployment.files_runs import RunFiles
+from tiebreak.deployment.outcomes import Outcomes
 from tiebreak.runtime.project_file import load_project
 from tiebreak.runtime.settings import Options
 
@@ -26,27 +28,27 @@ Run = Mapping[str, Any]
 
 
 @runs_app.command("list")
-def list_runs(project: o.ProjectFile, data: o.Data = None) -> None:
+def list_runs(project: o.ProjectFile, kafka: o.Kafka = None, redis: o.Redis = None, data: o.Data = None) -> None:
     """Every run, oldest first: labels, and on audit labels accuracy, NLL, and how far entropy fell against the champion.
+
+    Then what became of them: which came to serve, retrain success, deployment regret, the promoted models' NLL and entropy drop.
 
     [bold]Example[/bold]
 
         tiebreak runs list project.yaml
     """
-    table = Table("version", "labels", "audit", "accuracy", "nll", "entropy", "entropy drop")
-    drops = []
-    for run in _runs(project, data):
-        metrics = run["report"]["metrics"]
-        drop = _drop(metrics)
-        drops += [] if drop is None else [drop]
+    table = Table("version", "", "labels", "audit", "accuracy", "nll", "entropy", "entropy drop")
+    found = _runs(project, data)
+    outcomes = _outcomes(project, Options(kafka, redis, data)) if found else None
+    for run in found:
+        drop = _drop(run["report"]["metrics"])
         audit = run["report"]["accuracy"]["n"]
         cells = [_number(_figure(run, name)) for name in _CURVES[:3]]
-        table.add_row(run["version"], str(run["labels"]), str(audit), *cells, "" if drop is None else f"{drop:.1%}")
+        fate = _fate(outcomes, run["version"])
+        table.add_row(run["version"], fate, str(run["labels"]), str(audit), *cells, _percent(drop))
     Console().print(table)
-    if drops:
-        typer.echo(
-            f"Median entropy drop against the champion: {sorted(drops)[len(drops) // 2]:.1%} of {len(drops)} runs."
-        )
+    for line in _said(outcomes) if outcomes is not None else ():
+        typer.echo(line)
 
 
 @runs_app.command("show")
@@ -129,6 +131,49 @@ def _figure(run: Run, name: str) -> float | None:
 def _drop(metrics: Mapping[str, float]) -> float | None:
     before, after = metrics.get("champion_entropy"), metrics.get("entropy")
     return None if not before or after is None else 1.0 - after / before
+
+
+def _outcomes(project: Path, options: Options) -> Outcomes | None:
+    loaded, settings = load_project(project), o.settings_of(options)
+
+    async def work() -> Outcomes:
+        async with open_deployer(loaded, settings) as deployer:
+            return await deployer.outcomes()
+
+    try:
+        return o.run(work())
+    except Unreachable as error:
+        # The runs are files and can be read all the same.
+        typer.echo(f"What became of them is not known: {error}", err=True)
+        return None
+
+
+def _fate(outcomes: Outcomes | None, version: str) -> str:
+    if outcomes is None or version not in outcomes.judged | outcomes.served:
+        return ""
+    if version == outcomes.serving:
+        return "serves"
+    if version in outcomes.regretted:
+        return "taken back"
+    return "served" if version in outcomes.served else "held"
+
+
+def _said(outcomes: Outcomes) -> Iterator[str]:
+    served, judged = outcomes.served, outcomes.judged | outcomes.served
+    if outcomes.retrain_success is not None:
+        yield f"Retrain success: {outcomes.retrain_success:.1%} ({len(served)} of {len(judged)} models came to serve)."
+    if outcomes.regret is not None:
+        yield f"Deployment regret: {outcomes.regret:.1%} ({len(outcomes.regretted)} of {len(served)} were taken back)."
+    drops = sum(1 for one in outcomes.promoted if one.entropy_drop is not None)
+    if drops:
+        yield f"Median entropy drop per promoted model: {_percent(outcomes.median_entropy_drop)} of {drops}."
+    newest = outcomes.promoted[-1] if outcomes.promoted else None
+    if newest is not None and newest.nll is not None:
+        yield f"Held-out NLL of the newest promoted model, {newest.version}: {newest.nll:.4g} nats."
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"
 
 
 def _number(value: float | None) -> str:

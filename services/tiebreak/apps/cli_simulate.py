@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import isnan
 from pathlib import Path
 from typing import Annotated
@@ -24,14 +24,18 @@ from tiebreak.apps.simulate.run import Trial, run_arms
 from tiebreak.apps.simulate.stream import Stream, held_back, shuffled
 from tiebreak.contracts.errors import ConfigError
 from tiebreak.contracts.project import Classes, Input, Project, TensorSpec
+from tiebreak.runtime.class_vectors_file import load_class_vectors
 from tiebreak.runtime.project_file import load_project
+from tiebreak.training.given import Given
 
 
 def simulate(
     file: Annotated[
         Path, typer.Argument(help="Labelled events: .csv, .jsonl, .parquet or .npz (X, y).", show_default=False)
     ],
-    project: Annotated[Path | None, typer.Option(help="Project file, for its sampling, drift and training.")] = None,
+    project: Annotated[
+        Path | None, typer.Option(help="Project file, for its sampling, drift, training and class vectors.")
+    ] = None,
     label: Annotated[str, typer.Option(help="The column with the class.")] = "label",
     policy: Annotated[
         list[str] | None,
@@ -69,7 +73,8 @@ def simulate(
     budgets = tuple(sorted(dict.fromkeys(budget or (0.02, 0.05, 0.1, 0.2))))
     settings = _project(project, stream)
     checked(settings, policies, budgets)
-    stream = held_back(shuffled(stream, 0) if shuffle else stream, held_out, 0)
+    names = Given(names=load_class_vectors(settings)).names_for(stream.x.shape[1], settings.classes)
+    stream = replace(held_back(shuffled(stream, 0) if shuffle else stream, held_out, 0), vectors=names)
     arms = [Arm(name, share, seed) for name in policies for share in budgets for seed in range(seeds)]
     trial = Trial(stream, settings, People(delay, error_rate), Pace(held_out_curve=False))
     with Progress(console=Console(stderr=True), disable=not o.interactive()) as progress:

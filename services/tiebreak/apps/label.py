@@ -31,9 +31,9 @@ from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.garbage import collect_rarely
 from tiebreak.runtime.lifecycle import Phase
 
-# People wait for these loops: small batches, and no waiting for more.
+# People wait for these loops: small batches, and under load no waiting for more than this.
 _MAX_RECORDS = 500
-_POLL_S = 0.2
+_POLL_S, _GATHER_S = 0.2, 0.1
 
 
 class LabelRole(StrEnum):
@@ -139,7 +139,7 @@ def _issuer(process: Process) -> JwksIssuer | None:
 
 def _consume(process: Process, topic: Topic, stage: str, handler: Handler) -> None:
     name = process.project.project
-    settings = LoopSettings(stage=stage, project=name, max_records=_MAX_RECORDS, poll_s=_POLL_S)
+    settings = LoopSettings(stage=stage, project=name, max_records=_MAX_RECORDS, poll_s=_POLL_S, gather_s=_GATHER_S)
     reader = process.log.reader([topic.of(name)], f"tiebreak.{name}.{stage}")
     loop = ConsumeLoop(reader, process.log.writer(), handler, settings, process.metrics, process.clock)
     process.life.run(Phase.WORK, stage, loop.run)

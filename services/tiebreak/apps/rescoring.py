@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,7 +12,9 @@ from tiebreak.contracts.errors import ModelRefused, NotFound
 from tiebreak.contracts.messages import Task
 from tiebreak.contracts.ports import ModelStore
 from tiebreak.contracts.project import Project
+from tiebreak.contracts.tensors import Form
 from tiebreak.labeling.stage_rescoring import Opinion
+from tiebreak.sampling.acquisition_forms import shares_of
 from tiebreak.sampling.appraisal import Scored, utilities
 from tiebreak.training.export import read_back
 
@@ -40,10 +43,22 @@ class HeadOpinions:
             said: list[float | None] = [None] * len(tasks)
             if fitting:
                 x = np.array([tasks[place].features for place in fitting], dtype=np.float32)
+                said_of = model.probabilities(x, temperature)
                 ids = [tasks[place].task_id.encode() for place in fitting]
-                scored = Scored(ids, version, model.probabilities(x, temperature), model.members(x, temperature))
+                scored = _scored(Scored(ids, version, said_of, model.members(x, temperature)), self._project)
                 for place, utility in zip(fitting, utilities(strategy, scored)[1].tolist(), strict=True):
                     said[place] = utility
             return said
 
-        return opinion if len(model.classes) > 1 else None
+        least = {Form.CLASSES: 2, Form.MULTI: 1, Form.VALUES: 0}[self._project.labeling.answer.kind.form]
+        return opinion if len(model.classes) >= least else None
+
+
+def _scored(plain: Scored, project: Project) -> Scored:
+    """As the scorers would have it: of a regressor the numbers, as shares of their range."""
+    answer = project.labeling.answer
+    if answer.kind.form is not Form.VALUES:
+        return replace(plain, form=answer.kind.form)
+    numbers, none = plain.probabilities, plain.probabilities[:, :0]
+    members, values = shares_of(plain.members, answer), shares_of(numbers[:, 0], answer)
+    return replace(plain, probabilities=none, members=members, values=values, form=Form.VALUES)

@@ -17,9 +17,11 @@ from tiebreak.deployment.files_runs import RunFiles
 from tiebreak.deployment.sandbox import SandboxProbe
 from tiebreak.deployment.stage import Deployer, Tools
 from tiebreak.runtime.audit_trail import AuditTrail
+from tiebreak.runtime.class_vectors_file import load_class_vectors
 from tiebreak.runtime.lifecycle import Phase
 from tiebreak.runtime.onnx_encoder import load_encoder
 from tiebreak.training.export import Encoder
+from tiebreak.training.given import Given
 from tiebreak.training.sqlite import Ledger
 from tiebreak.training.stage import Trainer
 
@@ -43,6 +45,11 @@ async def assemble_train(process: Process) -> ASGIApp | None:
             f"Project {project.project} scores with a model file of yours, so there is nothing to train.",
             fix="Set model.source: trainer, or leave `tiebreak train` out.",
         )
+    if not project.labeling.answer.kind.trains:
+        raise ConfigError(
+            f"No model learns from {project.labeling.answer.kind} answers: they are asked, settled and exported.",
+            fix="Leave `tiebreak train` out.",
+        )
     if process.settings.verify_key and not process.settings.signing_key:
         raise ConfigError(
             "TIEBREAK_VERIFY_KEY is set without TIEBREAK_SIGNING_KEY: every model made here would be refused."
@@ -60,9 +67,10 @@ async def assemble_train(process: Process) -> ASGIApp | None:
 
     process.life.on_stop(Phase.SINKS, "ledger", close_ledger)
     await heed_trail(ledger, AuditTrail(process.log, project.project, process.clock))
-    reader = process.log.reader([Topic.LABELS.of(project.project)], None)
+    reader = process.log.reader([topic.of(project.project) for topic in (Topic.LABELS, Topic.DRIFT)], None)
     process.life.on_stop(Phase.SINKS, "labels reader", reader.close)
-    trainer = Trainer(project, ledger, reader, process.metrics, process.clock, await encoder_of(project))
+    given = Given(await encoder_of(project), await asyncio.to_thread(load_class_vectors, project))
+    trainer = Trainer(project, ledger, reader, process.metrics, process.clock, given)
 
     sink = RecordingSink(project, RunFiles(data / RUNS_FOLDER), deployer)
 

@@ -17,6 +17,7 @@ from tests.support.eventually import eventually
 from tests.support.labels import blob_labels, make_label
 from tests.support.training import Running, log_for, publish_labels
 from tiebreak.apps.striking import heed_trail
+from tiebreak.contracts import ids
 from tiebreak.contracts.audit import Action
 from tiebreak.contracts.messages import Label, Vote
 from tiebreak.deployment.files import FileModelStore
@@ -204,6 +205,27 @@ async def test_an_erased_person_is_gone_from_the_file_and_stays_gone_when_the_lo
         await run.trains(60)
         assert run.candidates[-1].digest == kept
     assert b"a-very-telling-word" not in (tmp_path / "rebuilt.sqlite").read_bytes()
+
+
+async def test_a_person_is_erased_by_the_original_where_masking_left_a_pseudonym(
+    project: Path, tmp_path: Path, tiebreak: CommandLine
+) -> None:
+    """Labels from before and after masking was turned on: both are found, nobody else's, also by the pseudonym alone."""
+    loaded, original = load_project(project), "ann@example.org"
+    pseudonym, other = (ids.subject_key("tests", subject) for subject in (original, "bob@example.org"))
+    subjects = [original, pseudonym, other, pseudonym]
+    labels = [replace(x, subject=subjects[i % 4]) for i, x in enumerate(blob_labels(40))]
+    log = await log_for(loaded)
+    async with Running(loaded, log, ledger_of(tmp_path)) as run:
+        await publish_labels(log, loaded, labels)
+        await run.trains(40)
+
+    async def erase(subject: str) -> str:
+        ended = await asyncio.to_thread(tiebreak, "ledger", "erase", project, "--subject", subject, "--data", tmp_path)
+        return ended.out
+
+    assert "30 labels erased." in await erase(original)
+    assert "10 labels erased." in await erase(other)
 
 
 async def test_retractions_on_the_audit_trail_outlive_the_ledger(tmp_path: Path, project: Path) -> None:

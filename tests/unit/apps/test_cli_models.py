@@ -116,6 +116,8 @@ def test_a_model_is_shown_whole_and_beside_another(
 def test_what_served_when(project: Path, data: Path, two: tuple[str, str], tiebreak: CommandLine) -> None:
     """A date has an answer, a date before the first model has none, and what is no date is said to be none."""
     assert two[1] in tiebreak("models", "list", project, "--at", "2999-01-01", "--data", data).out
+    assert two[1] in tiebreak("models", "at", project, "2999-01-01", "--data", data).out
+    assert "No model served" in tiebreak("models", "at", project, "1999-01-01", "--data", data).err
     early = tiebreak("models", "list", project, "--at", "1999-01-01", "--data", data)
     assert (early.code != 0, early.err) == (True, "error: No model served at 1999-01-01.\n")
     assert "is not a time" in tiebreak("models", "list", project, "--at", "noon", "--data", data).err

@@ -10,11 +10,15 @@ import pytest
 from tests.support.command_line import CommandLine
 from tests.support.labels import blob_labels, dataset_of
 from tests.support.training import ServeAll
+from tiebreak.apps.deploying import open_deployer
 from tiebreak.apps.recording_runs import RecordingSink
 from tiebreak.contracts.candidate import Candidate
 from tiebreak.contracts.project import Project
 from tiebreak.deployment.files_runs import RunFiles
 from tiebreak.runtime.project_file import load_project
+from tiebreak.runtime.settings import Options, resolve
+from tiebreak.training.evaluation import Contender, Serving
+from tiebreak.training.export import read_back
 from tiebreak.training.fitting import Stamp, material_of, train
 from tiebreak.training.sklearn_learners import learner_of
 
@@ -26,9 +30,11 @@ training: {min_labels: 10, committee: 3}
 """
 
 
-def candidate(project: Project, n: int) -> Candidate:
+def candidate(project: Project, n: int, before: Candidate | None = None) -> Candidate:
+    ours = read_back(before.model) if before is not None else None
+    serving = Serving(before.manifest.version, Contender(*ours)) if before is not None and ours is not None else None
     material = material_of(dataset_of(blob_labels(n)), project)
-    return train(learner_of(project.training), project, material, None, Stamp(n, 1_700_000_000_000))
+    return train(learner_of(project.training), project, material, serving, Stamp(n, 1_700_000_000_000))
 
 
 @pytest.fixture
@@ -68,6 +74,32 @@ def test_runs_are_listed_shown_compared_and_drawn(
     assert "committee" in compared
     assert "step_labels" not in compared
     assert picture.read_bytes()[1:4] == b"PNG"
+
+
+def test_the_list_says_what_became_of_them(
+    project: Path, data: Path, two: tuple[str, str], tiebreak: CommandLine, tmp_path: Path
+) -> None:
+    """One came to serve and was taken back for one that a person chose: fates, retrain success, regret, NLL and entropy drop."""
+    (tmp_path / "runs").rename(data / "runs")
+    tiebreak("topics", "create", project, "--data", data)
+    loaded = load_project(project)
+
+    async def work() -> None:
+        async with open_deployer(loaded, resolve(Options(data=str(data)), {}, 0)) as deployer:
+            first = candidate(loaded, 40)
+            await deployer.consider(first)
+            await RecordingSink(loaded, RunFiles(data / "runs"), deployer).consider(candidate(loaded, 50, first))
+            await deployer.rollback("ann", "odd answers")
+
+    asyncio.run(work())
+    said = tiebreak("runs", "list", project, "--data", data)
+    rows = [line.split()[1:4] for line in said.out.splitlines() if " v0000" in line and "NLL" not in line]
+    assert [row[2] for row in rows if row[0] == two[0]] == ["serves"]
+    assert any(line.split()[3:5] == ["taken", "back"] for line in said.out.splitlines() if " v000050" in line)
+    assert "Retrain success: 100.0% (2 of 2 models came to serve)." in said.out
+    assert "Deployment regret: 50.0% (1 of 2 were taken back)." in said.out
+    assert "Median entropy drop per promoted model: " in said.out
+    assert "Held-out NLL of the newest promoted model, v000050-" in said.out
 
 
 def test_mistakes_are_one_clear_line(project: Path, tmp_path: Path, tiebreak: CommandLine) -> None:

@@ -109,6 +109,8 @@ class Replay:
         self._training, self._people, self._pace = training, people, pace
         self._rng = np.random.default_rng((seed, 0xA5))
         self._index = {name: i for i, name in enumerate(stream.classes)}
+        # Whose name has a vector is known from the start; the others are as they are labelled.
+        self._declared = tuple(name for name in stream.classes if name in stream.vectors)
         self._s = _Scratch()
 
     def run(self, progress: Callable[[int], None] | None = None) -> Outcome:
@@ -180,7 +182,7 @@ class Replay:
     def _fit(self) -> None:
         s, t = self._s, self._training
         rows = s.rows[-t.window :]
-        classes = classes_of((), rows)
+        classes = classes_of(self._declared, rows)
         s.fitted = len(s.rows)
         if len(classes) < 2:
             return

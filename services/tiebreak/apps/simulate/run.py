@@ -52,7 +52,7 @@ def run_arm(trial: Trial, arm: Arm, progress: Callable[[int], None] | None = Non
     replay = Replay(
         trial.stream,
         selector,
-        contest_of(training, trial.stream.x.shape[1]),
+        contest_of(training, trial.stream.x.shape[1], names=trial.stream.vectors),
         training,
         trial.people,
         trial.pace,

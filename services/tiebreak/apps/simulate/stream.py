@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ LEAST_EVENTS = 50
 @dataclass(frozen=True, slots=True)
 class Stream:
     """``x`` ``(n, d)`` float32 and ``y`` ``(n,)`` indices into ``classes``, in stream order; ``held_x``, ``held_y`` judge
-    models besides (both empty where nothing was held out)."""
+    models besides (both empty where nothing was held out). ``vectors`` ``(d,)`` of class names, where the file has them."""
 
     name: str
     x: FloatArray
@@ -29,6 +29,7 @@ class Stream:
     classes: tuple[str, ...]
     held_x: FloatArray
     held_y: Ints
+    vectors: Mapping[str, FloatArray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -58,7 +59,9 @@ def held_back(stream: Stream, share: float, seed: int) -> Stream:
 
 
 def stream_of_arrays(name: str, arrays: Mapping[str, NDArray[np.generic]]) -> Stream:
-    """From arrays ``X`` ``(n, ...)`` and ``y`` ``(n,)``, with ``Xt``, ``yt`` held out and ``classes`` names if there are any.
+    """From arrays ``X`` ``(n, ...)`` and ``y`` ``(n,)``, with ``Xt``, ``yt`` held out, ``classes`` names and their vectors
+
+    ``class_emb`` ``(k, d)``, if there are any.
 
     Raises ConfigError.
     """
@@ -74,7 +77,8 @@ def stream_of_arrays(name: str, arrays: Mapping[str, NDArray[np.generic]]) -> St
     values = np.unique(np.concatenate([labels, held_labels]))
     names = _names(values, arrays.get("classes"))
     y = np.searchsorted(values, labels).astype(np.int64)
-    return _checked(Stream(name, x, y, names, held_x, np.searchsorted(values, held_labels).astype(np.int64)))
+    stream = Stream(name, x, y, names, held_x, np.searchsorted(values, held_labels).astype(np.int64))
+    return _checked(replace(stream, vectors=_vectors(arrays, x.shape[1])))
 
 
 def stream_of_rows(name: str, rows: Iterable[Mapping[str, object]], label: str) -> Stream:
@@ -124,6 +128,15 @@ def _names(values: NDArray[np.generic], given: NDArray[np.generic] | None) -> tu
     if given is None or values.dtype.kind not in "iu":
         return tuple(str(value) for value in values.tolist())
     return tuple(str(given[value]) if 0 <= value < len(given) else str(value) for value in values.tolist())
+
+
+def _vectors(arrays: Mapping[str, NDArray[np.generic]], width: int) -> dict[str, FloatArray]:
+    if "classes" not in arrays or "class_emb" not in arrays:
+        return {}
+    vectors = _features("class_emb", arrays["class_emb"])
+    if vectors.shape != (len(arrays["classes"]), width):
+        raise ConfigError(f"class_emb is {vectors.shape}; a row of {width} numbers for each of the classes is needed.")
+    return dict(zip(map(str, arrays["classes"].tolist()), vectors, strict=True))
 
 
 def _checked(stream: Stream) -> Stream:
