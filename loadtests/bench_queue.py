@@ -21,7 +21,17 @@ from redis.asyncio import BlockingConnectionPool, Redis
 
 from loadtests.figures import Figure, judged, save, show
 from loadtests.queue import depth, label_studio
-from loadtests.queue.http import Tally, annotate, annotate_on, knock, process, processor_s, ready, served_within
+from loadtests.queue.http import (
+    Tally,
+    annotate,
+    annotate_on,
+    knock,
+    process,
+    processor_s,
+    ready,
+    served_within,
+    spent_s,
+)
 from loadtests.queue.open_loop import offer
 from loadtests.queue.tasks import CALM, built, fill, project_of, tokens, write
 from loadtests.speed.ground import Ground, cores, ground, pin
@@ -35,7 +45,7 @@ PEOPLE, CLAIMERS = 50, 200
 # People who warm a server up.
 WARM = 5
 # More than the people of the first case can answer.
-TASKS_PER_S = 4000
+TASKS_PER_S = 7000
 PEOPLE_DO = ("claim", "answer, next=1", "undo", "skip")
 
 
@@ -191,14 +201,23 @@ def _costs(empty: Sequence[Tally], people: Sequence[Tally], onward: Sequence[Tal
     return [
         Figure("by processor time: empty post / pair", base / pair, "", None, how),
         Figure("by processor time: empty post / answer with ?next=1", base / on, "", None, how),
+        *(_costs_all(name, tallies) for name, tallies in (("pair", people), ("answer with ?next=1", onward))),
     ]
 
 
+def _costs_all(name: str, tallies: Sequence[Tally]) -> Figure:
+    done = sum(tally.done for tally in tallies)
+    each = {who: 1e6 * sum(t.spent_s.get(who, 0.0) for t in tallies) / done for who in tallies[0].spent_s}
+    how = ", ".join(f"{who} {us:.0f}" for who, us in sorted(each.items(), key=lambda item: -item[1]))
+    return Figure(f"processor time of all processes per {name} (us)", sum(each.values()), "", None, how)
+
+
 async def clocked(server: Popen[bytes], run: Awaitable[Tally]) -> Tally:
-    """The run's tally with the processor time that ``server`` took meanwhile."""
-    before = processor_s(server)
+    """The run's tally with the processor time that ``server``, and every other process, took meanwhile."""
+    before, spent = processor_s(server), spent_s()
     tally = await run
     tally.processor_s = processor_s(server) - before
+    tally.spent_s = {name: seconds - spent.get(name, 0.0) for name, seconds in spent_s().items()}
     return tally
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
 from multiprocessing import get_context
@@ -34,7 +34,10 @@ KEEPS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """``arm`` is a strategy, with changed sampling keys after a colon (``tiebreak:temper=0.5``)."""
+    """``arm`` is a strategy, with changed sampling keys after a colon (``tiebreak:temper=0.5``). ``random+names``,
+
+    ``tiebreak+names``: with the vectors of the class names, where the stream has them. ``+auto``: every learner of the trainer.
+    """
 
     stream: str
     arm: str
@@ -70,11 +73,15 @@ def code(arm: str) -> str:
     """Names what a result depends on: what replay and learner do, the policy's files for our arm, the peers' file for theirs."""
     root = Path(tiebreak.__file__).parent
     files = sorted((root / "sampling").glob("*.py")) if arm.startswith("tiebreak") else [Path(peers.__file__)]
-    own = files if arm not in {"random", "periodic"} else []
+    own = files if _bare(arm) not in {"random", "periodic"} else []
     h = blake2b(_learned().encode(), digest_size=8)
     for file in own:
         h.update(file.read_bytes())
     return h.hexdigest()
+
+
+def _bare(arm: str) -> str:
+    return arm.replace("+names", "").replace("+auto", "")
 
 
 @lru_cache(maxsize=1)
@@ -85,12 +92,15 @@ def _learned() -> str:
         rng = np.random.default_rng(width)
         y = rng.integers(0, 4, 300)
         x = rng.normal(size=(4, width))[y] + rng.normal(size=(300, width))
-        stream = stream_of_arrays("probe", {"X": x, "y": y})
-        training = Training(learner="softmax", step_labels=STEP, committee=COMMITTEE)
+        names = {"classes": np.arange(4).astype(str), "class_emb": rng.normal(size=(4, width))}
+        stream = stream_of_arrays("probe", {"X": x, "y": y} | names)
         people = People(delay=5, error_rate=0.1)
-        with threadpool_limits(1):
-            told = Replay(stream, PeriodicSelector(0.2), contest_of(training, width), training, people, Pace(), 1).run()
-        h.update(told.asked.tobytes() + told.predicted.tobytes())
+        for probe, learner in ((replace(stream, vectors={}), "softmax"), (stream, "softmax"), (stream, "auto")):
+            training = Training(learner=learner, step_labels=STEP, committee=COMMITTEE)
+            contest = contest_of(training, width, names=probe.vectors)
+            with threadpool_limits(1):
+                told = Replay(probe, PeriodicSelector(0.2), contest, training, people, Pace(), 1).run()
+            h.update(told.asked.tobytes() + told.predicted.tobytes())
     return h.hexdigest()
 
 
@@ -98,6 +108,8 @@ def compute(cell: Cell, data: Path | None) -> Result:
     """Run one cell on one thread."""
     entry = panel.entries(data)[cell.stream]
     stream = entry.load(cell.seed)
+    if "+names" not in cell.arm:
+        stream = replace(stream, vectors={})
     with threadpool_limits(1):
         if cell.arm == "pool":
             outcome_labels, score, rare = peers.pool(
@@ -105,14 +117,16 @@ def compute(cell: Cell, data: Path | None) -> Result:
             )
             return Result(cell, len(stream), outcome_labels, score, float("nan"), rare, float("nan"), 0.0, ())
         training = _training(entry)
-        if cell.arm == "random" and entry.held_out:
+        if "+auto" in cell.arm:
+            training = training.model_copy(update={"learner": "auto"})
+        if cell.arm.startswith("random") and entry.held_out:
             # Chance needs no model: one fit at the end gives the held-out figure.
             training = training.model_copy(update={"min_labels": 10**6})
         pace = Pace(growth=0.1 if cell.budget > 0.25 else 0.05, held_out_curve=False)
         replay = Replay(
             stream,
             selector_of(cell, stream, training),
-            contest_of(training, stream.x.shape[1]),
+            contest_of(training, stream.x.shape[1], names=stream.vectors),
             training,
             People(cell.delay, cell.error),
             pace,
@@ -123,7 +137,7 @@ def compute(cell: Cell, data: Path | None) -> Result:
 
 def selector_of(cell: Cell, stream: Stream, training: Training) -> Selector:
     """The strategy of a cell. Raises ValueError for an unknown one."""
-    name, _, changes = cell.arm.partition(":")
+    name, _, changes = _bare(cell.arm).partition(":")
     if name == "tiebreak":
         arm = Arm(f"default:{changes}", cell.budget, cell.seed)
         return arms.selector_of(project_of(stream, cell.seed, training), arm)

@@ -64,7 +64,8 @@ def _stream(name: str, path: Path | None) -> Stream:
     if path is not None:
         with np.load(path) as arrays:
             return stream_of_arrays(
-                name, {key: arrays[key] for key in ("X", "y", "Xt", "yt", "classes") if key in arrays.files}
+                name,
+                {key: arrays[key] for key in ("X", "y", "Xt", "yt", "classes", "class_emb") if key in arrays.files},
             )
     if name == "digits":
         digits = load_digits()

@@ -11,7 +11,7 @@ import numpy as np
 import tiebreak.training
 from loadtests.models.contest import Matrix, Stream, Track, kept, place, prequential
 from tiebreak.contracts.project import Training
-from tiebreak.training.dataset import Dataset, Row
+from tiebreak.training.dataset import Dataset, Row, training_set
 from tiebreak.training.sklearn_learners import contest_of
 
 
@@ -37,7 +37,12 @@ class Ours:
             self._dataset.add(row)
         rows = self._dataset.rows(audit=False, newest=self._window)
         if len({row.value for row in rows}) > 1:
-            self._model = self._contest.pick(rows, self._classes).fit(rows, self._classes)
+            plan, chosen = self._contest.ready(rows, self._classes)
+            self._model = plan.learner.fit(training_set(chosen, self._classes))
+
+    def forget(self, newest: int) -> None:
+        """Let go of all labels but the ``newest``."""
+        self._dataset = Dataset(self._dataset.rows(audit=False, newest=newest))
 
 
 def track(stream: Stream, portion: int, limit_s: float) -> Track:
@@ -51,5 +56,6 @@ def track(stream: Stream, portion: int, limit_s: float) -> Track:
 
 def _source() -> str:
     folder = Path(tiebreak.training.__path__[0])
-    names = ("contest", "dataset", "discriminant", "features", "learner", "sklearn_learners", "sklearn_trees", "trees")
+    heads = ("discriminant", "features", "learner", "sklearn_trees", "trees")
+    names = ("bases", "blocks", "contest", "dataset", "plans", "sklearn_learners", *heads)
     return sha256(b"".join((folder / f"{name}.py").read_bytes() for name in names)).hexdigest()[:8]

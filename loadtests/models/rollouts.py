@@ -74,6 +74,16 @@ def flattered(runs: int, gate: Gate, audit: int, worse: float) -> int:
     return promoted
 
 
+def fair(runs: int, gate: Gate, audit: int, better: float) -> int:
+    """How often a challenger ``better`` on audit labels, and by as much on 500 training labels left out, is promoted."""
+    promoted = 0
+    for seed in range(runs):
+        rng = np.random.default_rng(seed)
+        seen, left_out = (_paired(rng, -differences(rng, (1, n), better)[0]) for n in (audit, 500))
+        promoted += judge(Evaluation("v1", seen, left_out, _NONE, _NONE), (), gate).verdict is Verdict.PROMOTE
+    return promoted
+
+
 def collapsed(runs: int, gate: Gate, classes: int, audit: int) -> int:
     """How often a challenger that lost one class of ``classes`` entirely, and is a little better elsewhere, is promoted."""
     promoted = 0

@@ -26,8 +26,10 @@ from tiebreak.runtime.metrics import Metrics
 from tiebreak.runtime.sandbox import Sandbox
 from tiebreak.scoring.stage import Scorer
 from tiebreak.training.dataset import row_of
-from tiebreak.training.fitting import Stamp, material_of, train
-from tiebreak.training.sklearn_learners import learner_of
+from tiebreak.training.evaluation import Contender, Serving
+from tiebreak.training.export import read_back
+from tiebreak.training.fitting import Stamp, gathered, planned, train
+from tiebreak.training.sklearn_learners import contest_of
 from tiebreak.training.sqlite import Ledger, LedgerLabel, Step, Weights
 from tiebreak.training.sqlite_window import window_of
 
@@ -55,28 +57,34 @@ class Cost:
     opening_seconds: float
 
 
-def step_cost(folder: Path, labels: int, width: int = 16, repeats: int = 7) -> Cost:
-    """The median of some steps over a ledger of ``labels``, commit included; a fifth of all are audit labels."""
-    project = project_of(width, learner="softmax")
-    learner = learner_of(project.training)
-    ledger = Ledger(folder / f"{labels}.sqlite")
-    for start in range(0, labels, _CHUNK):
+def step_cost(folder: Path, labels: int, learner: str = "auto", width: int = 16, repeats: int = 25) -> Cost:
+    """The mean over some steps above a ledger of ``labels``, as the trainer takes them; a fifth of all are audit labels.
+
+    The mean, since what a step does once per hundred labels is part of the cost: the base, and a block of the contest. Each model
+    is judged against the one before it. The first step, which makes what is kept, is not counted.
+    """
+    project = project_of(width, learner=learner)
+    contest, ledger = contest_of(project.training, width), Ledger(folder / f"{labels}.sqlite")
+    for start in range(ledger.dataset_version(), labels, _CHUNK):
         ledger.commit(Step([_entry(i, width) for i in range(start, min(start + _CHUNK, labels))]))
     began = time.process_time()
     dataset = window_of(ledger, project.training.window)
-    opening, times = time.process_time() - began, []
-    for repeat in range(repeats):
+    opening, total, serving = time.process_time() - began, 0.0, None
+    for repeat in range(repeats + 1):
         first = labels + 25 * repeat
         fresh = [_entry(i, width) for i in range(first, first + 25)]
         began = time.process_time()
         for entry in fresh:
             if dataset.known(entry.label_id) or not ledger.revision(entry.label_id):
                 dataset.add(row_of(decode_label(entry.wire)))
-        made = train(learner, project, material_of(dataset, project), None, Stamp(first + 25, 1))
+        plan, wanted = planned(contest, gathered(dataset, project))
+        made = train(plan.learner, project, wanted, serving, Stamp(first + 25, 1))
         ledger.commit(Step(fresh, weights=Weights(made.digest, made.model, made.manifest.label_ids, 0)))
-        times.append(time.process_time() - began)
+        total += time.process_time() - began if repeat else 0.0
+        ours = read_back(made.model)
+        serving = Serving(made.manifest.version, Contender(*ours)) if ours is not None else None
     ledger.close()
-    return Cost(sorted(times)[repeats // 2], ledger.path.stat().st_size, opening)
+    return Cost(total / repeats, ledger.path.stat().st_size, opening)
 
 
 def _entry(i: int, width: int) -> LedgerLabel:

@@ -82,7 +82,10 @@ class Connection(asyncio.Protocol):
 
 @dataclass(slots=True)
 class Tally:
-    """What a run of some seconds came to. Seconds per request; ``odd`` are statuses that nobody wanted."""
+    """What a run of some seconds came to. Seconds per request; ``odd`` are statuses that nobody wanted.
+
+    ``processor_s`` took the server, ``spent_s`` each process (:func:`spent_s`).
+    """
 
     seconds: float = 0.0
     done: int = 0
@@ -90,6 +93,7 @@ class Tally:
     submits: list[float] = field(default_factory=list)
     odd: list[int] = field(default_factory=list)
     processor_s: float = 0.0
+    spent_s: dict[str, float] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
@@ -236,6 +240,29 @@ def processor_s(child: subprocess.Popen[bytes]) -> float:
     """Processor seconds that a child has used so far (Linux), all its threads together."""
     fields = Path(f"/proc/{child.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def spent_s() -> dict[str, float]:
+    """Processor seconds so far of this process (``client``) and of each process that it started, by what it is (Linux)."""
+    found: dict[str, float] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+            words = (folder / "cmdline").read_text(errors="replace").split("\0")
+        except OSError:
+            continue  # it has ended
+        if str(os.getpid()) in (folder.name, fields[1]):
+            name = "client" if int(folder.name) == os.getpid() else _name_of(words)
+            seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            found[name] = found.get(name, 0.0) + seconds
+    return found
+
+
+def _name_of(words: Sequence[str]) -> str:
+    if "--role" in words:
+        return words[words.index("--role") + 1]
+    program = Path(words[0]).name
+    return "kafka" if program == "java" else "redis" if program.startswith("redis") else "empty"
 
 
 async def ready(address: str, path: str, child: subprocess.Popen[bytes]) -> None:
