@@ -55,7 +55,7 @@ test: $(VENV)/.dev kafka-jars ## Run all tests, real Kafka and Redis included; w
 test-fast: $(VENV)/.dev ## Run the tests that need no server and no browser
 	$(PY) -m pytest -q tests/unit tests/properties tests/architecture -m "not redis and not kafka and not browser" $(PYTEST_ARGS)
 
-chaos: $(VENV)/.dev kafka-jars ## Kill one process again and again, on both logs (minutes; KILLS=50 SEED=2 for more)
+chaos: $(VENV)/.dev kafka-jars ## Kill processes again and again, and the trainer at every system call of its ledger (minutes; KILLS=50 SEED=2 for more)
 	$(PY) -m pytest -q -s tests/chaos $(PYTEST_ARGS)
 
 fuzz: $(VENV)/.dev ## Try the HTTP API with requests made from its OpenAPI document (EXAMPLES=250 per route)

@@ -107,6 +107,20 @@ ROWS: Mapping[str, Sequence[Panel]] = {
         Panel("Steps", "ops", [_rate("tiebreak_training_steps_total", "outcome")]),
         Panel("Verdicts", "ops", [_rate("tiebreak_deployment_verdicts_total", "verdict")]),
         Panel("Time of a step", "s", _quantiles("tiebreak_training_step_seconds")),
+        Panel(
+            "What became of the models",
+            "percentunit",
+            [
+                (_gauge("tiebreak_deployment_retrain_success_ratio", how="max")[0], "came to serve"),
+                (_gauge("tiebreak_deployment_regret_ratio", how="max")[0], "taken back"),
+            ],
+        ),
+        Panel("NLL of the newest promoted", "none", [_gauge("tiebreak_deployment_promoted_nll_nats", how="max")]),
+        Panel(
+            "Entropy drop of the newest promoted",
+            "percentunit",
+            [_gauge("tiebreak_deployment_promoted_entropy_drop_ratio", how="max")],
+        ),
     ),
 }  # fmt: skip
 
