@@ -35,7 +35,8 @@ class Overturning:
     """
 
     heard: int = 0
-    _by_task: dict[str, dict[str, tuple[int, bool]]] = field(default_factory=dict)  # annotation -> revision, is it an undo
+    # By task, then by annotation: its newest revision, and whether that takes it back.
+    _by_task: dict[str, dict[str, tuple[int, bool]]] = field(default_factory=dict)
 
     def hear(self, a: Annotation) -> None:
         """Take note of one answer, in the order of the log; twice is once."""
@@ -88,12 +89,13 @@ class Rebuilder:
         async for record in records_of(self._log, Topic.ANNOTATIONS.of(self._project.project)):
             with suppress(BadRecord):  # the settler has put it on `dead`
                 overturning.hear(annotation_of(record, self._project))
-        heard = -1
-        while heard != overturning.heard:  # what came while we were reading may have opened a settled task again
+        while True:
             heard = overturning.heard
             settled = await self._settled(overturning)
             tasks, withdrawn = await self._tasks(builder, settled)
             answers = await self._answers(builder, settled, overturning)
+            if overturning.heard == heard:
+                break  # else: what came while we were reading may have opened a settled task again
         await builder.withdraw(withdrawn)  # after the answers: what somebody had begun when it was taken back, stayed
         await builder.end_build(list(settled.items()))
         self._metrics.count("tiebreak_labeling_rebuilds_total")
