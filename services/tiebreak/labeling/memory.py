@@ -10,6 +10,7 @@ from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
 from tiebreak.contracts.project import Project
 from tiebreak.labeling.lifecycle import Lane, TaskState, rank
+from tiebreak.labeling.memory_housekeeping import rerank, sweep, withdraw
 from tiebreak.labeling.memory_state import Entry, State
 from tiebreak.labeling.port import (
     Act,
@@ -278,62 +279,17 @@ class MemoryQueue:
     # -- housekeeping -------------------------------------------------------------------------------------------------
 
     async def sweep(self, limit: int) -> Swept:
-        s, now = self._guard(), self._now()
-        late = sorted((deadline, i) for i, deadline in s.leases.items() if deadline <= now)[:limit]
-        for _, task_id in late:
-            entry = s.tasks[task_id]
-            entry.pending.pop(entry.holder or "", None)
-            s.unlease(task_id)
-            s.offer(task_id)
-        return Swept(len(late), self._expire(now, limit), self._purge(now, limit))
-
-    def _expire(self, now: int, limit: int) -> int:
-        s, expired = self._state, 0
-        for task_id in [i for i, at in s.expiry.items() if at <= now][:limit]:
-            entry = s.tasks[task_id]
-            if entry.holder is not None:
-                continue
-            del s.expiry[task_id]
-            if entry.answers or entry.ballots:
-                continue  # somebody's work is in it: it stays until it is settled
-            s.drop(task_id, TaskState.EXPIRED)
-            expired += 1
-        return expired
+        return sweep(self._guard(), self._settings, self._now(), limit)
 
     async def page(self, cursor: int, limit: int) -> Page:
         del cursor, limit  # a dictionary is read at once: one page has it all
         return Page([entry.task for entry in self._guard().tasks.values()], 0)
 
     async def withdraw(self, task_ids: Sequence[str]) -> int:
-        s = self._guard()
-        untouched = [i for i in dict.fromkeys(task_ids) if i in s.tasks and s.tasks[i].is_untouched]
-        for task_id in untouched:
-            s.drop(task_id, TaskState.WITHDRAWN)
-            s.expiry.pop(task_id, None)
-        return len(untouched)
+        return withdraw(self._guard(), task_ids)
 
     async def rerank(self, tasks: Sequence[Task]) -> int:
-        s = self._guard()
-        waiting = [task for task in tasks if task.task_id in s.routes[route_of(task)]]
-        for task in waiting:
-            s.tasks[task.task_id].rank = rank(task.created_ms, task.priority)
-            s.unoffer(task.task_id)
-            s.offer(task.task_id)
-        return len(waiting)
-
-    def _purge(self, now: int, limit: int) -> int:
-        s = self._state
-        due = [i for i, at in s.purge.items() if at <= now]
-        ready = [i for i in due if not s.tasks[i].is_unfinished(now - self._settings.keep_ms)][:limit]
-        for task_id in ready:
-            del s.purge[task_id]
-            s.emptied[task_id] = now + self._settings.keep_ms
-            s.done[task_id] = (TaskState.SETTLED, s.tasks[task_id].label_revision)
-            s.unlease(task_id)
-        for task_id in [i for i, at in s.emptied.items() if at <= now][:limit]:
-            del s.emptied[task_id]
-            del s.tasks[task_id]
-        return len(ready)
+        return rerank(self._guard(), tasks)
 
     # -- looking ------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,69 @@
+"""What happens to the in-memory queue's tasks without anybody answering: time passes, a model or an order takes them back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tiebreak.contracts.messages import Task
+from tiebreak.labeling.lifecycle import TaskState, rank
+from tiebreak.labeling.memory_state import State
+from tiebreak.labeling.port import QueueSettings, Swept
+from tiebreak.labeling.routing import route_of
+
+
+def sweep(s: State, settings: QueueSettings, now: int, limit: int) -> Swept:
+    """Return expired leases, expire stale tasks, drop the content of settled ones, at most ``limit`` of each."""
+    late = sorted((deadline, i) for i, deadline in s.leases.items() if deadline <= now)[:limit]
+    for _, task_id in late:
+        entry = s.tasks[task_id]
+        entry.pending.pop(entry.holder or "", None)
+        s.unlease(task_id)
+        s.offer(task_id)
+    return Swept(len(late), _expire(s, now, limit), _purge(s, settings, now, limit))
+
+
+def _expire(s: State, now: int, limit: int) -> int:
+    expired = 0
+    for task_id in [i for i, at in s.expiry.items() if at <= now][:limit]:
+        entry = s.tasks[task_id]
+        if entry.holder is not None:
+            continue
+        del s.expiry[task_id]
+        if entry.answers or entry.ballots:
+            continue  # somebody's work is in it: it stays until it is settled
+        s.drop(task_id, TaskState.EXPIRED)
+        expired += 1
+    return expired
+
+
+def _purge(s: State, settings: QueueSettings, now: int, limit: int) -> int:
+    due = [i for i, at in s.purge.items() if at <= now]
+    ready = [i for i in due if not s.tasks[i].is_unfinished(now - settings.keep_ms)][:limit]
+    for task_id in ready:
+        del s.purge[task_id]
+        s.emptied[task_id] = now + settings.keep_ms
+        s.done[task_id] = (TaskState.SETTLED, s.tasks[task_id].label_revision)
+        s.unlease(task_id)
+    for task_id in [i for i, at in s.emptied.items() if at <= now][:limit]:
+        del s.emptied[task_id]
+        del s.tasks[task_id]
+    return len(ready)
+
+
+def withdraw(s: State, task_ids: Sequence[str]) -> int:
+    """Take back for good what nobody was ever given; how many left."""
+    untouched = [i for i in dict.fromkeys(task_ids) if i in s.tasks and s.tasks[i].is_untouched]
+    for task_id in untouched:
+        s.drop(task_id, TaskState.WITHDRAWN)
+        s.expiry.pop(task_id, None)
+    return len(untouched)
+
+
+def rerank(s: State, tasks: Sequence[Task]) -> int:
+    """Give waiting tasks the place of their priority; how many were waiting."""
+    waiting = [task for task in tasks if task.task_id in s.routes[route_of(task)]]
+    for task in waiting:
+        s.tasks[task.task_id].rank = rank(task.created_ms, task.priority)
+        s.unoffer(task.task_id)
+        s.offer(task.task_id)
+    return len(waiting)
