@@ -17,6 +17,7 @@ from tiebreak.contracts.messages import (
     ModelEvent,
     ModelRecord,
     Prediction,
+    Reason,
     Task,
 )
 from tiebreak.contracts.topics import Topic
@@ -128,6 +129,8 @@ def _asked(journey: Journey) -> list[Step]:
     slice_ = " (audit slice: measures, never trains)" if s.audit else ""
     burst = f", burst {s.burst_id}" if s.burst_id else ""
     reached = f"{s.strategy} {s.uncertainty:.4f} against threshold {s.threshold:.4f}"
+    if s.reason is Reason.RARE:
+        reached = f"{s.strategy} is owed labels, uncertainty {s.uncertainty:.4f}"
     chance = f"propensity {s.propensity:.5f}{burst}, sampler state {s.state_digest[:12]}"
     return [
         ("selected", f"{s.reason.value}{slice_}: {reached}, {chance}"),

@@ -17,7 +17,16 @@ from tiebreak.contracts.project_answers import Answer, AnswerKind
 from tiebreak.contracts.project_gate import Canary, Gate, Slice
 from tiebreak.contracts.project_labeling import Gold, Labeling, RoutingRule
 from tiebreak.contracts.project_privacy import MaskPattern, Privacy
-from tiebreak.contracts.project_sampling import Budget, Burst, Detector, Drift, NearDuplicates, Sampling
+from tiebreak.contracts.project_sampling import (
+    Balance,
+    Budget,
+    Burst,
+    Detector,
+    Drift,
+    Floor,
+    NearDuplicates,
+    Sampling,
+)
 from tiebreak.contracts.project_section import ClassName, Name, Section, Share
 from tiebreak.contracts.project_training import Training
 from tiebreak.contracts.tensors import Form
@@ -26,12 +35,14 @@ __all__ = [
     "Access",
     "Answer",
     "AnswerKind",
+    "Balance",
     "Budget",
     "Burst",
     "Canary",
     "ClassName",
     "Detector",
     "Drift",
+    "Floor",
     "Gate",
     "Gold",
     "Labeling",
@@ -199,4 +210,15 @@ class Project(Section):
             raise ValueError("gate.slices: an encoder hides the fields from the gate")
         if len(set(names)) != len(names):
             raise ValueError("gate.slices: two slices have the same name")
+        undeclared = [floor.name for floor in self.sampling.balance.slices if floor.name not in names]
+        if undeclared:
+            raise ValueError(f"sampling.balance.slices: {undeclared[0]!r} is not one of gate.slices")
+        return self
+
+    @model_validator(mode="after")
+    def _rare_classes_are_predicted(self) -> Self:
+        if self.sampling.balance.rare_share and self.labeling.answer.kind.form is not Form.CLASSES:
+            raise ValueError(
+                f"sampling.balance.rare_share: is for answers of one class, not for {self.labeling.answer.kind}"
+            )
         return self

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from tiebreak.contracts.project_section import Section, Share
+from tiebreak.contracts.project_section import ClassName, Section, Share
 
 
 class NearDuplicates(Section):
@@ -15,6 +15,34 @@ class NearDuplicates(Section):
 
     memory: Annotated[int, Field(ge=0, le=4096)] = 32
     similarity: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.75
+
+
+class Floor(Section):
+    """At least ``share`` of the labels for the slice ``name`` of ``gate.slices``."""
+
+    name: ClassName
+    share: Annotated[float, Field(gt=0.0, le=1.0)]
+
+
+class Balance(Section):
+    """Floors: of the labels, at least ``rare_share`` for events whose predicted class is rare, and each slice's share for that slice.
+
+    A class is rare while it has less than ``rare_below`` of an even share of the recent predictions. Questions asked for any other
+    reason count; 0 and no slices: no floor.
+    """
+
+    rare_share: Share = 0.0
+    rare_below: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    slices: tuple[Floor, ...] = ()
+
+    @model_validator(mode="after")
+    def _floors_fit_into_the_budget(self) -> Self:
+        if self.rare_share + sum(floor.share for floor in self.slices) > 1.0:
+            raise ValueError("balance: rare_share and the shares of slices come to more than 1")
+        names = [floor.name for floor in self.slices]
+        if len(set(names)) != len(names):
+            raise ValueError("balance: slices: a slice has two floors")
+        return self
 
 
 class Sampling(Section):
@@ -33,8 +61,15 @@ class Sampling(Section):
     target_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.02
     near_duplicates: NearDuplicates = NearDuplicates()
     novelty: bool = True
+    balance: Balance = Balance()
     origin_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 7
+
+    @model_validator(mode="after")
+    def _floors_have_an_adaptive_rule(self) -> Self:
+        if self.rule != "adaptive" and (self.balance.rare_share or self.balance.slices):
+            raise ValueError(f"balance: floors belong to the rule 'adaptive', not to {self.rule!r}")
+        return self
 
 
 class Budget(Section):

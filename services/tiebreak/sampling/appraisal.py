@@ -13,6 +13,7 @@ from tiebreak.contracts.messages import DriftEvent, DriftRecord
 from tiebreak.contracts.project import Budget, Drift, Project, Sampling
 from tiebreak.contracts.tensors import FloatArray, Form
 from tiebreak.sampling import acquisition, acquisition_forms, chance, drift, schedule
+from tiebreak.sampling.balance import Floors, Group, groups_of
 from tiebreak.sampling.drift import DriftState, Fired
 from tiebreak.sampling.origins import OriginOf
 from tiebreak.sampling.schedule import OpenBurst, Plan
@@ -29,16 +30,17 @@ class Policy:
     sampling: Sampling
     budget: Budget
     drift: Drift
+    groups: tuple[Group, ...] = ()
 
     @classmethod
     def of(cls, project: Project) -> Policy:
         """The policy that a project file asks for."""
-        return cls(project.project, project.sampling, project.budget, project.drift)
+        return cls(project.project, project.sampling, project.budget, project.drift, groups_of(project))
 
     @property
     def fingerprint(self) -> str:
         """Names the settings: a state made under others is not restored."""
-        text = f"{self.project}|{self.sampling!r}|{self.budget!r}|{self.drift!r}"
+        text = f"{self.project}|{self.sampling!r}|{self.budget!r}|{self.drift!r}|{self.groups!r}"
         return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
@@ -75,7 +77,8 @@ class Appraisal:
     """What can be said of a batch before any budget: per row the utility and its draws, for the batch the share to aim at.
 
     ``bursts`` are those opened now, with their labels.
-    ``draws`` ``(n, 3)``: noise for uncertainty, noise for novelty, and whether to examine the row for novelty at all.
+    ``draws`` ``(n, 3)``: noise for uncertainty, noise for novelty, and whether to examine the row for novelty at all; a fourth column
+    where there are floors, the coin of ``balance``.
     """
 
     kind: str
@@ -123,7 +126,7 @@ def appraise(policy: Policy, state: SamplerState, batch: Scored, moment: Moment)
     share = schedule.base_share(plan, policy.sampling, policy.budget, moment.fleet)
     watched, fired = _watch(policy, state, batch, utility, moment)
     records, bursts, plan = _react(policy, replace(state, plan=plan), batch, (fired, share), moment.now_s)
-    audit, draws = chance.draws(policy.sampling.seed, "audit", batch.ids, 3)
+    audit, draws = chance.draws(policy.sampling.seed, "audit", batch.ids, 4 if policy.groups else 3)
     appraisal = Appraisal(
         kind=kind,
         utility=utility,
@@ -162,6 +165,22 @@ def utilities(strategy: str, batch: Scored) -> tuple[str, Floats]:
 def by_chance(policy: Policy, batch: Scored) -> bool:
     """Whether utilities decide nothing: strategy ``random``, or no model that tells classes apart."""
     return policy.sampling.strategy == "random" or _cold(batch)
+
+
+def floors(policy: Policy, state: SamplerState, batch: Scored, draws: Floats) -> Floors | None:
+    """The floors of a choice; None where the project has none."""
+    if not policy.groups:
+        return None
+    classes = 0 if _cold(batch) or batch.values is not None else batch.probabilities.shape[1]
+    return Floors(
+        policy.groups,
+        state.floors,
+        _predicted(batch) if classes else None,
+        classes,
+        None if batch.embedded else batch.inputs,
+        np.ones(len(batch), dtype=np.bool_) if _cold(batch) else sound_rows(batch),
+        draws[:, 3],
+    )
 
 
 def sound_rows(batch: Scored) -> NDArray[np.bool_]:

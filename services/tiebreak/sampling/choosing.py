@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tiebreak.contracts.messages import DriftRecord, Reason, Selection
 from tiebreak.contracts.tensors import FloatArray
 from tiebreak.sampling import diversity, origins, schedule, threshold
-from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, by_chance, closed
+from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, by_chance, closed, floors
 from tiebreak.sampling.budget import HAIR
 from tiebreak.sampling.chance import clears, gumbel, gumbel_level
 from tiebreak.sampling.decision import Allowance, Decision
@@ -77,6 +77,8 @@ class Chooser:
         self._log_utility = np.log(appraisal.utility + LOG_FLOOR)
         self._noise = gumbel(appraisal.draws[:, 0])
         self.until = schedule.closes_at(state.plan, state.seen, state.until)
+        self._floors = floors(policy, state, batch, appraisal.draws)
+        self._owing: set[int] = set()
         self._examined: _Examined | None = None
         self._audit_drawn: tuple[float, list[int]] = (-1.0, [])
         self._novel: dict[int, tuple[float, float]] = {}
@@ -103,6 +105,8 @@ class Chooser:
             self._coverage = diversity.cover(self._coverage, unit, COVERAGE, self._near.similarity)
         self._asked += len(self._waiting)
         self._waiting = Memory()
+        if self._floors is not None:
+            self._floors.open_block(self._plan.share, length)
         self._set_rates()
         due = threshold.due(BLOCK, self._sampling.window)
         if length >= due or self.seen % due == 0 or not self._scores.usable:
@@ -119,7 +123,9 @@ class Chooser:
     def block(self, start: int, stop: int) -> None:
         """Visit the rows of a block that could be selected; push every score."""
         base, scores = self._luck(start, stop)
+        self._owing = set() if self._floors is None else self._floors.rows(start, stop)
         rows = self._audit_rows(start, stop) | self._novel_rows(start, stop) | self._near_threshold(scores, start)
+        rows |= self._owing
         reached = self._walk(sorted(rows - self._batch.replayed), base, scores, start) if rows else start - 1
         self._accrue(stop - 1 - reached)
         self.seen += stop - start
@@ -181,6 +187,7 @@ class Chooser:
             plan=self._plan,
             rule=self._began.rule,
             origins=self._origins,
+            floors=self._began.floors if self._floors is None else self._floors.state(),
         )
 
     # -- rates -------------------------------------------------------------------------------------------------
@@ -204,7 +211,8 @@ class Chooser:
         novel = self._sampling.novelty and ordered and self._asked >= ASKED_LEAST and len(self._coverage) > 0
         self._audit_share = audit * share
         self._novel_share = NOVEL_SHARE * (1.0 - audit) * share if novel else 0.0
-        self._uncertain_share = max(0.0, share - self._audit_share - self._novel_share)
+        floored = 0.0 if self._floors is None else self._floors.part()
+        self._uncertain_share = max(0.0, share - self._audit_share - self._novel_share - floored)
         self._temper = own if self._regime == "model" else max(own, CHANCE_TEMPER)
         self._apart = ordered and self._near.memory > 0
 
@@ -291,7 +299,7 @@ class Chooser:
         if self._balance <= HAIR - threshold.AHEAD or self._others <= 0:
             return
         must, chosen = self._uncertain(one, score)
-        wanted = chosen or one.row in self._novel
+        wanted = chosen or one.row in self._novel or one.row in self._owing
         if not wanted or origins.crowded(self._origins, self._batch.origin_of, one.row, self._sampling.origin_share):
             return
         probability = self._probability(one, must)
@@ -299,6 +307,8 @@ class Chooser:
             base, drawn = self._novel[one.row]
             value = exp(base) - LOG_FLOOR
             self._take(one, Reason.NOVEL, ("novelty", value, exp(self._novelties.level - drawn + base)), probability)
+        elif not chosen and self._floors is not None:
+            self._take(one, Reason.RARE, (f"floor: {self._floors.name(one.row)}", self._utility(one), 0.0), probability)
         else:
             chance = self._regime == "chance"
             needed = 0.0 if chance else exp(min(1.0, must - self._temper * one.noise - one.lost))
@@ -346,6 +356,9 @@ class Chooser:
         self._others -= 1
         self._origins = origins.remember(self._origins, self._batch.origin_of, one.row, self._sampling.origin_share)
         either = 1.0 - (1.0 - probability) * (1.0 - self._novel_probability(one.unit))
+        if self._floors is not None:
+            either = 1.0 - (1.0 - either) * (1.0 - self._floors.chance(one.row))
+            self._floors.took(one.row)
         self._add(one.row, reason, why, (1.0 - self._audit_share) * either)
         if one.unit is not None:
             self._recent = diversity.remember(self._recent, one.unit, self._near.memory)

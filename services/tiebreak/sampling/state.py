@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tiebreak.contracts.errors import Invalid
+from tiebreak.sampling.balance import Balance
 from tiebreak.sampling.diversity import Memory
 from tiebreak.sampling.drift import DriftState
 from tiebreak.sampling.origins import Origins
@@ -35,7 +36,7 @@ class SamplerState:
     ``seen`` counts events, ``until`` is the event number at which the open block ends; ``asked`` counts questions with features up to
     this block; ``balance`` is the plan minus all selections.
 
-    ``rule`` is the state of a published rule, where one decides.
+    ``rule`` is the state of a published rule, where one decides; ``floors`` that of the groups that are owed labels.
     ``regime`` names what the scores in the window mean (a change of it empties the window); ``waiting`` holds vectors that join
     ``coverage`` at the next block, so that a block sees one coverage however it is cut into batches.
     """
@@ -55,6 +56,7 @@ class SamplerState:
     plan: Plan = field(default_factory=Plan)
     rule: RuleState = field(default_factory=RuleState)
     origins: Origins = field(default_factory=Origins)
+    floors: Balance = field(default_factory=Balance)
 
 
 def snapshot(state: SamplerState, fingerprint: str) -> bytes:

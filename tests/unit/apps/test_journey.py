@@ -93,6 +93,15 @@ def test_the_whole_way_from_score_to_the_models_trained_on_it() -> None:
     ]
 
 
+def test_a_floor_is_told_as_what_it_is() -> None:
+    """A question asked because a group was owed labels reached no threshold, and none is made up."""
+    picked = replace(PICKED, reason=Reason.RARE, strategy="floor: slice night", uncertainty=0.12, threshold=0.0)
+    journey = Journey("p", "e1")
+    journey.take(_record("tasks", TASK, replace(_task(), selection=picked)))
+    told = dict(story(journey))["selected"]
+    assert told.startswith("rare: floor: slice night is owed labels, uncertainty 0.1200, propensity")
+
+
 def test_an_event_that_was_not_selected_says_so() -> None:
     """Most events end at their prediction."""
     journey = Journey("p", "e2")
