@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from tiebreak.contracts.messages import Annotation, AnnotationState, Label
+from tiebreak.contracts.messages import Annotation, AnnotationState
 from tiebreak.labeling.agreement import Agreement, cohen
 from tiebreak.labeling.gold import Standing
 
@@ -113,13 +113,13 @@ class Figures:
         given[a.annotator] = new
         self._agreement.add(_unit(given))
 
-    def settled(self, label: Label) -> None:
+    def settled(self, task_id: str, revision: int, value: str, withdrawn: bool) -> None:
         """One label of the log."""
-        revision, value = self._labels.get(label.task_id, (0, ""))
-        if revision >= label.revision:
+        known, standing = self._labels.get(task_id, (0, ""))
+        if known >= revision:
             return
-        self._standing_labels += (not label.withdrawn) - bool(value)
-        self._labels[label.task_id] = (label.revision, "" if label.withdrawn else label.value)
+        self._standing_labels += (not withdrawn) - bool(standing)
+        self._labels[task_id] = (revision, "" if withdrawn else value)
         if len(self._labels) > 10 * self._window:
             del self._labels[next(iter(self._labels))]
 
@@ -127,6 +127,22 @@ class Figures:
     def answers(self) -> int:
         """How many answers stand, gold included."""
         return self._answers
+
+    @property
+    def labels(self) -> int:
+        """How many labels stand."""
+        return self._standing_labels
+
+    @property
+    def gold(self) -> Standing:
+        """How everybody together did on gold."""
+        standings = [person.standing() for person in self._people.values()]
+        return Standing(sum(s.right for s in standings), sum(s.asked for s in standings))
+
+    @property
+    def alpha(self) -> float | None:
+        """How far people agree on the tasks of the window (:meth:`Agreement.alpha`)."""
+        return self._agreement.alpha()
 
     def names(self) -> Sequence[str]:
         """Everybody who ever answered."""
@@ -147,22 +163,21 @@ class Figures:
 
     def project(self) -> ProjectFigures:
         """All together."""
-        standings = [person.standing() for person in self._people.values()]
         leads = sorted(lead for person in self._people.values() for lead in person.leads)
         several = [unit for given in self._tasks.values() if len(unit := _unit(given)) > 1]
         return ProjectFigures(
             answers=self._answers,
-            labels=self._standing_labels,
-            gold=Standing(sum(s.right for s in standings), sum(s.asked for s in standings)),
-            alpha=self._agreement.alpha(),
+            labels=self.labels,
+            gold=self.gold,
+            alpha=self.alpha,
             fleiss=self._agreement.fleiss(),
             disagreement=sum(len(set(u)) > 1 for u in several) / len(several) if several else None,
             work_s=(_percentile(leads, 50), _percentile(leads, 90), _percentile(leads, 99)) if leads else None,
         )
 
     def votes(self) -> Iterator[tuple[str, Mapping[str, str]]]:
-        """The answers of each task of the window, annotator to value, gold left out."""
-        for task, given in self._tasks.items():
+        """The answers of each task of the window, annotator to value, gold left out; the newest task first."""
+        for task, given in reversed(self._tasks.items()):
             said = {name: g.value for name, g in given.items() if g.value is not None}
             if said and not any(task in self._people[name].gold for name in said):
                 yield task, said

@@ -8,15 +8,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import structlog
 
 from tiebreak.contracts.clock import Clock
-from tiebreak.contracts.codec import PROTOBUF, decode_label, encode, headers_for
+from tiebreak.contracts.codec import PROTOBUF, encode, headers_for, peek
 from tiebreak.contracts.errors import BadRecord, PublishFailed, SlowDown, Unreachable
 from tiebreak.contracts.ids import task_id as made_id
 from tiebreak.contracts.log import Batch, Log, Message, Outputs, Writer
-from tiebreak.contracts.messages import Task
+from tiebreak.contracts.messages import Label, Task
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.figures import Figures
@@ -35,6 +36,7 @@ _TEND_S = 1.0
 _CLOSE_S = 5.0
 _LOOK_AFTER, _LOOK_AT = 50, 2000
 _AGAIN_S = 0.2
+_OF_LABEL = ("task_id", "revision", "value", "withdrawn")
 # After a look for suspects, so many times what it took.
 _REST = 50.0
 
@@ -76,7 +78,7 @@ class People:
             return ()
         self._seen.add(name)
         share = rate(self.figures.standing(name), labeling.gold) if self._bank else 0.0
-        personal = self._around.chance() >= (1.0 - share) ** want
+        personal = share > 0.0 and self._around.chance() >= (1.0 - share) ** want
         return routes_of(name, granted, review=review, personal=personal)
 
     def refusal(self, name: str) -> Refusal | None:
@@ -151,7 +153,8 @@ class People:
                         a = annotation_of(record, self._project)
                         self.figures.hear(a, self._bank.truth(a.task_id, a.annotator))
                     else:
-                        self.figures.settled(decode_label(record.value))
+                        # All the rest of a label is the trainer's.
+                        self.figures.settled(*peek(Label, record.value, *_OF_LABEL))
                 except BadRecord:
                     continue  # set aside by those whose business it is
 
@@ -174,7 +177,7 @@ class People:
         if few or began < self._look_again:
             return
         self._suspected_at = self.figures.answers
-        said = [dict(votes) for _, votes in self.figures.votes()][-_LOOK_AT:]
+        said = [dict(votes) for _, votes in islice(self.figures.votes(), _LOOK_AT)][::-1]
         # It takes a good part of a second: not on the loop that people wait for, and seldom, since a thread takes its turns from them.
         self._suspects = await asyncio.to_thread(suspects, said)
         ended = self._around.clock.monotonic()
@@ -215,11 +218,12 @@ class People:
         return self._bank.next_for(name, had, round(self._around.clock.wall() * 1000))
 
     def _measure(self) -> None:
-        metrics, figures = self._around.metrics, self.figures.project()
-        if figures.gold.asked:
-            metrics.set("tiebreak_labeling_gold_accuracy_ratio", figures.gold.right / figures.gold.asked)
-        if figures.alpha is not None:
-            metrics.set("tiebreak_labeling_alpha_ratio", figures.alpha)
+        metrics, figures = self._around.metrics, self.figures
+        gold, alpha = figures.gold, figures.alpha
+        if gold.asked:
+            metrics.set("tiebreak_labeling_gold_accuracy_ratio", gold.right / gold.asked)
+        if alpha is not None:
+            metrics.set("tiebreak_labeling_alpha_ratio", alpha)
         if figures.labels:
             metrics.set("tiebreak_labeling_cost_per_label", self.spent() / figures.labels)
         held = sum(self.refusal(person) is Refusal.PAUSED for person in self.figures.names())

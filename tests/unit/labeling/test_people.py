@@ -101,13 +101,15 @@ def test_the_figures_of_a_person() -> None:
     figures.hear(said("g1", "ann", "cat", day=1), truth="cat")
     figures.hear(said("g2", "ann", "cat", day=1), truth="dog")
     for made in (label("t1", "cat"), label("t2", "cat")):
-        figures.settled(made)
+        figures.settled(made.task_id, made.revision, made.value, made.withdrawn)
     ann, bob = figures.people()
     assert (ann.answers, ann.skips, ann.gold, ann.agreement) == (4, 1, Standing(1, 2), 0.5)
     assert (ann.median_s, ann.pace, ann.per_day) == (2.0, 0.75, 2.0)
     assert (bob.answers, bob.agreement, bob.pace, bob.gold) == (2, 1.0, 1.5, Standing())
     project = figures.project()
     assert (project.answers, project.labels, project.disagreement) == (6, 2, 0.5)
+    assert (figures.labels, figures.gold, figures.alpha) == (project.labels, project.gold, project.alpha)
+    assert [task for task, _ in figures.votes()] == ["t2", "t1"]
 
 
 def test_figures_are_the_same_after_a_replay_and_follow_what_is_taken_back() -> None:
@@ -117,7 +119,7 @@ def test_figures_are_the_same_after_a_replay_and_follow_what_is_taken_back() -> 
     for a in (*log, *log):
         figures.hear(a)
     for made in (label("t1", "cat"), label("t1", "", revision=2, withdrawn=True), label("t1", "cat")):
-        figures.settled(made)
+        figures.settled(made.task_id, made.revision, made.value, made.withdrawn)
     assert (figures.answers, figures.project().labels, figures.project().disagreement) == (1, 0, None)
     assert dict(figures.votes()) == {"t1": {"ann": "cat"}}
 
