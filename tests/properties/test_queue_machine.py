@@ -208,14 +208,14 @@ class QueueMachine(RuleBasedStateMachine):
         self.both(*calls)
 
     @precondition(lambda self: self.sides[0].log)
-    @rule(data=st.data())
-    def undo(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), act=st.sampled_from((Act.UNDO, Act.WITHDRAW)))
+    def take_back(self, data: st.DataObject, act: Act) -> None:
         index = data.draw(st.integers(0, len(self.sides[0].log) - 1))
         calls = []
         for side in self.sides:
             made = side.log[index]
             task = next(t for t in side.tasks if t.task_id == made.task_id)
-            calls.append(side.answer(made.annotator, Lease(task, 0, 0, 0), Act.UNDO, "", crash=False))
+            calls.append(side.answer(made.annotator, Lease(task, 0, 0, 0), act, "", crash=False))
         self.both(*calls)
 
     @precondition(lambda self: any(self.sides[0].held))

@@ -32,6 +32,7 @@ from tiebreak.labeling.stage_crowd import Panel
 from tiebreak.labeling.stage_people import People
 from tiebreak.labeling.stage_reading import records_of
 from tiebreak.labeling.stage_rebuild import Rebuilder
+from tiebreak.labeling.stage_recall import Recall
 from tiebreak.labeling.tokens import mint
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.metrics import Metrics
@@ -124,7 +125,7 @@ async def open_office(project: Project, queue: Queues | None = None) -> Office:
     await log.ensure_topics(specs_for(project.project, 2))
     queue = queue or MemoryQueue(project, clock)
     doorbell, tokens = Doorbell(), MemoryTokens()
-    ctx = LabelingContext(project, queue, tokens, log.writer(), metrics, clock, doorbell)
+    ctx = LabelingContext(project, queue, tokens, log.writer(), metrics, clock, doorbell, recall=Recall(project, log))
     return Office(project, queue, log, metrics, doorbell, tokens, create_app(ctx), ctx)
 
 

@@ -25,6 +25,7 @@ from tiebreak.labeling.stage_crowd import Panel
 from tiebreak.labeling.stage_pace import Paced
 from tiebreak.labeling.stage_people import Around, People
 from tiebreak.labeling.stage_rebuild import Rebuilder
+from tiebreak.labeling.stage_recall import Recall
 from tiebreak.labeling.stage_rescoring import Rescorer
 from tiebreak.labeling.stage_tokens import TokenRebuilder
 from tiebreak.runtime.audit_trail import AuditTrail
@@ -119,6 +120,7 @@ async def _serve(process: Process, desk: _Desk) -> ASGIApp:
             issuer=_issuer(process),
             originals=History(process.log, Topic.EVENTS.of(project.project)),
             people=people,
+            recall=Recall(project, process.log),
             models=models,
         )
     )

@@ -110,6 +110,10 @@ class AsyncClient:
         """Take an answer back within the project's ``undo_s``."""
         return await self._do(calls.undo(annotation.annotation_id, key))
 
+    async def withdraw(self, annotation: m.Annotation | m.Done, key: str = "") -> m.Annotation:
+        """Take an answer back at any later time: its label is withdrawn, the task goes to others. An old one takes seconds."""
+        return await self._do(calls.withdraw(annotation.annotation_id, key))
+
     async def renew(self, task: m.Task) -> m.Renewed:
         """The heartbeat, once; see :meth:`keep`."""
         return await self._do(calls.renew(task))

@@ -11,6 +11,8 @@ from urllib.parse import quote
 from tiebreak.client import models as m
 
 T = TypeVar("T")
+SLOW_S = 300.0
+"""For what makes the server read its log again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,12 @@ def skip(task: m.Task, reason: str, flagged: bool, key: str) -> Call[m.Annotatio
 def undo(annotation_id: str, key: str) -> Call[m.Annotation]:
     """Take an answer back."""
     return Call("POST", f"/v1/annotations/{quote(annotation_id, safe='')}:undo", m.annotation_of, key=_key(key))
+
+
+def withdraw(annotation_id: str, key: str) -> Call[m.Annotation]:
+    """Take an answer back, however old it is."""
+    path = f"/v1/annotations/{quote(annotation_id, safe='')}:withdraw"
+    return Call("POST", path, m.annotation_of, key=_key(key), wait_s=SLOW_S)
 
 
 def renew(task: m.Task) -> Call[m.Renewed]:

@@ -111,6 +111,10 @@ class Client:
         """Take an answer back within the project's ``undo_s``."""
         return self._do(calls.undo(annotation.annotation_id, key))
 
+    def withdraw(self, annotation: m.Annotation | m.Done, key: str = "") -> m.Annotation:
+        """Take an answer back at any later time: its label is withdrawn, the task goes to others. An old one takes seconds."""
+        return self._do(calls.withdraw(annotation.annotation_id, key))
+
     def renew(self, task: m.Task) -> m.Renewed:
         """The heartbeat, once; see :meth:`keep`."""
         return self._do(calls.renew(task))

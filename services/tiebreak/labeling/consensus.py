@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tiebreak.contracts.messages import AnnotationState, LabelMethod
+from tiebreak.contracts.messages import Annotation, AnnotationState, LabelMethod
 from tiebreak.labeling.posterior import Belief
 
 
@@ -41,6 +41,14 @@ class Ballot:
     def skipped(self) -> bool:
         """Passed on to somebody else."""
         return self.state is AnnotationState.SKIPPED
+
+
+def ballot_of(a: Annotation, sequence: int, old: Ballot | None) -> Ballot:
+    """The ballot of ``a``, folded at ``sequence``, in the place of ``old``."""
+    replaces = old.sequence if old is not None and old.counts else 0
+    return Ballot(
+        a.annotation_id, a.annotator, a.value, a.revision, a.state, a.submitted_ms, a.reviewer, sequence, replaces
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,9 @@ class Figures:
         _count(person, new, 1)
         self._answers += (new.value is not None) - (old is not None and old.value is not None)
         if truth is not None:
-            person.gold[a.task_id] = None if new.value is None else new.value == truth
+            # Else whoever has been paused could take back what they were paused for.
+            if a.state is not AnnotationState.WITHDRAWN:
+                person.gold[a.task_id] = None if new.value is None else new.value == truth
             given[a.annotator] = new
             return
         self._agreement.remove(_unit(given))

@@ -16,6 +16,8 @@ from tiebreak.labeling.stage import Doorbell
 from tiebreak.labeling.stage_answers import Desk
 from tiebreak.labeling.stage_door import Door, Issuer
 from tiebreak.labeling.stage_people import People
+from tiebreak.labeling.stage_recall import Recall
+from tiebreak.labeling.stage_withdrawals import Withdrawals
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.health import Health
 from tiebreak.runtime.metrics import Metrics
@@ -34,6 +36,8 @@ class LabelingContext:
 
     ``people`` says who gets no new tasks and why, and gives managers their figures.
 
+    ``recall`` reads the topics of labeling again, for answers that are taken back late.
+
     ``audit`` and ``originals`` (the topic ``events``) are what revealing an unmasked payload takes.
     """
 
@@ -50,16 +54,19 @@ class LabelingContext:
     issuer: Issuer | None = None
     door: Door = field(init=False)
     desk: Desk = field(init=False)
+    withdrawals: Withdrawals = field(init=False)
 
     def __post_init__(self) -> None:
         # One door for all routes: each person has one bucket, wherever they knock.
         object.__setattr__(self, "door", Door(self.tokens, self.clock, self.project.access, self.issuer))
         # And one desk: answers of one moment share their way to the log.
         object.__setattr__(self, "desk", Desk(self.project, self.queue, self.writer, self.metrics))
+        object.__setattr__(self, "withdrawals", Withdrawals(self.desk, self.queue, self.recall))
 
     originals: History | None = None
     models: Models | None = None
     people: People | None = None
+    recall: Recall | None = None
 
     def check_project(self, name: str) -> None:
         """Raise NotFound for every project but this one: a token is good for one project."""

@@ -162,6 +162,17 @@ def _answering(router: APIRouter, ctx: LabelingContext) -> None:
             raise not_found()
         return await accept(who, Submission(Act.UNDO, found, key))
 
+    @router.post("/annotations/{annotation}:withdraw")
+    async def withdraw(annotation: str, who: Annotator, idempotency: Key) -> AnnotationOut:
+        """Take an answer back at any later time; a label that counted it is withdrawn, and the task goes to others.
+
+        For an old answer the log is read again, which takes some seconds per million answers.
+        """
+        key = idempotency_key(idempotency)
+        accepted = await ctx.withdrawals.own(who.name, task_id(annotation), key)
+        ctx.doorbell.ring()
+        return annotation_out(accepted, labeling.lease_s, labeling.undo_s)
+
 
 def _looking(router: APIRouter, ctx: LabelingContext) -> None:
     project, labeling = ctx.project, ctx.project.labeling

@@ -13,6 +13,7 @@ from tiebreak.labeling.lifecycle import Lane, TaskState, rank
 from tiebreak.labeling.memory_housekeeping import rerank, sweep, withdraw
 from tiebreak.labeling.memory_state import Entry, State
 from tiebreak.labeling.port import (
+    RESTORED_MS,
     Act,
     Answer,
     Applied,
@@ -33,11 +34,13 @@ from tiebreak.labeling.port import (
 )
 from tiebreak.labeling.refusals import building, not_found, refused
 from tiebreak.labeling.routing import Usher, everybody, expires_from, route_of
+from tiebreak.labeling.settling import Remembered
 
 _STATE_OF = {
     Act.VOTE: AnnotationState.SUBMITTED,
     Act.SKIP: AnnotationState.SKIPPED,
     Act.UNDO: AnnotationState.WITHDRAWN,
+    Act.WITHDRAW: AnnotationState.WITHDRAWN,
 }
 
 
@@ -147,11 +150,12 @@ class MemoryQueue:
         elif entry.grants[annotator][0] != token:
             raise refused(Refusal.STALE_LEASE)
 
-    def _granted(self, annotator: str, task_id: str) -> Entry:
+    def _granted(self, annotator: str, task_id: str, *, answered: bool = False) -> Entry:
+        """The task, if it was given to this person, or was answered by them where that is enough."""
         entry = self._guard().tasks.get(task_id)
         if entry is None and task_id in self._state.done:
             raise refused(Refusal.SETTLED)
-        if entry is None or annotator not in entry.grants:
+        if entry is None or not (annotator in entry.grants or (answered and annotator in entry.answers)):
             raise not_found()
         return entry
 
@@ -164,11 +168,12 @@ class MemoryQueue:
             if known[0] != answer.digest:
                 raise refused(Refusal.KEY_REUSED)
             return known[1]
-        entry = self._granted(answer.annotator, answer.task_id)
+        entry = self._granted(answer.annotator, answer.task_id, answered=answer.act is Act.WITHDRAW)
         pending = entry.pending.get(answer.annotator)
         if pending is not None and now - pending < self._settings.pending_ms:
             raise refused(Refusal.IN_PROGRESS)
-        facts = self._undo_facts(entry, answer, now) if answer.act is Act.UNDO else self._vote_facts(entry, answer)
+        takes_back = _STATE_OF[answer.act] is AnnotationState.WITHDRAWN
+        facts = self._undo_facts(entry, answer, now) if takes_back else self._vote_facts(entry, answer)
         revision = entry.promise(answer.annotator, now, undo=answer.act is Act.UNDO)
         review = entry.state is TaskState.IN_REVIEW
         receipt = replace(facts, revision=revision, accepted_ms=now, review=review)
@@ -192,7 +197,10 @@ class MemoryQueue:
         given = entry.answers.get(answer.annotator)
         if given is None or not given.stands:
             raise not_found()
-        if now - given.at_ms > self._settings.undo_ms or answer.task_id in self._state.emptied:
+        gone = answer.task_id in self._state.emptied
+        if answer.act is Act.WITHDRAW and gone:
+            raise refused(Refusal.SETTLED)
+        if answer.act is Act.UNDO and (gone or now - given.at_ms > self._settings.undo_ms):
             raise refused(Refusal.TOO_LATE_TO_UNDO)
         return Receipt(0, AnnotationState.WITHDRAWN, given.token, given.claimed_ms, 0)
 
@@ -310,6 +318,10 @@ class MemoryQueue:
         disputed = sum(e.state is TaskState.IN_REVIEW for e in s.tasks.values())
         waiting = sum(len(s.routes[lane]) + len(s.again[lane]) for lane in Lane)
         return Stats(s.open_tasks, waiting, len(s.leases), disputed)
+
+    async def restore(self, known: Remembered) -> bool:
+        now = self._now()
+        return self._guard().restore(known, now, now + max(RESTORED_MS, self._settings.undo_ms))
 
     async def look(self, task_id: str) -> Task | None:
         s = self._guard()

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
-from tiebreak.labeling.consensus import Ballot
-from tiebreak.labeling.lifecycle import REVIEW, TaskState
+from tiebreak.labeling.consensus import Ballot, ballot_of
+from tiebreak.labeling.lifecycle import REVIEW, TaskState, rank
 from tiebreak.labeling.port import Done, Receipt
-from tiebreak.labeling.settling import TaskRecord
+from tiebreak.labeling.routing import route_of
+from tiebreak.labeling.settling import Remembered, TaskRecord
 
 
 class Offers:
@@ -135,18 +136,7 @@ class Entry:
         if old is not None and old.revision >= a.revision:
             return False
         self.sequence += 1
-        replaces = old.sequence if old is not None and old.counts else 0
-        self.ballots[a.annotator] = Ballot(
-            a.annotation_id,
-            a.annotator,
-            a.value,
-            a.revision,
-            a.state,
-            a.submitted_ms,
-            a.reviewer,
-            self.sequence,
-            replaces,
-        )
+        self.ballots[a.annotator] = ballot_of(a, self.sequence, old)
         return True
 
     def record(self) -> TaskRecord:
@@ -197,6 +187,26 @@ class State:
         """Take a task off every route."""
         for offers in (*self.routes.values(), *self.again.values()):
             offers.drop(task_id)
+
+    def restore(self, known: Remembered, now: int, purge_at: int) -> bool:
+        """Put a settled task's content back; False where it did not end by being settled."""
+        task = known.task
+        if task.task_id in self.tasks and task.task_id not in self.emptied:
+            return True
+        state, revision = self.done.get(task.task_id, (None, 0))
+        if state is not TaskState.SETTLED:
+            return False
+        del self.done[task.task_id]
+        self.purge[task.task_id] = purge_at
+        if self.emptied.pop(task.task_id, None) is None:
+            entry = Entry(task, route_of(task), rank(task.created_ms, task.priority), state)
+            entry.sequence = entry.settled_at = known.sequence
+            entry.label_revision = revision
+            for name, (a, ballot) in known.given.items():
+                entry.answers[name] = Given(a.revision, a.state, a.lease_token, a.claimed_ms, now)
+                entry.revisions[name], entry.ballots[name] = a.revision, ballot
+            self.tasks[task.task_id] = entry
+        return True
 
     def drop(self, task_id: str, state: TaskState) -> None:
         """Take a task without answers off the queue for good."""

@@ -17,8 +17,11 @@ from tiebreak.contracts.errors import Conflict
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Payload, Task
 from tiebreak.contracts.project import Project
 from tiebreak.labeling.routing import Usher
-from tiebreak.labeling.settling import TaskRecord
+from tiebreak.labeling.settling import Remembered, TaskRecord
 from tiebreak.labeling.tokens import TokenRecord
+
+RESTORED_MS = 60_000
+"""How long content that was put back stays at least: whoever asked for it takes an answer back within seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +89,22 @@ class Claimed:
 
 
 class Act(StrEnum):
-    """What a person does about a task."""
+    """What a person does about a task. ``withdraw``: an answer is taken back at any later time, by its author or a manager; the task
+
+    does not come back to its author.
+    """
 
     VOTE = "vote"
     SKIP = "skip"
     UNDO = "undo"
+    WITHDRAW = "withdraw"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A request to accept an act. ``key`` is the Idempotency-Key, ``digest`` stands for the request's whole content.
 
-    ``token`` is the fencing token of the lease; an undo needs none.
+    ``token`` is the fencing token of the lease; an undo and a withdrawal need none.
     """
 
     act: Act
@@ -136,6 +143,7 @@ class Refusal(StrEnum):
     TOO_LATE_TO_UNDO = "too_late_to_undo"
     PAUSED = "paused"
     AT_CAP = "at_cap"
+    CONTENT_GONE = "content_gone"
 
 
 class Refused(Conflict):
@@ -264,7 +272,8 @@ class Queue(Protocol):
     async def prepare(self, answer: Answer) -> Receipt:
         """Check an answer and promise its facts. Nothing is counted yet: the annotation must reach the log first.
 
-        The same key and digest give the same receipt for a day; the same key with another digest is refused.
+        A withdrawal is refused as settled where the task's content is gone: :meth:`restore` it and ask again. The same key and digest
+        give the same receipt for a day; the same key with another digest is refused.
         """
 
     async def confirm(self, annotation: Annotation, *, counted: bool) -> Lease | None:
@@ -287,6 +296,12 @@ class Queue(Protocol):
 
     async def sweep(self, limit: int) -> Swept:
         """Return expired leases, expire stale tasks, drop the content of settled ones. At most ``limit`` of each."""
+
+    async def restore(self, known: Remembered) -> bool:
+        """Put a settled task's content back where it was dropped, so that an answer to it can be taken back. Here still: no change.
+
+        Unless one of its answers is taken back it is dropped again after a minute. False: the task did not end by being settled.
+        """
 
     async def look(self, task_id: str) -> Task | None:
         """The task while its content is here: until some time after it settled or expired."""

@@ -20,6 +20,7 @@ from tiebreak.contracts.project import Project
 from tiebreak.labeling import redis_wire as wire
 from tiebreak.labeling.lifecycle import Lane, rank
 from tiebreak.labeling.port import (
+    RESTORED_MS,
     Answer,
     Applied,
     Claimed,
@@ -40,6 +41,7 @@ from tiebreak.labeling.redis_errors import reachable
 from tiebreak.labeling.redis_scripts import Call, Scripts
 from tiebreak.labeling.refusals import building, not_found, refused
 from tiebreak.labeling.routing import Usher, everybody, expires_from, route_of
+from tiebreak.labeling.settling import Remembered
 
 _SCRIPTS = (
     "add",
@@ -48,6 +50,7 @@ _SCRIPTS = (
     "published",
     "reopen",
     "rerank",
+    "restore",
     "settle",
     "sweep",
     "withdraw",
@@ -184,6 +187,15 @@ class RedisQueue:
             places = ((t.task_id, route_of(t), repr(rank(t.created_ms, t.priority))) for t in chunk)
             moved += (await self._run("rerank", [value for place in places for value in place]))[0]
         return moved
+
+    async def restore(self, known: Remembered) -> bool:
+        task, stays_ms = known.task, max(RESTORED_MS, self._settings.undo_ms)
+        arguments: list[wire.Argument] = [task.task_id, stays_ms, route_of(task)]
+        arguments += (repr(rank(task.created_ms, task.priority)), wire.encode(task), known.sequence)
+        for name, (a, ballot) in known.given.items():
+            arguments += (name, a.revision, a.state, a.lease_token, a.claimed_ms)
+            arguments += (ballot.sequence, ballot.replaces, wire.ballot_text(a))
+        return bool((await self._run("restore", arguments))[0])
 
     async def keep_gold(self, pieces: Sequence[Task]) -> None:
         if pieces:

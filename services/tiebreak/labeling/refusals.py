@@ -27,7 +27,14 @@ _WORDS: Mapping[Refusal, tuple[str, str]] = {
         "The money for this project's answers is spent.",
         "Ask a manager: `labeling.cost_cap` can be raised.",
     ),
-    Refusal.TOO_LATE_TO_UNDO: ("The time to take this answer back is over.", "Ask a reviewer to correct it."),
+    Refusal.TOO_LATE_TO_UNDO: (
+        "The time to undo this answer is over.",
+        "Withdraw it, or ask a reviewer to correct it.",
+    ),
+    Refusal.CONTENT_GONE: (
+        "The content of this task is gone for good, so its answer cannot be taken back here.",
+        "`tiebreak ledger retract` takes answers out of the models.",
+    ),
 }
 
 

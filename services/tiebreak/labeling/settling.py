@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tiebreak.contracts.ids import label_id, unit_hash
-from tiebreak.contracts.messages import Label, LabelMethod, Task, Vote
+from tiebreak.contracts.messages import Annotation, Label, LabelMethod, Task, Vote
 from tiebreak.contracts.project import Project
-from tiebreak.labeling.consensus import Ask, Ballot, Consensus, Review, Rule, Settle
+from tiebreak.labeling.consensus import Ask, Ballot, Consensus, Review, Rule, Settle, ballot_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,29 @@ class TaskRecord:
     label_revision: int = 0
     settled_at: int = 0
     unpublished: Label | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A settled task as the log has it: its content, and each person's newest answer with the ballot that it made.
+
+    ``sequence``: how many answers were folded.
+    """
+
+    task: Task
+    sequence: int
+    given: Mapping[str, tuple[Annotation, Ballot]]
+
+
+def remembered(task: Task, answers: Iterable[Annotation]) -> Remembered:
+    """What became of ``task`` by its ``answers``, in the order of the log; a revision that came twice, or late, counts once."""
+    sequence, given = 0, dict[str, tuple[Annotation, Ballot]]()
+    for a in answers:
+        old = given.get(a.annotator)
+        if old is None or old[1].revision < a.revision:
+            sequence += 1
+            given[a.annotator] = a, ballot_of(a, sequence, old[1] if old else None)
+    return Remembered(task, sequence, given)
 
 
 @dataclass(frozen=True, slots=True)

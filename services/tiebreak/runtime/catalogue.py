@@ -135,7 +135,7 @@ LABELING = (
     Metric(
         "tiebreak_labeling_answers_total",
         "counter",
-        "Answers accepted over HTTP by act: `vote`, `skip`, `undo`.",
+        "Answers accepted over HTTP by act: `vote`, `skip`, `undo`, `withdraw`.",
         "Many skips: the question or the guidelines are unclear.",
         ("act",),
     ),

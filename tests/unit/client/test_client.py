@@ -73,6 +73,9 @@ def test_everything_a_person_can_do(api: ApiServer) -> None:
         assert ann.skip(second, "dark").state == "skipped"
         ann.release(third)
         assert ann.add_class("  Ferret ") == "Ferret"
+        old = ann.submit(ann.claim().tasks[0], "bird")
+        taken = ann.withdraw(old)
+        assert (taken.annotation_id, taken.state, taken.task) == (old.annotation_id, "withdrawn", None)
         history = ann.history()
         assert [(d.task_id, d.value) for d in history.annotations if d.value] == [(first.task_id, "dog")]
         assert history.answered == 2  # a skip is an answer too

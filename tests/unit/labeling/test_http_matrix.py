@@ -23,6 +23,7 @@ NEEDED = {
     ("post", "/v1/tasks/{task}/annotations"): Right.ANNOTATE,
     ("post", "/v1/tasks/{task}:skip"): Right.ANNOTATE,
     ("post", "/v1/annotations/{annotation}:undo"): Right.ANNOTATE,
+    ("post", "/v1/annotations/{annotation}:withdraw"): Right.ANNOTATE,
     ("post", "/v1/tasks/{task}:reveal"): Right.MANAGE,
     ("get", "/v1/projects/{name}/crowd"): Right.MANAGE,
     ("post", "/v1/projects/{name}/gold"): Right.REVIEW,

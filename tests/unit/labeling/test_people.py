@@ -124,6 +124,16 @@ def test_figures_are_the_same_after_a_replay_and_follow_what_is_taken_back() -> 
     assert dict(figures.votes()) == {"t1": {"ann": "cat"}}
 
 
+def test_gold_that_was_answered_wrong_stays_wrong_when_the_answer_is_taken_back() -> None:
+    """Else whoever was paused for it could end that alone; what they say instead counts."""
+    figures = Figures()
+    for a in (said("g1", "ann", "dog"), said("g1", "ann", "", revision=2)):
+        figures.hear(a, truth="cat")
+    assert figures.standing("ann") == Standing(0, 1)
+    figures.hear(said("g1", "ann", "cat", revision=3), truth="cat")
+    assert figures.standing("ann") == Standing(1, 1)
+
+
 def crowd(seed: int) -> list[dict[str, str]]:
     rng = np.random.default_rng(seed)
     tasks: dict[str, dict[str, str]] = {}

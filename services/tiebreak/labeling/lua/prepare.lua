@@ -1,5 +1,5 @@
 -- Check an answer and promise its facts. Nothing counts yet: the annotation must reach the log first.
--- ARGV  nonce, annotator, task, token, key, digest, 'vote' | 'skip' | 'undo', undo_ms, idempotency_ms, pending_ms
+-- ARGV  nonce, annotator, task, token, key, digest, 'vote' | 'skip' | 'undo' | 'withdraw', undo_ms, idempotency_ms, pending_ms
 -- Returns {'OK', '<digest>|<revision>|<state>|<token>|<claimed>|<accepted>|<counted>|<review>'} or one refusal:
 --   BUILDING NOT_FOUND SETTLED KEY_REUSED IN_PROGRESS ALREADY_ANSWERED STALE_LEASE TOO_LATE_TO_UNDO
 -- Invariant: a revision of a person's answer to a task is promised to one request (one key) only.
@@ -14,16 +14,18 @@ end
 
 local key, now = task_key(id), now_ms()
 local h = redis.call('HMGET', key, 'g:' .. annotator, 'by', 'tok', 'p:' .. annotator, 'c:' .. annotator, 'st', 'r:' .. annotator)
-if not h[1] then
+if not h[1] and not (act == 'withdraw' and h[5]) then
   return {redis.call('HEXISTS', done_key(id), id) == 1 and 'SETTLED' or 'NOT_FOUND'}
 end
 if h[4] and now - tonumber(h[4]) < tonumber(ARGV[10]) then return {'IN_PROGRESS'} end
 
 local c = answer_of(h[5])
 local state, claimed, counted
-if act == 'undo' then
+if act == 'undo' or act == 'withdraw' then
   if c == nil or not c.stands then return {'NOT_FOUND'} end
-  if now - c.at > tonumber(ARGV[8]) or not has_body(id) then return {'TOO_LATE_TO_UNDO'} end
+  local gone = not has_body(id)
+  if act == 'withdraw' and gone then return {'SETTLED'} end
+  if act == 'undo' and (gone or now - c.at > tonumber(ARGV[8])) then return {'TOO_LATE_TO_UNDO'} end
   state, claimed, counted, token = 'withdrawn', c.claimed, 1, c.token
 else
   if c and c.stands then return {'ALREADY_ANSWERED'} end

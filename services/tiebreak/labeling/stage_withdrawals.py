@@ -1,0 +1,55 @@
+"""Answers taken back at any time after they were given: by their author one by one, by a manager all those of a bad day.
+
+A withdrawal goes the way of every answer: promised by the queue, published on ``annotations``, folded by the settler, which withdraws
+the label that counted it and offers the task to others. Content that the queue has dropped is read from ``tasks`` first, so a queue
+that is built anew after a loss comes to the same.
+"""
+
+from __future__ import annotations
+
+from tiebreak.contracts.errors import Conflict
+from tiebreak.labeling.access import Principal, Role
+from tiebreak.labeling.port import Act, Queue, Refusal, Refused
+from tiebreak.labeling.refusals import not_found, refused
+from tiebreak.labeling.stage_answers import Accepted, Desk, Submission
+from tiebreak.labeling.stage_recall import Recall
+
+_HISTORY = 200
+
+
+class Withdrawals:
+    """Takes answers back. ``recall`` None: this process cannot read the topics, and takes back only what the queue knows."""
+
+    def __init__(self, desk: Desk, queue: Queue, recall: Recall | None) -> None:
+        self._desk = desk
+        self._queue = queue
+        self._recall = recall
+
+    async def own(self, name: str, annotation_id: str, key: str) -> Accepted:
+        """A person takes an answer of their own back. Raises NotFound (also for what is not theirs), Refused, and as the desk."""
+        lines = await self._queue.history(name, _HISTORY)
+        task = next((line.task_id for line in lines if line.annotation_id == annotation_id), None)
+        if task is None:
+            found = await self._topics().answer(annotation_id)
+            if found is None or found.annotator != name:
+                raise not_found()
+            task = found.task_id
+        return await self.take_back(name, Submission(Act.WITHDRAW, task, key))
+
+    async def take_back(self, name: str, said: Submission) -> Accepted:
+        """Durable when it returns, like any answer. Raises Refused where the task's content is gone for good."""
+        author = Principal(name, Role.ANNOTATOR)
+        try:
+            return await self._desk.accept(author, said)
+        except Refused as error:
+            if error.refusal is not Refusal.SETTLED:
+                raise
+        known = await self._topics().task(said.task_id)
+        if known is None or not await self._queue.restore(known):
+            raise refused(Refusal.CONTENT_GONE)
+        return await self._desk.accept(author, said)
+
+    def _topics(self) -> Recall:
+        if self._recall is None:
+            raise Conflict("This process does not read the topics.", fix="`tiebreak label` does.")
+        return self._recall
