@@ -13,7 +13,7 @@ from tests.support.sampling import project
 from tiebreak.contracts.errors import SlowDown
 from tiebreak.contracts.ports import Budget, Grant, Snapshots
 from tiebreak.contracts.project import Budget as BudgetSection
-from tiebreak.contracts.project import Project
+from tiebreak.contracts.project import Labeling, Project
 from tiebreak.sampling.memory import MemoryBudget, MemorySnapshots
 from tiebreak.sampling.redis import RedisBudget, RedisSnapshots
 
@@ -221,3 +221,63 @@ async def test_all_keys_of_a_project_share_one_hash_tag(redis_client: redis.asyn
     keys = [key async for key in redis_client.scan_iter()]
     assert len(keys) == 4
     assert all(key.startswith(b"tb:{p}:") for key in keys)
+
+
+def priced(*, money: float = 3600.0) -> Project:
+    """A project that earns a unit of money a second, an hour's worth at most, and labels without end."""
+    section = BudgetSection(labels_per_hour=1e6, carry_over=1000, money_per_hour=money)
+    return project(budget=section, labeling=Labeling(cost_per_answer=1.0))
+
+
+async def test_money_buys_what_it_buys(adapter: Adapter) -> None:
+    """Of a bill only the tasks from the first on that the purse pays for are granted; time earns more; a replay pays nothing."""
+    budget = adapter.budget(priced())
+    assert await budget.take(3, 100.0, "b1", [2000.0, 1500.0, 200.0]) == Grant(2, 0)
+    assert await budget.take(3, 100.0, "b1", [2000.0, 1500.0, 200.0]) == Grant(2, 0)
+    assert await budget.take(2, 100.0, "b2", [90.0, 20.0]) == Grant(1, 0)
+    assert await budget.take(2, 115.0, "b3", [20.0, 10.0]) == Grant(1, 0)
+    assert await budget.take(2, 140.0, "b4", [20.0, 10.0]) == Grant(2, 0)
+
+
+async def test_a_task_dearer_than_the_purse_is_bought_by_a_full_one(adapter: Adapter) -> None:
+    """It would else stand in the way of all that come after it; what it cost too much is earned before anything else is bought."""
+    budget = adapter.budget(priced())
+    assert await budget.take(2, 100.0, "b1", [5000.0, 1.0]) == Grant(1, 0)
+    assert await budget.take(1, 1400.0, "b2", [1.0]) == Grant(0, 0)
+    assert await budget.take(1, 1502.0, "b3", [1.0]) == Grant(1, 0)
+
+
+async def test_money_and_labels_bind_together(adapter: Adapter) -> None:
+    """Whichever runs out first refuses, and what the other had not to give is not paid."""
+    section = BudgetSection(labels_per_hour=1.0, carry_over=2, money_per_hour=3600.0)
+    budget = adapter.budget(project(budget=section, labeling=Labeling(cost_per_answer=1.0)))
+    assert await budget.take(3, 100.0, "b1", [1000.0] * 3) == Grant(2, 0)
+    assert await budget.take(1, 3701.0, "b2", [3600.0]) == Grant(1, 0)
+
+
+async def test_a_burst_borrows_money_too(adapter: Adapter) -> None:
+    """Once per burst; refills pay the loan back."""
+    budget = adapter.budget(priced())
+    assert await budget.take(1, 100.0, "b1", [3600.0]) == Grant(1, 0)
+    await budget.borrow(2, "burst", 100.0)
+    await budget.borrow(2, "burst", 100.0)
+    assert await budget.take(2, 100.0, "b2", [50.0, 50.0]) == Grant(2, 0)
+    assert await budget.take(1, 110.0, "b3", [6.0]) == Grant(0, 0)
+    assert await budget.take(1, 112.0, "b4", [6.0]) == Grant(1, 0)
+
+
+@pytest.mark.redis
+async def test_twin_and_redis_agree_on_money_too(redis_client: redis.asyncio.Redis) -> None:
+    """Four hundred random steps with bills and loans: the same grants from both."""
+    rng = random.Random(11)
+    money = Labeling(cost_per_answer=1.0)
+    made_of = project(budget=BudgetSection(labels_per_hour=7200.0, carry_over=30, money_per_hour=36.0), labeling=money)
+    twin, real = in_memory().budget(made_of), in_redis(redis_client).budget(made_of)
+    now = 100.0
+    for step in range(400):
+        now += rng.choice([0.0, 0.3, 20.0, 700.0])
+        bill = [rng.choice([0.01, 0.5, 3.0, 40.0]) for _ in range(rng.randrange(0, 6))]
+        assert await twin.take(len(bill), now, f"s{step}", bill) == await real.take(len(bill), now, f"s{step}", bill)
+        if rng.random() < 0.1:
+            for budget in (twin, real):
+                await budget.borrow(3, f"burst{step}", 2.5)

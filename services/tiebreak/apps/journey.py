@@ -131,6 +131,8 @@ def _asked(journey: Journey) -> list[Step]:
     reached = f"{s.strategy} {s.uncertainty:.4f} against threshold {s.threshold:.4f}"
     if s.reason is Reason.RARE:
         reached = f"{s.strategy} is owed labels, uncertainty {s.uncertainty:.4f}"
+    if s.price:
+        reached += f" at the price of {s.price:.2f} answers"
     chance = f"propensity {s.propensity:.5f}{burst}, sampler state {s.state_digest[:12]}"
     return [
         ("selected", f"{s.reason.value}{slice_}: {reached}, {chance}"),

@@ -193,6 +193,14 @@ def values_of(records: Sequence[Record]) -> list[bytes | None]:
     return [value for part in parts for value in part.values()]
 
 
+def sizes_of(records: Sequence[Record]) -> Ints:
+    """``(n,)`` bytes of each value; 0 for null."""
+    parts = parts_of(records)
+    if parts is None:
+        return np.array([len(record.value or b"") for record in records], np.int64)
+    return np.maximum(_joined([part.lengths() for part in parts]), 0) if parts else np.zeros(0, np.int64)
+
+
 def headers_of(records: Sequence[Record]) -> list[Headers]:
     """``n`` headers."""
     parts = parts_of(records)

@@ -63,7 +63,8 @@ class Selection:
     """Why and with what probability this event was chosen.
 
     ``uncertainty`` is the acquisition value of kind ``strategy``; ``threshold`` the value it had to reach; ``propensity`` in
-    (0, 1] the probability under the randomised policy. ``audit`` events are a uniform random slice and never train.
+    (0, 1] the probability under the randomised policy. ``audit`` events are a uniform random slice and never train. ``price``: what
+    the question costs in ordinary answers; 0 where prices do not differ.
     """
 
     strategy: str
@@ -75,6 +76,7 @@ class Selection:
     model_version: str
     state_digest: str
     burst_id: str = ""
+    price: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

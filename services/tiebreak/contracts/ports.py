@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,11 +21,14 @@ class Grant:
 class Budget(Protocol):
     """A labelling budget shared by all replicas of a project."""
 
-    async def take(self, wanted: int, now_s: float, batch_key: str) -> Grant:
-        """Take up to ``wanted`` labels, once per ``batch_key``: a replayed batch gets its first answer again."""
+    async def take(self, wanted: int, now_s: float, batch_key: str, bill: Sequence[float] = ()) -> Grant:
+        """Take up to ``wanted`` labels, once per ``batch_key``: a replayed batch gets its first answer again.
 
-    async def borrow(self, labels: int, burst_id: str) -> None:
-        """A burst's extra labels, paid back from later refills. Idempotent per ``burst_id``."""
+        ``bill``: what each of them costs, in the order in which they are wanted, where money is counted.
+        """
+
+    async def borrow(self, labels: int, burst_id: str, money: float = 0.0) -> None:
+        """A burst's extra labels, and what they cost, paid back from later refills. Idempotent per ``burst_id``."""
 
 
 class Snapshots(Protocol):

@@ -216,6 +216,12 @@ class Project(Section):
         return self
 
     @model_validator(mode="after")
+    def _money_buys_answers_of_a_price(self) -> Self:
+        if self.budget.money_per_hour is not None and not self.labeling.cost_per_answer:
+            raise ValueError("budget.money_per_hour: say what an answer costs (labeling.cost_per_answer)")
+        return self
+
+    @model_validator(mode="after")
     def _rare_classes_are_predicted(self) -> Self:
         if self.sampling.balance.rare_share and self.labeling.answer.kind.form is not Form.CLASSES:
             raise ValueError(

@@ -13,13 +13,17 @@ from tiebreak.contracts.project_section import ClassName, Name, Section, Share
 
 
 class RoutingRule(Section):
-    """Tasks for which all that is said holds go to ``lane``, and to people with ``skill`` only."""
+    """Tasks for which all that is said holds go to ``lane``, and to people with ``skill`` only.
+
+    ``cost``: an answer there costs so many ordinary ones, which sampling weighs. Of each, the first rule that says holds.
+    """
 
     uncertainty_over: float | None = None
     predicted: tuple[ClassName, ...] = ()
     reasons: tuple[Reason, ...] = ()
     lane: Literal["", "triage", "normal", "backfill"] = ""
     skill: Literal[""] | Name = ""
+    cost: Annotated[float, Field(gt=0.0, le=1000.0)] | None = None
 
 
 class Gold(Section):

@@ -48,6 +48,9 @@ class Balance(Section):
 class Sampling(Section):
     """Whom to ask about. ``window`` is how many past scores the adaptive threshold looks at; another ``rule`` is a published one.
 
+    A question is worth its utility per price: each kilobyte of an event costs ``cost_per_kilobyte`` of an ordinary answer more, and
+    ``labeling.rules`` may say what an answer costs elsewhere.
+
     ``origin_share``: what part of the last 200 questions one source (``ce_source``) or one record key may cause; 1: all of them.
     """
 
@@ -62,6 +65,7 @@ class Sampling(Section):
     near_duplicates: NearDuplicates = NearDuplicates()
     novelty: bool = True
     balance: Balance = Balance()
+    cost_per_kilobyte: Annotated[float, Field(ge=0.0, le=1000.0)] = 0.0
     origin_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 7
 
@@ -73,11 +77,15 @@ class Sampling(Section):
 
 
 class Budget(Section):
-    """How many labels people can give. ``carry_over`` caps what unspent budget may pile up to; tasks stop at ``max_open_tasks``."""
+    """How many labels people can give. ``carry_over`` caps what unspent budget may pile up to; tasks stop at ``max_open_tasks``.
+
+    ``money_per_hour``: what they may cost besides, in the unit of ``labeling.cost_per_answer``; what is unspent piles up for an hour.
+    """
 
     labels_per_hour: Annotated[float, Field(gt=0.0, le=1e9)] = 600.0
     carry_over: Annotated[int, Field(ge=1, le=1_000_000)] = 50
     max_open_tasks: Annotated[int, Field(ge=1, le=10_000_000)] = 1000
+    money_per_hour: Annotated[float, Field(gt=0.0, le=1e12)] | None = None
 
 
 class Burst(Section):

@@ -9,13 +9,14 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from tiebreak.contracts.messages import DriftEvent, DriftRecord
+from tiebreak.contracts.messages import DriftEvent, DriftRecord, Selection
 from tiebreak.contracts.project import Budget, Drift, Project, Sampling
 from tiebreak.contracts.tensors import FloatArray, Form
 from tiebreak.sampling import acquisition, acquisition_forms, chance, drift, schedule
 from tiebreak.sampling.balance import Floors, Group, groups_of
 from tiebreak.sampling.drift import DriftState, Fired
 from tiebreak.sampling.origins import OriginOf
+from tiebreak.sampling.pricing import Tariff, affordable_labels, tariff_of
 from tiebreak.sampling.schedule import OpenBurst, Plan
 from tiebreak.sampling.state import SamplerState
 
@@ -31,16 +32,19 @@ class Policy:
     budget: Budget
     drift: Drift
     groups: tuple[Group, ...] = ()
+    tariff: Tariff | None = None
 
     @classmethod
     def of(cls, project: Project) -> Policy:
         """The policy that a project file asks for."""
-        return cls(project.project, project.sampling, project.budget, project.drift, groups_of(project))
+        return cls(
+            project.project, project.sampling, project.budget, project.drift, groups_of(project), tariff_of(project)
+        )
 
     @property
     def fingerprint(self) -> str:
         """Names the settings: a state made under others is not restored."""
-        text = f"{self.project}|{self.sampling!r}|{self.budget!r}|{self.drift!r}|{self.groups!r}"
+        text = f"{self.project}|{self.sampling!r}|{self.budget!r}|{self.drift!r}|{self.groups!r}|{self.tariff!r}"
         return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
@@ -51,7 +55,8 @@ class Scored:
     ``features`` ``(n, d)`` is what diversity compares, ``inputs`` ``(n, e)`` what the drift detectors watch, each None where there is
     none; ``embedded`` says that ``inputs`` were made by the model. ``replayed`` rows are never selected.
     ``form`` MULTI: each probability is of its own. ``values`` ``(n,)`` and ``members`` ``(m, n, 1)`` of a regressor are shares of
-    the declared range. ``origin_of`` tells a row's source and key. ``partition`` and ``offset`` are those of the last row.
+    the declared range. ``classes`` are the names of the columns; ``kilobytes`` ``(n,)`` how long events are, where that has a price.
+    ``origin_of`` tells a row's source and key. ``partition`` and ``offset`` are those of the last row.
     """
 
     ids: Sequence[bytes]
@@ -67,6 +72,8 @@ class Scored:
     origin_of: OriginOf | None = None
     form: Form = Form.CLASSES
     values: FloatArray | None = None
+    classes: Sequence[str] = ()
+    kilobytes: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -76,7 +83,7 @@ class Scored:
 class Appraisal:
     """What can be said of a batch before any budget: per row the utility and its draws, for the batch the share to aim at.
 
-    ``bursts`` are those opened now, with their labels.
+    ``bursts`` are those opened now, with their labels; ``prices`` ``(n,)`` in ordinary answers, where they differ.
     ``draws`` ``(n, 3)``: noise for uncertainty, noise for novelty, and whether to examine the row for novelty at all; a fourth column
     where there are floors, the coin of ``balance``.
     """
@@ -89,6 +96,7 @@ class Appraisal:
     share: float
     records: tuple[DriftRecord, ...]
     bursts: tuple[tuple[str, int], ...]
+    prices: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +131,8 @@ def appraise(policy: Policy, state: SamplerState, batch: Scored, moment: Moment)
     """Utilities, draws and drift of a batch of at least one event."""
     kind, utility = utilities(policy.sampling.strategy, batch)
     plan = schedule.arrive(state.plan, len(batch), moment.now_s)
-    share = schedule.base_share(plan, policy.sampling, policy.budget, moment.fleet)
+    per_hour = affordable_labels(policy.budget, policy.tariff, state.spending)
+    share = schedule.base_share(plan, policy.sampling, per_hour, moment.fleet)
     watched, fired = _watch(policy, state, batch, utility, moment)
     records, bursts, plan = _react(policy, replace(state, plan=plan), batch, (fired, share), moment.now_s)
     audit, draws = chance.draws(policy.sampling.seed, "audit", batch.ids, 4 if policy.groups else 3)
@@ -136,6 +145,9 @@ def appraise(policy: Policy, state: SamplerState, batch: Scored, moment: Moment)
         share=share,
         records=records,
         bursts=bursts,
+        prices=None
+        if policy.tariff is None
+        else policy.tariff.prices(utility, predicted_names(batch), batch.kilobytes),
     )
     return appraisal, replace(state, plan=plan, drift=watched, version=batch.version)
 
@@ -181,6 +193,23 @@ def floors(policy: Policy, state: SamplerState, batch: Scored, draws: Floats) ->
         np.ones(len(batch), dtype=np.bool_) if _cold(batch) else sound_rows(batch),
         draws[:, 3],
     )
+
+
+def predicted_names(batch: Scored) -> list[str]:
+    """The predicted class of each row; nothing where rows have none, or their names are not known."""
+    if _cold(batch) or batch.form is not Form.CLASSES or len(batch.classes) != batch.probabilities.shape[1]:
+        return []
+    return [batch.classes[column] for column in _predicted(batch).tolist()]
+
+
+def priced(policy: Policy, batch: Scored, row: int, selection: Selection) -> Selection:
+    """The selection with its price, where prices differ."""
+    if policy.tariff is None:
+        return selection
+    known = batch.form is Form.CLASSES and len(batch.classes) == batch.probabilities.shape[1] > 0
+    predicted = batch.classes[int(np.nan_to_num(batch.probabilities[row]).argmax())] if known else ""
+    kilobytes = 0.0 if batch.kilobytes is None else float(batch.kilobytes[row])
+    return replace(selection, price=policy.tariff.price(selection, predicted, kilobytes))
 
 
 def sound_rows(batch: Scored) -> NDArray[np.bool_]:

@@ -6,6 +6,7 @@ holds the two to the same answers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import floor, isfinite
 
@@ -72,11 +73,34 @@ def take(bucket: Bucket, limits: Limits, wanted: int, open_tasks: int, now_s: fl
     return replace(bucket, tokens=max(0.0, bucket.tokens - granted)), granted
 
 
-def borrow(bucket: Bucket, labels: int) -> Bucket:
-    """A burst's extra labels, at once, against later refills. Nothing for zero or less.
+def within_purse(purse: Bucket, limits: Limits, bill: Sequence[float]) -> int:
+    """How many of the tasks of ``bill``, from the first on, the money in the purse pays for.
+
+    A full purse pays for one task whatever it costs, and owes the rest: a task dearer than the purse would else never be asked, nor
+    any that is wanted after it.
+
+    >>> limits = Limits(1.0, 2.0, 100)
+    >>> within_purse(Bucket(1.5, 0.0, 0.0), limits, [1.0, 1.0]), within_purse(Bucket(2.0, 0.0, 0.0), limits, [5.0, 1.0])
+    (1, 1)
+    """
+    spent = 0.0
+    for count, price in enumerate(bill):
+        spent += price
+        if spent > purse.tokens + HAIR and not (count == 0 and purse.tokens >= limits.carry_over - HAIR):
+            return count
+    return len(bill)
+
+
+def pay(purse: Bucket, money: float) -> Bucket:
+    """The purse after so much is spent; it may owe."""
+    return replace(purse, tokens=purse.tokens - money)
+
+
+def borrow(bucket: Bucket, labels: float) -> Bucket:
+    """A burst's extra labels (or their money), at once, against later refills. Nothing for zero or less.
 
     >>> borrow(Bucket(1.0, 0.0, 0.0), 60)
     Bucket(tokens=61.0, debt=60.0, at_s=0.0)
     """
-    extra = max(0, labels)
+    extra = max(0.0, labels)
     return replace(bucket, tokens=bucket.tokens + extra, debt=bucket.debt + extra)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tiebreak.contracts.messages import DriftRecord, Reason, Selection
 from tiebreak.contracts.tensors import FloatArray
 from tiebreak.sampling import diversity, origins, schedule, threshold
-from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, by_chance, closed, floors
+from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, by_chance, closed, floors, priced
 from tiebreak.sampling.budget import HAIR
 from tiebreak.sampling.chance import clears, gumbel, gumbel_level
 from tiebreak.sampling.decision import Allowance, Decision
@@ -36,7 +36,7 @@ LEAST_PROPENSITY = 1e-9
 
 
 class _Row(NamedTuple):
-    """A row on its visit: ``base`` is its log utility less what resemblance costs (``lost``), ``noise`` its luck."""
+    """A row on its visit: ``base`` is its log utility less what resemblance and price cost (``lost``), ``noise`` its luck."""
 
     row: int
     unit: FloatArray | None
@@ -75,6 +75,9 @@ class Chooser:
         self._recent, self._coverage, self._waiting = state.recent, state.coverage, state.waiting
         self._audits, self._others = allowance.audits, allowance.others
         self._log_utility = np.log(appraisal.utility + LOG_FLOOR)
+        # Utility per price, in logarithms. Chance that is asked for stays chance.
+        prices = None if policy.sampling.strategy == "random" else appraisal.prices
+        self._log_price = None if prices is None else np.log(prices)
         self._noise = gumbel(appraisal.draws[:, 0])
         self.until = schedule.closes_at(state.plan, state.seen, state.until)
         self._floors = floors(policy, state, batch, appraisal.draws)
@@ -133,9 +136,9 @@ class Chooser:
 
     def _luck(self, start: int, stop: int) -> tuple[Floats, Floats]:
         """The rows' log utilities, and those with noise added."""
-        if self._regime == "chance":
-            return np.zeros(stop - start), self._temper * self._noise[start:stop]
-        base = self._log_utility[start:stop]
+        base = np.zeros(stop - start) if self._regime == "chance" else self._log_utility[start:stop]
+        if self._log_price is not None:
+            base = base - self._log_price[start:stop]
         return base, base + self._temper * self._noise[start:stop]
 
     def _walk(self, rows: list[int], base: Floats, scores: Floats, start: int) -> int:
@@ -151,7 +154,8 @@ class Chooser:
             own = float(lost[at])
             score = scores[row - start] = float(scores[row - start]) + own
             unit = None if units is None else units[at]
-            one = _Row(row, unit, float(base[row - start]) + own, own, float(self._noise[row]))
+            price = 0.0 if self._log_price is None else float(self._log_price[row])
+            one = _Row(row, unit, float(base[row - start]) + own, own - price, float(self._noise[row]))
             before = self._recent
             self._visit(one, score)
             if self._recent is not before and units is not None:
@@ -187,6 +191,7 @@ class Chooser:
             plan=self._plan,
             rule=self._began.rule,
             origins=self._origins,
+            spending=self._began.spending,
             floors=self._began.floors if self._floors is None else self._floors.state(),
         )
 
@@ -369,18 +374,17 @@ class Chooser:
         kind, value, needed = why
         burst = self._plan.burst.burst_id if schedule.in_force(self._plan, self.seen) else ""
         self._rows.append(row)
-        self._selections.append(
-            Selection(
-                strategy=kind,
-                uncertainty=value,
-                threshold=min(value, max(0.0, needed - LOG_FLOOR)),
-                propensity=min(1.0, max(LEAST_PROPENSITY, propensity)),
-                reason=reason,
-                audit=reason is Reason.AUDIT,
-                model_version=self._batch.version,
-                state_digest=self._digest,
-                burst_id=burst,
-            )
+        chosen = Selection(
+            strategy=kind,
+            uncertainty=value,
+            threshold=min(value, max(0.0, needed - LOG_FLOOR)),
+            propensity=min(1.0, max(LEAST_PROPENSITY, propensity)),
+            reason=reason,
+            audit=reason is Reason.AUDIT,
+            model_version=self._batch.version,
+            state_digest=self._digest,
+            burst_id=burst,
         )
+        self._selections.append(priced(self._policy, self._batch, row, chosen))
         self._balance -= 1.0
         self._plan = schedule.spent(self._plan, 1, self.seen)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from tiebreak.contracts.ports import Grant
 from tiebreak.contracts.project import Project
 from tiebreak.sampling import budget
 from tiebreak.sampling.budget import Limits
+from tiebreak.sampling.pricing import purse_limits
 
 REMEMBERED = 100_000
 
@@ -20,25 +21,36 @@ class MemoryBudget:
     """A budget in this process. ``open_tasks`` answers how many tasks wait in the queue."""
 
     def __init__(self, project: Project, open_tasks: Callable[[], int] = lambda: 0) -> None:
-        self._limits = Limits.of(project.budget)
+        self._limits, self._purse_limits = Limits.of(project.budget), purse_limits(project.budget)
+        self._purse: budget.Bucket | None = None
         self._open_tasks = open_tasks
         self._bucket: budget.Bucket | None = None
         self._grants: OrderedDict[str, int] = OrderedDict()
         self._bursts: OrderedDict[str, None] = OrderedDict()
 
-    async def take(self, wanted: int, now_s: float, batch_key: str) -> Grant:
+    async def take(self, wanted: int, now_s: float, batch_key: str, bill: Sequence[float] = ()) -> Grant:
         """Take up to ``wanted`` labels, once per ``batch_key``: a replayed batch gets its first answer again."""
         open_tasks = self._open_tasks()
         granted = self._grants.get(batch_key)
         if granted is None:
             bucket = self._bucket or budget.full(self._limits, now_s)
-            self._bucket, granted = budget.take(bucket, self._limits, wanted, open_tasks, now_s)
+            able = self._able(wanted, now_s, bill)
+            self._bucket, granted = budget.take(bucket, self._limits, able, open_tasks, now_s)
+            if self._purse is not None:
+                self._purse = budget.pay(self._purse, sum(bill[:granted]))
             if wanted > 0:
                 self._grants[batch_key] = granted
                 _forget(self._grants)
         return Grant(min(granted, max(0, wanted)), open_tasks)
 
-    async def borrow(self, labels: int, burst_id: str) -> None:
+    def _able(self, wanted: int, now_s: float, bill: Sequence[float]) -> int:
+        limits = self._purse_limits
+        if limits is None:
+            return wanted
+        self._purse = budget.refill(self._purse or budget.full(limits, now_s), limits, now_s)
+        return min(wanted, budget.within_purse(self._purse, limits, bill))
+
+    async def borrow(self, labels: int, burst_id: str, money: float = 0.0) -> None:
         """A burst's extra labels, paid back from later refills. Idempotent per ``burst_id``."""
         if burst_id in self._bursts:
             return
@@ -46,6 +58,8 @@ class MemoryBudget:
         _forget(self._bursts)
         # Before the first take nobody has told the time; the first refill then earns the carry-over at most.
         self._bucket = budget.borrow(self._bucket or budget.full(self._limits, 0.0), labels)
+        if self._purse_limits is not None:
+            self._purse = budget.borrow(self._purse or budget.full(self._purse_limits, 0.0), money)
 
 
 class MemorySnapshots:

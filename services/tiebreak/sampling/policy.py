@@ -19,6 +19,7 @@ from tiebreak.sampling import schedule
 from tiebreak.sampling.appraisal import Appraisal, Moment, Policy, Scored, appraise
 from tiebreak.sampling.choosing import Chooser
 from tiebreak.sampling.decision import UNLIMITED, Allowance, Decision
+from tiebreak.sampling.pricing import learned
 from tiebreak.sampling.ruling import choose_by_rule
 from tiebreak.sampling.state import SamplerState
 
@@ -48,7 +49,10 @@ def within(
     decision = wanted
     if grant.granted < count:
         decision, after = choose(policy, before, batch, appraisal, Allowance.of(grant, wanted))
-    return decision, replace(after, plan=schedule.answered(after.plan, count, grant.granted))
+    after = replace(after, plan=schedule.answered(after.plan, count, grant.granted))
+    if policy.tariff is not None:
+        after = replace(after, spending=learned(after.spending, [s.price for s in decision.selections]))
+    return decision, after
 
 
 def choose(

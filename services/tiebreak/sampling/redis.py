@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from importlib.resources import files
 from typing import cast
@@ -13,6 +14,7 @@ from tiebreak.contracts.errors import SlowDown
 from tiebreak.contracts.ports import Grant
 from tiebreak.contracts.project import Project
 from tiebreak.sampling.budget import REPAYMENT, Limits
+from tiebreak.sampling.pricing import purse_limits
 
 GRANT_TTL_MS = (
     6 * 3_600_000
@@ -29,12 +31,12 @@ class RedisBudget:
 
     def __init__(self, client: Redis, project: Project, *, server_clock: bool = True) -> None:
         self._base = f"tb:{{{project.project}}}"
-        self._limits = Limits.of(project.budget)
+        self._limits, self._purse = Limits.of(project.budget), purse_limits(project.budget)
         self._server_clock = server_clock
         self._take = client.register_script(_script("budget_take"))
         self._borrow = client.register_script(_script("budget_borrow"))
 
-    async def take(self, wanted: int, now_s: float, batch_key: str) -> Grant:
+    async def take(self, wanted: int, now_s: float, batch_key: str, bill: Sequence[float] = ()) -> Grant:
         """Take up to ``wanted`` labels, once per ``batch_key``: a replayed batch gets its first answer again."""
         keys = [f"{self._base}:budget", f"{self._base}:budget:batch:{_short(batch_key)}", f"{self._base}:open_tasks"]
         limits = self._limits
@@ -48,17 +50,22 @@ class RedisBudget:
             GRANT_TTL_MS,
             now,
         ]
+        if self._purse is not None:
+            args += [self._purse.per_s, self._purse.carry_over, *bill]
         try:
             granted, open_tasks = cast("tuple[int, int]", await self._take(keys=keys, args=args))
         except (RedisError, OSError) as error:
             raise SlowDown(f"the budget in Redis does not answer: {error}", fix="Is Redis up?") from error
         return Grant(int(granted), int(open_tasks))
 
-    async def borrow(self, labels: int, burst_id: str) -> None:
+    async def borrow(self, labels: int, burst_id: str, money: float = 0.0) -> None:
         """A burst's extra labels, paid back from later refills. Idempotent per ``burst_id``."""
         keys = [f"{self._base}:budget", f"{self._base}:budget:burst:{_short(burst_id)}"]
         try:
-            await self._borrow(keys=keys, args=[labels, self._limits.carry_over, BURST_TTL_MS])
+            args: list[float] = [labels, self._limits.carry_over, BURST_TTL_MS]
+            if self._purse is not None:
+                args += [money, self._purse.carry_over]
+            await self._borrow(keys=keys, args=args)
         except (RedisError, OSError) as error:
             raise SlowDown(f"the budget in Redis does not answer: {error}", fix="Is Redis up?") from error
 

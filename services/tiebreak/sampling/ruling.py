@@ -9,7 +9,7 @@ import numpy as np
 from tiebreak.contracts.messages import Reason, Selection
 from tiebreak.contracts.tensors import Form
 from tiebreak.sampling import rules
-from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, sound_rows, utilities
+from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, priced, sound_rows, utilities
 from tiebreak.sampling.choosing import LEAST_PROPENSITY
 from tiebreak.sampling.decision import Allowance, Decision
 from tiebreak.sampling.rules import Seen, Verdict
@@ -44,7 +44,8 @@ def choose_by_rule(
         if chosen:
             audit = bool(appraisal.audit[row] < audit_share)
             rows.append(row)
-            selections.append(_selection(batch, appraisal, (row, audit, rule), verdict, began))
+            one = _selection(batch, appraisal, (row, audit, rule), verdict, began)
+            selections.append(priced(policy, batch, row, one))
     decision = Decision(
         kind=appraisal.kind,
         utility=appraisal.utility,

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from math import exp
 
-from tiebreak.contracts.project import Budget, Burst, Sampling
+from tiebreak.contracts.project import Burst, Sampling
 from tiebreak.sampling.budget import REPAYMENT
 
 MEMORY_S = 30.0  # time constant of the arrival rate
@@ -69,11 +69,11 @@ def arrive(plan: Plan, events: int, now_s: float) -> Plan:
     return replace(plan, arrived=plan.arrived * kept + counted, elapsed_s=plan.elapsed_s * kept + gap, last_s=now_s)
 
 
-def base_share(plan: Plan, sampling: Sampling, budget: Budget, fleet: float) -> float:
-    """The share that the rate allows, at most ``target_share``. Until a second has been watched it is ``target_share``."""
+def base_share(plan: Plan, sampling: Sampling, per_hour: float, fleet: float) -> float:
+    """The share that ``per_hour`` labels allow, at most ``target_share``. Until a second has been watched it is ``target_share``."""
     share = sampling.target_share
     if plan.elapsed_s >= 1.0 and plan.arrived > 0.0:
-        share = min(share, budget.labels_per_hour / 3600.0 * fleet * plan.elapsed_s / plan.arrived)
+        share = min(share, per_hour / 3600.0 * fleet * plan.elapsed_s / plan.arrived)
     return share * plan.squeeze
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from tiebreak.contracts.answer_text import agrees
 from tiebreak.contracts.clock import Clock
+from tiebreak.contracts.columns import sizes_of
 from tiebreak.contracts.errors import Invalid, SlowDown
 from tiebreak.contracts.log import Partition, Positions, Record
 from tiebreak.contracts.messages import DriftEvent, DriftRecord, Label
@@ -19,6 +20,7 @@ from tiebreak.contracts.sampled import Sampled
 from tiebreak.contracts.tensors import EventColumns, Scores
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.sampling import policy as rule
+from tiebreak.sampling import pricing
 from tiebreak.sampling.acquisition_forms import shares_of
 from tiebreak.sampling.appraisal import Appraisal, Moment, Policy, Scored, appraise, initial, utilities
 from tiebreak.sampling.decision import NOTHING, UNLIMITED, Decision
@@ -60,10 +62,10 @@ class Sampler:
 
     async def select(self, columns: EventColumns, scores: Scores) -> Sampled:
         """Decide whom to ask about. Raises SlowDown, with nothing kept, while the budget does not answer."""
+        batch = _batch(columns, scores, self._answer, sized=self._policy.sampling.cost_per_kilobyte > 0.0)
         if not len(columns):
-            kind, utility = utilities(self._policy.sampling.strategy, _batch(columns, scores, self._answer))
+            kind, utility = utilities(self._policy.sampling.strategy, batch)
             return Sampled(kind, utility.astype(np.float32), (), ())
-        batch = _batch(columns, scores, self._answer)
         began = self._clock.monotonic()
         errors = tuple(self._errors)
         moment = Moment(self._clock.wall(), self._fleet(), errors)
@@ -71,7 +73,7 @@ class Sampler:
         allowance = NOTHING if began < self._rests_until and not appraisal.bursts else UNLIMITED
         wanted, after = rule.choose(self._policy, before, batch, appraisal, allowance)
         decided_s = self._clock.monotonic() - began
-        grant = await self._grant(columns, appraisal, len(wanted.rows), moment.now_s)
+        grant = await self._grant(columns, appraisal, wanted, moment.now_s)
         if grant.granted < len(wanted.rows):
             self._rests_until = began + self._rest_s
         decision, after = rule.within(self._policy, (before, after), batch, (appraisal, wanted), grant)
@@ -131,10 +133,16 @@ class Sampler:
         """Write the committed state down."""
         await self._save()
 
-    async def _grant(self, columns: EventColumns, appraisal: Appraisal, wanted: int, now_s: float) -> Grant:
+    async def _grant(self, columns: EventColumns, appraisal: Appraisal, wanted: Decision, now_s: float) -> Grant:
+        tariff = self._policy.tariff
+        bill, usual = pricing.bill(tariff, wanted.selections), 0.0
+        if tariff is not None:
+            usual = tariff.ordinary * self._head.spending.price
         for burst_id, labels in appraisal.bursts:
-            await self._budget.borrow(labels, burst_id)
-        return await self._budget.take(wanted, now_s, _batch_key(columns)) if wanted else Grant(0, -1)
+            await self._budget.borrow(labels, burst_id, labels * usual)
+        return (
+            await self._budget.take(len(wanted.rows), now_s, _batch_key(columns), bill) if wanted.rows else Grant(0, -1)
+        )
 
     def _fleet(self) -> float:
         return len(self._owned) / self._partitions if 0 < len(self._owned) <= self._partitions else 1.0
@@ -183,7 +191,7 @@ class Sampler:
                 self._metrics.count("tiebreak_sampling_bursts_total")
 
 
-def _batch(columns: EventColumns, scores: Scores, answer: Answer) -> Scored:
+def _batch(columns: EventColumns, scores: Scores, answer: Answer, *, sized: bool) -> Scored:
     inputs = flat_inputs(columns.inputs)
     last = columns.records[-1] if columns.records else None
     features = inputs if scores.embedding is None else scores.embedding
@@ -200,6 +208,8 @@ def _batch(columns: EventColumns, scores: Scores, answer: Answer) -> Scored:
         offset=0 if last is None else last.offset,
         form=scores.form,
         values=shares_of(scores.values, answer),
+        classes=scores.classes,
+        kilobytes=sizes_of(columns.records) / 1024.0 if sized else None,
         origin_of=lambda row: _origin(columns.records[row]),
     )
 

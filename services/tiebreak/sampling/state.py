@@ -18,6 +18,7 @@ from tiebreak.sampling.balance import Balance
 from tiebreak.sampling.diversity import Memory
 from tiebreak.sampling.drift import DriftState
 from tiebreak.sampling.origins import Origins
+from tiebreak.sampling.pricing import Spending
 from tiebreak.sampling.rules import RuleState
 from tiebreak.sampling.schedule import Plan
 from tiebreak.sampling.threshold import Window
@@ -57,6 +58,7 @@ class SamplerState:
     rule: RuleState = field(default_factory=RuleState)
     origins: Origins = field(default_factory=Origins)
     floors: Balance = field(default_factory=Balance)
+    spending: Spending = field(default_factory=Spending)
 
 
 def snapshot(state: SamplerState, fingerprint: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -164,13 +165,13 @@ class Silent:
         self.away = True
         self._inner = MemoryBudget(BUSY)
 
-    async def take(self, wanted: int, now_s: float, batch_key: str) -> Grant:
+    async def take(self, wanted: int, now_s: float, batch_key: str, bill: Sequence[float] = ()) -> Grant:
         if self.away:
             raise SlowDown("no answer")
-        return await self._inner.take(wanted, now_s, batch_key)
+        return await self._inner.take(wanted, now_s, batch_key, bill)
 
-    async def borrow(self, labels: int, burst_id: str) -> None:
-        await self._inner.borrow(labels, burst_id)
+    async def borrow(self, labels: int, burst_id: str, money: float = 0.0) -> None:
+        await self._inner.borrow(labels, burst_id, money)
 
 
 async def test_while_the_budget_is_away_nothing_is_decided() -> None:

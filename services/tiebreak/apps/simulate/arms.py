@@ -91,4 +91,4 @@ def grouped(arms: Sequence[Arm]) -> Mapping[tuple[str, float], list[int]]:
 
 def _unbounded(project: Project) -> Any:
     # The share is the budget here: a rate per hour would bind by the pace of a replay, which is none.
-    return project.budget.model_copy(update={"labels_per_hour": 1e9})
+    return project.budget.model_copy(update={"labels_per_hour": 1e9, "money_per_hour": None})

@@ -150,6 +150,7 @@ class Replay:
             members=members,
             features=x,
             inputs=x,
+            classes=[self._stream.classes[column] for column in self._s.columns.tolist()],
             offset=stop - 1,
         )
 

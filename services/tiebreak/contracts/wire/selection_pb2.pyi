@@ -25,7 +25,7 @@ REASON_COLD_START: Reason
 REASON_RANDOM: Reason
 
 class Selection(_message.Message):
-    __slots__ = ("strategy", "uncertainty", "threshold", "propensity", "reason", "audit", "model_version", "state_digest", "burst_id")
+    __slots__ = ("strategy", "uncertainty", "threshold", "propensity", "reason", "audit", "model_version", "state_digest", "burst_id", "price")
     STRATEGY_FIELD_NUMBER: _ClassVar[int]
     UNCERTAINTY_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
@@ -35,6 +35,7 @@ class Selection(_message.Message):
     MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     STATE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     BURST_ID_FIELD_NUMBER: _ClassVar[int]
+    PRICE_FIELD_NUMBER: _ClassVar[int]
     strategy: str
     uncertainty: float
     threshold: float
@@ -44,4 +45,5 @@ class Selection(_message.Message):
     model_version: str
     state_digest: str
     burst_id: str
-    def __init__(self, strategy: _Optional[str] = ..., uncertainty: _Optional[float] = ..., threshold: _Optional[float] = ..., propensity: _Optional[float] = ..., reason: _Optional[_Union[Reason, str]] = ..., audit: _Optional[bool] = ..., model_version: _Optional[str] = ..., state_digest: _Optional[str] = ..., burst_id: _Optional[str] = ...) -> None: ...
+    price: float
+    def __init__(self, strategy: _Optional[str] = ..., uncertainty: _Optional[float] = ..., threshold: _Optional[float] = ..., propensity: _Optional[float] = ..., reason: _Optional[_Union[Reason, str]] = ..., audit: _Optional[bool] = ..., model_version: _Optional[str] = ..., state_digest: _Optional[str] = ..., burst_id: _Optional[str] = ..., price: _Optional[float] = ...) -> None: ...

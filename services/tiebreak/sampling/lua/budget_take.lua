@@ -1,6 +1,6 @@
 -- Take labels from a project's budget, once per batch. The rule is `sampling/budget.py`; the contract suite compares the two.
 --
--- KEYS[1] tb:{project}:budget         hash: tokens, debt, at (seconds)
+-- KEYS[1] tb:{project}:budget         hash: tokens, debt, at (seconds); purse, purse_debt where money is counted
 -- KEYS[2] tb:{project}:budget:batch:* string: what this batch was granted
 -- KEYS[3] tb:{project}:open_tasks     integer, kept by labeling
 -- ARGV[1] wanted      labels, an integer
@@ -10,9 +10,13 @@
 -- ARGV[5] repayment   part of a refill that pays debts
 -- ARGV[6] ttl_ms      how long a batch's grant is remembered
 -- ARGV[7] now_s       empty: this server's clock, which all replicas share
+-- ARGV[8] purse_per_s money a second; absent: no money is counted
+-- ARGV[9] purse_most  money that may pile up
+-- ARGV[10...]         what each label wanted costs, first first
 -- Answer: {granted, open_tasks}
 --
--- Invariant: over any span, granted <= carry_over + borrowed + per_s * span; a batch key is charged once.
+-- Invariant: over any span, granted <= carry_over + borrowed + per_s * span, their cost <= purse_most + borrowed + purse_per_s * span
+-- and one task at most; a batch key is charged once.
 
 local wanted = tonumber(ARGV[1])
 local per_s = tonumber(ARGV[2])
@@ -22,6 +26,9 @@ local repayment = tonumber(ARGV[5])
 local ttl_ms = tonumber(ARGV[6])
 if not (wanted and per_s and carry_over and max_open and repayment and ttl_ms) then
   return redis.error_reply('ERR budget_take: an argument is not a number')
+end
+for i = 8, #ARGV do
+  if not tonumber(ARGV[i]) then return redis.error_reply('ERR budget_take: a price is not a number') end
 end
 local open_tasks = math.max(0, tonumber(redis.call('GET', KEYS[3]) or '0') or 0)
 
@@ -48,12 +55,35 @@ local repaid = math.min(debt, earned * repayment)
 tokens = tokens + math.min(math.max(0, carry_over - tokens), earned - repaid)
 debt = debt - repaid
 
+local able, purse, purse_debt = wanted, nil, nil
+if ARGV[8] then
+  local purse_per_s, purse_most = tonumber(ARGV[8]), tonumber(ARGV[9])
+  local kept = redis.call('HMGET', KEYS[1], 'purse', 'purse_debt')
+  purse, purse_debt = tonumber(kept[1] or '') or purse_most, tonumber(kept[2] or '') or 0
+  local income = math.max(0, now - at) * purse_per_s
+  local paid_back = math.min(purse_debt, income * repayment)
+  purse = purse + math.min(math.max(0, purse_most - purse), income - paid_back)
+  purse_debt = purse_debt - paid_back
+  able = 0
+  local sum = 0
+  for i = 10, #ARGV do
+    sum = sum + tonumber(ARGV[i])
+    -- A full purse pays for one task, whatever it costs: else none after it would ever be asked.
+    if sum > purse + 1e-9 and not (i == 10 and purse >= purse_most - 1e-9) then break end
+    able = able + 1
+  end
+end
+
 local room = math.max(0, max_open - open_tasks)
-local granted = math.max(0, math.min(wanted, math.floor(tokens + 1e-9), room))
+local granted = math.max(0, math.min(wanted, able, math.floor(tokens + 1e-9), room))
 tokens = math.max(0, tokens - granted)
 
 redis.call('HSET', KEYS[1],
   'tokens', string.format('%.17g', tokens), 'debt', string.format('%.17g', debt), 'at', string.format('%.17g', now))
+if purse then
+  for i = 10, 9 + granted do purse = purse - tonumber(ARGV[i]) end
+  redis.call('HSET', KEYS[1], 'purse', string.format('%.17g', purse), 'purse_debt', string.format('%.17g', purse_debt))
+end
 if wanted > 0 then
   redis.call('SET', KEYS[2], granted, 'PX', ttl_ms)
 end
