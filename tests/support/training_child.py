@@ -1,4 +1,6 @@
-"""A trainer in a process of its own that dies at its n-th SQL statement: ``python -m tests.support.training_child LEDGER N``.
+"""A trainer in a process of its own that dies at its n-th SQL statement.
+
+``python -m tests.support.training_child LEDGER N [LEARNER]``.
 
 The log is in memory and filled anew by each run with the same 60 labels at the same offsets, 20 more after each candidate, as
 a broker that outlives the trainer would have them. N = 0: live to the end and print the statements made and the digest.
@@ -22,6 +24,7 @@ from tests.support.training import Running, ServeAll, log_for, publish_labels
 from tiebreak.contracts.candidate import Candidate
 from tiebreak.contracts.errors import ConfigError, SlowDown
 from tiebreak.contracts.log import Log
+from tiebreak.contracts.project import Project, Training
 
 T = TypeVar("T")
 PROJECT = project_of([2], ("a", "b", "c"))
@@ -53,7 +56,7 @@ class Inline(ThreadPoolExecutor):
         return done
 
 
-async def live(path: Path, kill_at: int = 0) -> tuple[int, str, str]:
+async def live(path: Path, kill_at: int = 0, project: Project = PROJECT) -> tuple[int, str, str]:
     """Statements made, and the digest and version of the last candidate."""
     log = await log_for(PROJECT)
     made = 0
@@ -65,7 +68,7 @@ async def live(path: Path, kill_at: int = 0) -> tuple[int, str, str]:
             os.kill(os.getpid(), signal.SIGKILL)
 
     sink = MoreLabels(log, 20)
-    run = Running(PROJECT, log, path, sink)
+    run = Running(project, log, path, sink)
     run.collected = sink
     # What an earlier life has read is on the topic, at the same offsets.
     sink.given = max(20, run.ledger.dataset_version())
@@ -76,12 +79,14 @@ async def live(path: Path, kill_at: int = 0) -> tuple[int, str, str]:
     return made, sink.candidates[-1].digest, sink.candidates[-1].manifest.version
 
 
-async def main(path: Path, kill_at: int) -> None:
+async def main(path: Path, kill_at: int, learner: str) -> None:
     # The answer alone goes to standard output.
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     asyncio.get_running_loop().set_default_executor(Inline(1))
-    sys.stdout.write("{} {} {}\n".format(*await live(path, kill_at)))
+    training = Training.model_validate({**PROJECT.training.model_dump(exclude_unset=True), "learner": learner})
+    project = PROJECT.model_copy(update={"training": training})
+    sys.stdout.write("{} {} {}\n".format(*await live(path, kill_at, project)))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:4] or ["auto"]))

@@ -4,9 +4,34 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tiebreak.contracts.project_section import Section
+
+Option = bool | int | float | str | None | tuple[int, ...]
+
+# The seed is the project's, and the trainer's threads and output are not an estimator's to choose.
+_NOT_TO_CHOOSE = frozenset({"random_state", "n_jobs", "verbose", "warm_start"})
+
+
+class Estimator(Section):
+    """An estimator of scikit-learn that learns by ``partial_fit``; ``options`` are its constructor's, by their names there.
+
+    Where none are given: ``SGDClassifier`` has ``{loss: log_loss, alpha: 0.001}``, ``MLPClassifier`` ``{batch_size: 16,
+    learning_rate_init: 0.005}``, ``GaussianNB`` ``{var_smoothing: 0.01}``.
+    A passive-aggressive classifier is ``SGDClassifier`` with ``{loss: hinge, penalty: null, learning_rate: pa1, eta0: 1.0}``.
+    """
+
+    name: Literal["SGDClassifier", "MLPClassifier", "GaussianNB"] = "SGDClassifier"
+    options: Annotated[dict[str, Option], Field(default_factory=dict)]
+
+    @field_validator("options")
+    @classmethod
+    def _ours_stay_ours(cls, options: dict[str, Option]) -> dict[str, Option]:
+        taken = sorted(_NOT_TO_CHOOSE & options.keys())
+        if taken:
+            raise ValueError(f"{taken[0]} is set by the trainer: leave it out")
+        return options
 
 
 class Training(Section):
@@ -14,14 +39,16 @@ class Training(Section):
 
     After a step the trainer rests ``rest`` times as long as the step took, the gate included: it takes 1 / (1 + rest) of a core.
     ``learner``: ``auto`` (begins with ``softmax``; from a few hundred labels on, whichever of several predicted the newest ones best),
-    ``softmax`` (heads over Gaussian kernels, any input) or ``trees`` (forests, for tables; needs the extra ``trees``).
+    ``softmax`` (heads over Gaussian kernels, any input), ``trees`` (forests, for tables; needs the extra ``trees``) or ``partial_fit``
+    (the ``estimator`` of scikit-learn that you name; needs the extra ``partial-fit``).
     Up to ``refit_below`` labels each step refits everything; beyond it from so many of the window, and only every hundred labels or so,
     with the labels since taken in at each step.
     ``hidden``: units of the hidden layer (Gaussian kernels, each at one label); 0 is a linear head. Where it is not given the
     width of the features decides: 256 below 256 features, none from there on (embeddings are linear enough).
     """
 
-    learner: Literal["auto", "softmax", "trees"] = "auto"
+    learner: Literal["auto", "softmax", "trees", "partial_fit"] = "auto"
+    estimator: Estimator = Estimator(options={})
     hidden: Annotated[int | None, Field(ge=0, le=4096)] = None
     committee: Annotated[int, Field(ge=1, le=64)] = 5
     step_labels: Annotated[int, Field(ge=1, le=100_000)] = 25
@@ -35,7 +62,9 @@ class Training(Section):
 
     @model_validator(mode="after")
     def _keys_of_the_learner(self) -> Self:
-        idle = sorted({"hidden", "l2"} & self.model_fields_set) if self.learner == "trees" else []
+        idle = sorted({"hidden", "l2"} & self.model_fields_set) if self.learner in {"trees", "partial_fit"} else []
         if idle:
-            raise ValueError(f"{idle[0]}: belongs to learner 'softmax', trees have none")
+            raise ValueError(f"{idle[0]}: belongs to learner 'softmax', {self.learner} has none")
+        if "estimator" in self.model_fields_set and self.learner != "partial_fit":
+            raise ValueError("estimator: belongs to learner 'partial_fit'")
         return self

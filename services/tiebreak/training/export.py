@@ -11,7 +11,7 @@ project may call its tensors what it likes.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from onnx import ModelProto, NodeProto, TensorProto, checker, helper, numpy_help
 from tiebreak.contracts.errors import ConfigError, ModelRefused
 from tiebreak.contracts.project import TensorSpec
 from tiebreak.contracts.tensors import NUMPY_OF, FloatArray, Form, Tensors
+from tiebreak.training.export_graphs import SMOOTHING, GraphModel, graph_back, nodes_of
 from tiebreak.training.export_trees import DOMAIN, DOMAIN_VERSION, forest_of, smoothing, tree_nodes
 from tiebreak.training.features import CLIP, FeatureMap
 from tiebreak.training.heads import HeadsModel
@@ -34,6 +35,7 @@ PRODUCER = "tiebreak.trainer"
 _Constants = dict[str, NDArray[Any] | np.generic]
 _OUTPUTS = ("probabilities", "values", "members", "embedding")
 _HEAD = "head/"
+_MEAN, _SCALE = _HEAD + "mean", _HEAD + "scale"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +90,7 @@ def export(model: Model, tensors: Sequence[TensorSpec], temperature: float, enco
     """The ONNX file. Its inputs are the project's tensors with a free batch axis.
 
     Without an encoder a tensor called ``embedding`` is the embedding: it is not given out again. Raises TypeError for a model
-    that is neither heads nor trees.
+    that has no graph.
     """
     proto = _encoded(encoder) if encoder is not None else _plain(tensors)
     nodes, constants, facts = _body(model, temperature)
@@ -138,6 +140,11 @@ def _body(model: Model, temperature: float) -> tuple[list[NodeProto], _Constants
         bounds: _Constants = {"least": np.float32(model.low), "most": np.float32(model.high)}
         told: dict[str, object] = {"gamma": model.features.gamma, "low": model.low, "high": model.high}
         return nodes, {**shared, **_constants(model), **bounds}, told | {"kind": model.form.value, "whole": True}
+    if isinstance(model, GraphModel):
+        nodes, arrays = nodes_of(model, _HEAD)
+        graph = [*_features(model.features), *nodes, *_smoothed("heads/said"), *_committee(whole=True)]
+        constants = {**shared, **_columns(model.features, model.size + 1, k), **arrays, **smoothing(k, SMOOTHING)}
+        return graph, constants, {"kind": "graph", "gamma": model.features.gamma, "whole": True}
     if isinstance(model, TreeModel):
         return _trees(model), {**shared, **smoothing(k)}, {"kind": "trees"}
     raise TypeError(f"no graph for a {type(model).__name__}")
@@ -165,10 +172,7 @@ def read_back(data: bytes) -> tuple[Model, float] | None:
         if proto.producer_name != PRODUCER:
             return None
         facts = json.loads({p.key: p.value for p in proto.metadata_props}["tiebreak"])
-        read = {"heads": _heads_back, "trees": _trees_back, "multi": _others_back, "values": _others_back}[
-            facts["kind"]
-        ]
-        return read(proto, facts), float(facts["temperature"])
+        return _BACK[facts["kind"]](proto, facts), float(facts["temperature"])
     except Exception as error:  # protobuf, json and numpy each have their own way to say "torn"
         raise ModelRefused("The file names Tiebreak's trainer as its maker but does not hold its state.") from error
 
@@ -203,14 +207,28 @@ def _trees_back(proto: ModelProto, facts: Mapping[str, Any]) -> Model:
     return TreeModel(classes, int(facts["width"]), forest_of(ours, len(classes)), int(facts["seed"]))
 
 
+def _graphs_back(proto: ModelProto, facts: Mapping[str, Any]) -> Model:
+    arrays = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer if t.name in {_MEAN, _SCALE}}
+    mean, none = arrays[_MEAN], np.zeros((0, len(arrays[_MEAN])), np.float32)
+    features = FeatureMap(mean, arrays[_SCALE], none, float(facts["gamma"]))
+    graph = graph_back(proto.graph.node, proto.graph.initializer, _HEAD)
+    return GraphModel(tuple(facts["classes"]), features, graph, int(facts["members"]), int(facts["seed"]))
+
+
+_BACK: Mapping[str, Callable[[ModelProto, Mapping[str, Any]], Model]] = {
+    "heads": _heads_back,
+    "trees": _trees_back,
+    "multi": _others_back,
+    "values": _others_back,
+    "graph": _graphs_back,
+}
+
+
 def _constants(model: SoftmaxModel | HeadsModel) -> _Constants:
     f = model.features
     p, m, k = model.weights.shape
     return {
-        "mean": f.mean,
-        "scale": f.scale,
-        "low": np.float32(-CLIP),
-        "high": np.float32(CLIP),
+        **_columns(f, m, k),
         "zero": np.float32(0.0),
         "minus_two": np.float32(-2.0),
         "minus_gamma": np.float32(-f.gamma),
@@ -218,6 +236,15 @@ def _constants(model: SoftmaxModel | HeadsModel) -> _Constants:
         "landmarks_square": (f.landmarks**2).sum(axis=1, dtype=np.float32),
         "weights": model.weights.reshape(p, m * k),
         "bias": model.bias.reshape(m * k),
+    }
+
+
+def _columns(f: FeatureMap, m: int, k: int) -> _Constants:
+    return {
+        "mean": f.mean,
+        "scale": f.scale,
+        "low": np.float32(-CLIP),
+        "high": np.float32(CLIP),
         "head_shape": np.array([-1, m, k], np.int64),
         "first": np.array([0], np.int64),
         "second": np.array([1], np.int64),
@@ -275,10 +302,16 @@ def _heads(*, whole: bool, form: Form = Form.CLASSES) -> list[NodeProto]:
 def _trees(model: TreeModel) -> list[NodeProto]:
     return [
         tree_nodes(model.forest, _HEAD + "raw", _HEAD + "forest"),
-        _make("Mul", ["forest", "keep"], ["kept"]),
+        *_smoothed("forest"),
+        *_committee(whole=False),
+    ]
+
+
+def _smoothed(source: str) -> list[NodeProto]:
+    return [
+        _make("Mul", [source, "keep"], ["kept"]),
         _make("Add", ["kept", "spread"], ["smooth"]),
         _make("Log", ["smooth"], ["logits_flat"]),
-        *_committee(whole=False),
     ]
 
 

@@ -87,9 +87,9 @@ def forest_of(nodes: Sequence[NodeProto], k: int) -> Forest:
     )
 
 
-def smoothing(k: int) -> dict[str, NDArray[Any] | np.generic]:
-    """Constants of the smoothing that keeps logarithms finite."""
-    return {"keep": np.float32(1.0 - SMOOTHING), "spread": np.float32(SMOOTHING / k)}
+def smoothing(k: int, share: float = SMOOTHING) -> dict[str, NDArray[Any] | np.generic]:
+    """Constants of the smoothing that keeps logarithms finite: ``share`` is spread over the classes."""
+    return {"keep": np.float32(1.0 - share), "spread": np.float32(share / k)}
 
 
 def _places(forest: Forest) -> tuple[NDArray[Any], NDArray[Any]]:

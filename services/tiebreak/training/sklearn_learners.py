@@ -10,8 +10,9 @@ from tiebreak.training.contest import Contest
 from tiebreak.training.discriminant import Discriminant
 from tiebreak.training.heads import RidgeCommittee, SigmoidCommittee
 from tiebreak.training.learner import Learner, Settings, SoftmaxCommittee
-from tiebreak.training.names import Named, Vectors
+from tiebreak.training.names import Named, Teachable, Vectors
 from tiebreak.training.plans import Plan
+from tiebreak.training.sklearn_partial_fit import PartialFit
 from tiebreak.training.sklearn_trees import SklearnTrees
 from tiebreak.training.targets import CLASSES, Number, Target
 
@@ -23,7 +24,7 @@ def learner_of(training: Training) -> Learner:
     """What the project file asks for, or what ``auto`` begins with. Raises ConfigError where what it needs is not installed."""
     if training.learner == "trees":
         return SklearnTrees(training.committee, training.seed)
-    return _softmax(training, training.hidden)
+    return _teachable(training)
 
 
 def contest_of(training: Training, width: int, target: Target = CLASSES, names: Vectors | None = None) -> Contest:
@@ -43,9 +44,10 @@ def contest_of(training: Training, width: int, target: Target = CLASSES, names: 
         name, heads = _heads_of(training, target)
         recent = [plan(f"{name}_recent", heads, _RECENT)] if training.learner == "auto" else []
         return Contest([plan(name, heads), *recent], training.seed, limit)
-    plans = [plan(training.learner if training.learner == "trees" else "softmax", learner_of(training))]
+    name = "softmax" if training.learner == "auto" else training.learner
+    plans = [plan(name, learner_of(training))]
     if names and training.learner != "trees":
-        plans.insert(0, plan("softmax_names", Named(_softmax(training, training.hidden), names)))
+        plans.insert(0, plan(f"{name}_names", Named(_teachable(training), names)))
     if training.learner == "auto" and Settings().units(width) == 0:
         whole = Discriminant(training.committee, training.seed)
         plans.append(plan("discriminant", whole, most=training.window))
@@ -64,6 +66,12 @@ def _heads_of(training: Training, target: Target) -> tuple[str, Learner]:
     if isinstance(target, Number):
         return "ridge", RidgeCommittee(settings, target.least, target.most)
     return "sigmoids", SigmoidCommittee(settings)
+
+
+def _teachable(training: Training) -> Teachable:
+    if training.learner == "partial_fit":
+        return PartialFit(training.estimator, training.committee, training.seed)
+    return _softmax(training, training.hidden)
 
 
 def _softmax(training: Training, hidden: int | None) -> SoftmaxCommittee:

@@ -29,7 +29,7 @@ from tiebreak.training.sklearn_learners import learner_of
 SQUEEZE = np.random.default_rng(5).normal(size=(4, 3)).astype(np.float32)
 
 
-def project_with(tmp_path: Path, encoder: bytes) -> Project:
+def project_with(tmp_path: Path, encoder: bytes, learner: str = "auto") -> Project:
     path = tmp_path / "encoder.onnx"
     path.write_bytes(encoder)
     return Project.model_validate(
@@ -38,7 +38,7 @@ def project_with(tmp_path: Path, encoder: bytes) -> Project:
             "input": {"tensors": [{"name": "x", "shape": [4]}]},
             "classes": {"names": ["a", "b"]},
             "model": {"encoder": str(path)},
-            "training": {"min_labels": 10, "committee": 3},
+            "training": {"min_labels": 10, "committee": 3, "learner": learner},
         }
     )
 
@@ -52,10 +52,13 @@ def run(graph: bytes, output: str, x: Array) -> Array:
     return np.asarray(session.run([output], {"x": x})[0])
 
 
+@pytest.mark.parametrize("learner", ["auto", "partial_fit"])
 @pytest.mark.parametrize("opset", [13, 17, 21])
-async def test_from_embeddings_without_a_model_to_a_model_behind_the_encoder(tmp_path: Path, opset: int) -> None:
+async def test_from_embeddings_without_a_model_to_a_model_behind_the_encoder(
+    tmp_path: Path, opset: int, learner: str
+) -> None:
     """Cold, the encoder alone answers; its embeddings train heads; the merged file passes the gate and gives both."""
-    project = project_with(tmp_path, dense(SQUEEZE, output="hidden_state", opset=opset))
+    project = project_with(tmp_path, dense(SQUEEZE, output="hidden_state", opset=opset), learner)
     scorer, loaded, encoder = Scorer(project, Metrics("tests")), await load_encoder(project), await encoder_of(project)
     assert loaded is not None
     assert encoder is not None
