@@ -15,6 +15,7 @@ from tiebreak.contracts.messages import Task
 from tiebreak.contracts.project import Project
 from tiebreak.labeling.access import Role
 from tiebreak.labeling.redis import RedisQueue
+from tiebreak.labeling.stage_people import Around, People
 from tiebreak.runtime.ops_http import HttpServer, bind
 
 T = TypeVar("T")
@@ -68,7 +69,9 @@ class ApiServer:
             builder = await queue.begin_build()
             if builder is not None:
                 await builder.end_build([])
-            self.office = await open_office(self._project, queue)
+            self.office = office = await open_office(self._project, queue)
+            around = Around(office.log, office.log.writer(), office.metrics, office.clock, lambda: 0.5)
+            office.watch(People(self._project, queue, around))
             server = HttpServer(self.office.app, bind("127.0.0.1", 0))
             async with running(self.office):
                 await server.start()

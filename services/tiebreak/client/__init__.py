@@ -10,7 +10,19 @@ nothing counts twice.
 
 from tiebreak.client.aio import AsyncClient
 from tiebreak.client.errors import ApiError, Conflict, Denied, Invalid, NotFound, Unavailable
-from tiebreak.client.models import Annotation, Claim, Done, History, Lease, Me, Payload, ProjectInfo, Renewed, Task
+from tiebreak.client.models import (
+    Annotation,
+    Claim,
+    Done,
+    History,
+    Lease,
+    Me,
+    Payload,
+    ProjectInfo,
+    Renewed,
+    Reopened,
+    Task,
+)
 from tiebreak.client.retries import Retries
 from tiebreak.client.sync import Client
 
@@ -31,6 +43,7 @@ __all__ = [
     "Payload",
     "ProjectInfo",
     "Renewed",
+    "Reopened",
     "Retries",
     "Task",
     "Unavailable",

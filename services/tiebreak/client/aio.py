@@ -134,6 +134,19 @@ class AsyncClient:
         """The question, the guidelines, the classes, and how much is open."""
         return await self._do(calls.project(self._project))
 
+    async def resume(self, person: str) -> None:
+        """For managers: let a paused person go on."""
+        await self._do(calls.resume(self._project, person))
+
+    async def reopen(
+        self, person: str, reason: str, *, since_ms: int | None = None, last: int | None = None
+    ) -> m.Reopened:
+        """For managers: take a person's answers back, from ``since_ms`` on, at most the ``last`` newest; the tasks go to others.
+
+        With neither, those after the last gold that they answered right.
+        """
+        return await self._do(calls.reopen(self._project, person, reason, since_ms, last))
+
     async def add_class(self, name: str) -> str:
         """Add a class to an open set; the class as it is now known."""
         return await self._do(calls.add_class(self._project, name))

@@ -69,6 +69,22 @@ def withdraw(annotation_id: str, key: str) -> Call[m.Annotation]:
     return Call("POST", path, m.annotation_of, key=_key(key), wait_s=SLOW_S)
 
 
+def resume(project_name: str, person: str) -> Call[None]:
+    """Let a paused person go on."""
+    return Call("POST", f"{_person(project_name, person)}:resume", m.nothing_of)
+
+
+def reopen(project_name: str, person: str, reason: str, since_ms: int | None, last: int | None) -> Call[m.Reopened]:
+    """Take a person's recent answers back."""
+    given = {"since_ms": since_ms, "last": last}
+    body = {"reason": reason, **{name: value for name, value in given.items() if value is not None}}
+    return Call("POST", f"{_person(project_name, person)}:reopen", m.reopened_of, body, wait_s=SLOW_S)
+
+
+def _person(project_name: str, person: str) -> str:
+    return f"/v1/projects/{quote(project_name, safe='')}/people/{quote(person, safe='')}"
+
+
 def renew(task: m.Task) -> Call[m.Renewed]:
     """The heartbeat."""
     return Call("POST", f"/v1/leases/{task.lease.id}:renew", m.renewed_of)

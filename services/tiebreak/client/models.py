@@ -123,6 +123,15 @@ class ProjectInfo:
     you: Me
 
 
+@dataclass(frozen=True, slots=True)
+class Reopened:
+    """Answers taken back; those that could not be; those left: ask again, a request takes a thousand."""
+
+    withdrawn: int
+    refused: int
+    left: int
+
+
 Json = Mapping[str, Any]
 
 
@@ -181,6 +190,12 @@ def me_of(raw: Json) -> Me:
 def project_of(raw: Json) -> ProjectInfo:
     """The project."""
     made: ProjectInfo = _plain(ProjectInfo, raw, you=me_of(raw["you"]), classes=tuple(raw["classes"]))
+    return made
+
+
+def reopened_of(raw: Json) -> Reopened:
+    """The answer to a reopening."""
+    made: Reopened = _plain(Reopened, raw)
     return made
 
 

@@ -135,6 +135,17 @@ class Client:
         """The question, the guidelines, the classes, and how much is open."""
         return self._do(calls.project(self._project))
 
+    def resume(self, person: str) -> None:
+        """For managers: let a paused person go on."""
+        self._do(calls.resume(self._project, person))
+
+    def reopen(self, person: str, reason: str, *, since_ms: int | None = None, last: int | None = None) -> m.Reopened:
+        """For managers: take a person's answers back, from ``since_ms`` on, at most the ``last`` newest; the tasks go to others.
+
+        With neither, those after the last gold that they answered right.
+        """
+        return self._do(calls.reopen(self._project, person, reason, since_ms, last))
+
     def add_class(self, name: str) -> str:
         """Add a class to an open set; the class as it is now known."""
         return self._do(calls.add_class(self._project, name))

@@ -32,6 +32,7 @@ class Action(StrEnum):
     PROJECT_CHANGED = "project.changed"
     ANNOTATOR_PAUSED = "annotator.paused"
     ANNOTATOR_RESUMED = "annotator.resumed"
+    ANSWERS_REOPENED = "answers.reopened"
     DATASET_EXPORTED = "dataset.exported"
 
 

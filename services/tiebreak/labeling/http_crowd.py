@@ -20,10 +20,12 @@ from tiebreak.labeling.http_security import guarded_router, needs
 from tiebreak.labeling.http_tasks import task_id
 from tiebreak.labeling.port import Refusal
 from tiebreak.labeling.refusals import not_found
+from tiebreak.labeling.reopening import to_reopen
 from tiebreak.labeling.stage_people import People
 
 Manager = Annotated[Principal, Depends(needs(Right.MANAGE))]
 Reviewer = Annotated[Principal, Depends(needs(Right.REVIEW))]
+_AT_ONCE = 1000
 _PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _GOLD = {"right": 18, "asked": 20, "least": 0.699, "most": 0.972}
 _TASK = "0f3a9c5e7b1d4f62a8c0e9d7b6f5a431"
@@ -126,10 +128,41 @@ class CrowdOut(Out):
     people: tuple[PersonOut, ...] = Field(max_length=100_000)
 
 
+class ReopenIn(Body):
+    """Which of a person's answers to take back: those from ``since_ms`` (Unix milliseconds) on, at most the ``last`` newest.
+
+    With neither, those after the last gold that they answered right.
+    """
+
+    model_config = _like({"reason": "All birds since lunch.", "last": 200})
+
+    reason: Annotated[str, StringConstraints(min_length=3, max_length=500, strip_whitespace=True)]
+    since_ms: Annotated[int, Field(ge=0, lt=2**53)] | None = None
+    last: Annotated[int, Field(ge=1, le=100_000)] | None = None
+
+
+class ReopenOut(Out):
+    """How many answers were taken back, how many could not be (changed meanwhile, or their content is gone), how many are left:
+
+    a request takes a thousand.
+    """
+
+    model_config = _like({"withdrawn": 37, "refused": 0, "left": 0})
+
+    withdrawn: int
+    refused: int
+    left: int
+
+
 def crowd_routes(ctx: LabelingContext) -> APIRouter:
     """Nothing here is for annotators: who knows what gold is can tell it from the rest."""
     router = guarded_router(ctx.door, prefix="/v1")
+    _looking(router, ctx)
+    _judging(router, ctx)
+    return router
 
+
+def _looking(router: APIRouter, ctx: LabelingContext) -> None:
     @router.get("/projects/{name}/crowd")
     async def crowd(name: str, _: Manager) -> CrowdOut:
         """Accuracy on gold with its interval, agreement, speed and cost, of the project and of each person."""
@@ -150,18 +183,41 @@ def crowd_routes(ctx: LabelingContext) -> APIRouter:
             raise not_found()
         return GoldOut(gold_id=piece.task_id)
 
+
+def _judging(router: APIRouter, ctx: LabelingContext) -> None:
+    def somebody(person: str) -> People:
+        """Those who know this person. Raises NotFound."""
+        people = _people(ctx)
+        if not _PERSON.fullmatch(person) or person not in people.figures.names():
+            raise not_found()
+        return people
+
     @router.post("/projects/{name}/people/{person}:resume", status_code=204)
     async def resume(name: str, person: str, who: Manager) -> None:
         """Let a person who was paused go on: until their next answer to gold, which is judged with all before it."""
         ctx.check_project(name)
-        people = _people(ctx)
-        if not _PERSON.fullmatch(person) or person not in people.figures.names():
-            raise not_found()
+        people = somebody(person)
         if ctx.audit is not None:
             await ctx.audit.append(who.name, Action.ANNOTATOR_RESUMED, person)
         await people.forgive(person)
 
-    return router
+    @router.post("/projects/{name}/people/{person}:reopen")
+    async def reopen(name: str, person: str, body: ReopenIn, who: Manager) -> ReopenOut:
+        """Take a person's recent answers back: labels that counted them are withdrawn or decided anew, the tasks go to others.
+
+        Gold stays as it was answered. The log is read for it, which takes some seconds per million answers.
+        """
+        ctx.check_project(name)
+        people = somebody(person)
+        if ctx.recall is None:
+            raise Conflict("This process does not read the topics.", fix="`tiebreak label` does.")
+        answers = await ctx.recall.answers_of(person)
+        wanted = to_reopen(answers, people.bank, since_ms=body.since_ms, last=body.last)
+        if ctx.audit is not None:
+            await ctx.audit.append(who.name, Action.ANSWERS_REOPENED, person, f"{len(wanted)} answers: {body.reason}")
+        done = await ctx.withdrawals.reopen(who.name, wanted[:_AT_ONCE])
+        ctx.doorbell.ring()
+        return ReopenOut(withdrawn=done.withdrawn, refused=done.refused, left=max(0, len(wanted) - _AT_ONCE))
 
 
 def _people(ctx: LabelingContext) -> People:

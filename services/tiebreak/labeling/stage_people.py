@@ -12,6 +12,7 @@ from itertools import islice
 
 import structlog
 
+from tiebreak.contracts.audit import Action
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.codec import PROTOBUF, encode, headers_for, peek
 from tiebreak.contracts.errors import BadRecord, PublishFailed, SlowDown, Unreachable
@@ -27,6 +28,7 @@ from tiebreak.labeling.refusals import refused
 from tiebreak.labeling.routing import routes_of, skills_of
 from tiebreak.labeling.stage_reading import annotation_of
 from tiebreak.labeling.suspicion import Suspicion, suspects
+from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.metrics import Metrics
 
 _log = structlog.get_logger("tiebreak.labeling")
@@ -43,13 +45,17 @@ _REST = 50.0
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What :class:`People` works with. ``chance`` gives uniform numbers in [0, 1) that people cannot guess."""
+    """What :class:`People` works with. ``chance`` gives uniform numbers in [0, 1) that people cannot guess. ``audit`` is told of
+
+    pauses, once however many processes notice.
+    """
 
     log: Log
     writer: Writer
     metrics: Metrics
     clock: Clock
     chance: Callable[[], float]
+    audit: AuditTrail | None = None
 
 
 class People:
@@ -63,6 +69,7 @@ class People:
         self._waiting: dict[str, str] = {}
         self._forgiven: Mapping[str, int] = {}
         self._seen: set[str] = set()
+        self._paused: set[str] = set()
         self._suspects: Mapping[str, frozenset[Suspicion]] = {}
         self._suspected_at = 0
         self._look_again = float("-inf")
@@ -85,12 +92,16 @@ class People:
         """Why this person gets no new task, if so."""
         if self.at_cap():
             return Refusal.AT_CAP
-        standing = self.figures.standing(name)
-        if self._forgiven.get(name, -1) != standing.asked and paused(standing, self._project.labeling.gold):
-            return Refusal.PAUSED
-        if self._project.labeling.pause_suspects and name in self._suspects and name not in self._forgiven:
-            return Refusal.PAUSED
-        return None
+        return Refusal.PAUSED if self._paused_for(name) else None
+
+    def _paused_for(self, name: str) -> str:
+        """Why this person is paused; empty where they are not."""
+        labeling, standing = self._project.labeling, self.figures.standing(name)
+        if self._forgiven.get(name, -1) != standing.asked and paused(standing, labeling.gold):
+            return f"{standing.right} of {standing.asked} pieces of gold right, surely below {labeling.gold.accuracy:g}"
+        if labeling.pause_suspects and name in self._suspects and name not in self._forgiven:
+            return f"suspected: {', '.join(self.suspected(name))}"
+        return ""
 
     def check(self, name: str) -> None:
         """Raise Refused, in words that say what to do, where :meth:`refusal` has a reason."""
@@ -131,6 +142,9 @@ class People:
                     if self._around.clock.monotonic() - tended >= _TEND_S:
                         tended = self._around.clock.monotonic()
                         await self.tend()
+                        # Half-read figures would be somebody's of another day.
+                        if sum(map(len, batch.values())) < _BATCH:
+                            await self.record_pauses()
                     # A fetch costs as much for one record as for hundreds, and people are served by this very loop.
                     if 0 < sum(map(len, batch.values())) < _BATCH:
                         await _pause(stop, _TEND_S)
@@ -183,6 +197,16 @@ class People:
         ended = self._around.clock.monotonic()
         self._look_again = ended + _REST * (ended - began)
 
+    async def record_pauses(self) -> None:
+        """Put whoever was paused since the last time on the audit trail. Raises Unreachable, SlowDown or PublishFailed: again then."""
+        names = self.figures.names()
+        now = {name: reason for name in names if (reason := self._paused_for(name))}
+        for name in sorted(now.keys() - self._paused):
+            if self._around.audit is not None:
+                await self._around.audit.append_once("tiebreak", Action.ANNOTATOR_PAUSED, name, now[name])
+            self._paused.add(name)
+        self._paused &= now.keys()
+
     async def forgive(self, name: str) -> None:
         """Let a paused person go on; their next answer to gold is judged anew. Other processes know within a second."""
         await self._queue.forgive(name, self.figures.standing(name).asked)
@@ -201,6 +225,11 @@ class People:
         message = Message(Topic.TASKS.of(name), piece.task_id.encode(), encode(piece), headers_for(PROTOBUF))
         await self._around.writer.publish(Outputs(messages=[message]))
         return piece
+
+    @property
+    def bank(self) -> Bank:
+        """The gold, as far as this process knows."""
+        return self._bank
 
     def __len__(self) -> int:
         """How many pieces of gold there are, as far as this process knows."""
@@ -226,7 +255,7 @@ class People:
             metrics.set("tiebreak_labeling_alpha_ratio", alpha)
         if figures.labels:
             metrics.set("tiebreak_labeling_cost_per_label", self.spent() / figures.labels)
-        held = sum(self.refusal(person) is Refusal.PAUSED for person in self.figures.names())
+        held = sum(bool(self._paused_for(person)) for person in self.figures.names())
         metrics.set("tiebreak_labeling_paused_people", held)
 
 

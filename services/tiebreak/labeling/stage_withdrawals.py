@@ -7,7 +7,12 @@ that is built anew after a loss comes to the same.
 
 from __future__ import annotations
 
-from tiebreak.contracts.errors import Conflict
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tiebreak.contracts.errors import Conflict, NotFound
+from tiebreak.contracts.messages import Annotation
 from tiebreak.labeling.access import Principal, Role
 from tiebreak.labeling.port import Act, Queue, Refusal, Refused
 from tiebreak.labeling.refusals import not_found, refused
@@ -15,6 +20,14 @@ from tiebreak.labeling.stage_answers import Accepted, Desk, Submission
 from tiebreak.labeling.stage_recall import Recall
 
 _HISTORY = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Reopened:
+    """How many answers were taken back, and how many could not be: changed meanwhile, or their content is gone for good."""
+
+    withdrawn: int
+    refused: int
 
 
 class Withdrawals:
@@ -48,6 +61,23 @@ class Withdrawals:
         if known is None or not await self._queue.restore(known):
             raise refused(Refusal.CONTENT_GONE)
         return await self._desk.accept(author, said)
+
+    async def reopen(self, by: str, votes: Sequence[Annotation]) -> Reopened:
+        """Take ``votes`` of people back on behalf of ``by``, all of them or as many as can be. Again: no change.
+
+        Raises SlowDown, PublishFailed or Unreachable, after which some are taken back: ask again.
+        """
+        done = await asyncio.gather(*(self._reopen(by, vote) for vote in votes), return_exceptions=True)
+        errors = [outcome for outcome in done if isinstance(outcome, BaseException)]
+        worse = next((error for error in errors if not isinstance(error, NotFound | Refused)), None)
+        if worse is not None:
+            raise worse
+        return Reopened(len(done) - len(errors), len(errors))
+
+    async def _reopen(self, by: str, vote: Annotation) -> None:
+        # No key of the person's own has a slash. Whoever repeats it for this manager and revision gets the same receipt.
+        key = f"reopen/{by}/{vote.revision}/{vote.task_id}"
+        await self.take_back(vote.annotator, Submission(Act.WITHDRAW, vote.task_id, key, comment=f"taken back by {by}"))
 
     def _topics(self) -> Recall:
         if self._recall is None:

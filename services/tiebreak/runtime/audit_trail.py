@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import cast
 
 import structlog
 
@@ -24,6 +25,8 @@ _CLOSE_S = 5.0
 # Somebody wins each round, so only as many others at once could keep us from it.
 _ROUNDS = 50
 MAX_DETAIL = 4000
+# What programs notice, each for itself, and write once.
+_NOTICED = frozenset({Action.ANNOTATOR_PAUSED})
 
 
 class AuditTrail:
@@ -37,6 +40,7 @@ class AuditTrail:
         self._turn = asyncio.Lock()
         self._chain = Chain(project)
         self._next = 0
+        self._noticed: set[tuple[str, str, str]] = set()
 
     async def append(self, actor: str, action: Action, target: str, detail: str = "") -> AuditRecord:
         """Who did what to what, durable and in the chain when it returns.
@@ -44,11 +48,20 @@ class AuditTrail:
         Call it before the deed shows: what is not on record must not happen. ``detail`` is cut at :data:`MAX_DETAIL` characters.
         Raises Unreachable or PublishFailed (it may or may not be on record), SlowDown when others write without a pause.
         """
+        return cast("AuditRecord", await self._append(actor, action, target, detail, once=False))
+
+    async def append_once(self, actor: str, action: Action, target: str, detail: str) -> AuditRecord | None:
+        """:meth:`append`, for what several processes notice: None where a record says the same (action, target, detail) already."""
+        return await self._append(actor, action, target, detail, once=True)
+
+    async def _append(self, actor: str, action: Action, target: str, detail: str, *, once: bool) -> AuditRecord | None:
         now_ms = round(self._clock.wall() * 1000)
         said = AuditRecord(self._project, 0, actor, action, target, detail[:MAX_DETAIL], now_ms, "", "")
         async with self._turn, self._reader() as reader:
             await self._catch_up(reader)
             for _ in range(_ROUNDS):
+                if once and (action.value, target, said.detail) in self._noticed:
+                    return None
                 record = linked(said, self._chain.head)
                 await self._publish(record)
                 await self._catch_up(reader)
@@ -70,10 +83,13 @@ class AuditTrail:
         ends = await reader.end_positions()
         if ends.get(self._partition, 0) < self._next:  # the log is another one now
             self._chain, self._next = Chain(self._project), 0
+            self._noticed.clear()
         async for record in self._from(reader, self._next):
             self._next = record.offset + 1
             try:
-                self._chain.read(record.offset, record.value)
+                link = self._chain.read(record.offset, record.value)
+                if link is not None and link.action in _NOTICED:
+                    self._noticed.add((link.action, link.target, link.detail))
             except Broken as error:
                 # Not a reason to stop work: else one bad record would. `tiebreak audit verify` names it for ever.
                 _log.error("audit_broken", offset=error.offset, why=error.why)

@@ -81,6 +81,25 @@ def test_everything_a_person_can_do(api: ApiServer) -> None:
         assert history.answered == 2  # a skip is an answer too
 
 
+def test_a_manager_takes_answers_back_and_lets_people_go_on(api: ApiServer) -> None:
+    """Typed counts; an unknown person is NotFound, an annotator is Denied."""
+    with _client(api) as ann, _client(api, "boss", Role.MANAGER) as boss:
+        ann.submit(ann.claim().tasks[0], "cat")
+
+        async def heard() -> bool:
+            assert api.office.people is not None
+            return "ann" in api.office.people.figures.names()
+
+        api.call(eventually(heard))
+        done = boss.reopen("ann", "a bad day", since_ms=0, last=5)
+        assert (done.withdrawn, done.refused, done.left) == (1, 0, 0)
+        boss.resume("ann")
+        with pytest.raises(NotFound):
+            boss.reopen("nobody", "who is it")
+        with pytest.raises(Denied):
+            ann.resume("ann")
+
+
 def test_an_answer_brings_the_next_task_and_at_the_end_why_there_is_none(api: ApiServer) -> None:
     """One claim, then one request per task until all are answered; a retry of the last one changes nothing."""
     with _client(api) as ann:

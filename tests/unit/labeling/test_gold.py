@@ -15,6 +15,7 @@ from tiebreak.contracts.project import Gold, Project
 from tiebreak.labeling.access import Role
 from tiebreak.labeling.gold import Bank, Standing, copy_of, paused, rate
 from tiebreak.labeling.stage_people import Around, People
+from tiebreak.runtime.audit_trail import AuditTrail
 
 RULE = Gold(most=0.2, least=0.03, accuracy=0.6, after=8)
 
@@ -62,8 +63,10 @@ def test_a_copy_shows_nothing_that_live_tasks_do_not_show() -> None:
 
 async def gold_office(project: Project, chance: float = 0.999) -> tuple[Office, People]:
     office = await open_office(project)
-    around = Around(office.log, office.log.writer(), office.metrics, office.clock, lambda: chance)
+    trail = AuditTrail(office.log, project.project, office.clock)
+    around = Around(office.log, office.log.writer(), office.metrics, office.clock, lambda: chance, trail)
     people = People(project, office.queue, around)
+    office.context = replace(office.context, audit=trail)
     office.watch(people)
     return office, people
 
@@ -111,6 +114,23 @@ async def test_a_person_below_the_bound_is_paused_and_told_and_let_go_on_by_a_ma
         assert await eventually(refused) == "urn:tiebreak:problem:paused"
         crowd = (await boss.get("/v1/projects/pets/crowd")).json()
         assert [(p["name"], p["paused"], p["gold"]["right"]) for p in crowd["people"]] == [("ann", True, 0)]
+        other = People(office.project, office.queue, people._around)  # another process notices, too
+        other.figures = people.figures
+        for noticing in (people, other, people):
+            await noticing.record_pauses()
         assert (await boss.post("/v1/projects/pets/people/ann:resume")).status_code == 204
         assert (await ann.post("/v1/projects/pets/tasks:claim", json={})).status_code == 200
         assert people.refusal("ann") is None
+        (by, did, to, why), resumed = await deeds(office)
+        assert (by, did, to, why[:5], why[6:]) == (
+            *("tiebreak", "annotator.paused", "ann"),
+            *("0 of ", " pieces of gold right, surely below 0.9"),
+        )
+        assert resumed == ("boss", "annotator.resumed", "ann", "")
+
+
+async def deeds(office: Office) -> list[tuple[str, str, str, str]]:
+    """Who did what to what, as the audit trail has it."""
+    assert office.context.audit is not None
+    records, _ = await office.context.audit.read()
+    return [(r.actor, r.action, r.target, r.detail) for r in records]

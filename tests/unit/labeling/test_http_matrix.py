@@ -28,6 +28,7 @@ NEEDED = {
     ("get", "/v1/projects/{name}/crowd"): Right.MANAGE,
     ("post", "/v1/projects/{name}/gold"): Right.REVIEW,
     ("post", "/v1/projects/{name}/people/{person}:resume"): Right.MANAGE,
+    ("post", "/v1/projects/{name}/people/{person}:reopen"): Right.MANAGE,
     ("get", "/v1/projects/{name}/models"): Right.MANAGE,
     ("get", "/v1/projects/{name}/models:at"): Right.MANAGE,
     ("get", "/v1/projects/{name}/models/{version}"): Right.MANAGE,
@@ -127,7 +128,7 @@ async def test_an_admin_of_this_project_finds_no_other(office: Office) -> None:
         "claim": {},
         "classes": {"name": "ferret"},
         "gold": {"task_id": "0" * 32, "answer": "cat"},
-        **dict.fromkeys((":promote", ":rollback", ":pin", ":unpin"), word),
+        **dict.fromkeys((":promote", ":rollback", ":pin", ":unpin", ":reopen"), word),
     }
     async with office.bare_client({"authorization": f"Bearer {token}"}) as client:
         for method, path in named:
