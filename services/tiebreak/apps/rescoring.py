@@ -14,6 +14,7 @@ from tiebreak.contracts.ports import ModelStore
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.tensors import Form
 from tiebreak.labeling.stage_rescoring import Opinion
+from tiebreak.sampling import neighbours
 from tiebreak.sampling.acquisition_forms import shares_of
 from tiebreak.sampling.appraisal import Scored, utilities
 from tiebreak.training.export import read_back
@@ -39,7 +40,12 @@ class HeadOpinions:
         strategy = self._project.sampling.strategy
 
         def opinion(tasks: Sequence[Task]) -> Sequence[float | None]:
-            fitting = [place for place, task in enumerate(tasks) if len(task.features) == model.width]
+            # What was ranked among its neighbours in the stream is not told by the task alone: it keeps its place.
+            fitting = [
+                place
+                for place, task in enumerate(tasks)
+                if len(task.features) == model.width and task.selection.strategy not in neighbours.KINDS
+            ]
             said: list[float | None] = [None] * len(tasks)
             if fitting:
                 x = np.array([tasks[place].features for place in fitting], dtype=np.float32)

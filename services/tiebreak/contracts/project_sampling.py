@@ -55,7 +55,16 @@ class Sampling(Section):
     """
 
     strategy: Literal[
-        "margin", "least_confidence", "entropy", "expected_gradient_length", "vote_entropy", "kl", "bald", "random"
+        "margin",
+        "least_confidence",
+        "entropy",
+        "expected_gradient_length",
+        "vote_entropy",
+        "kl",
+        "bald",
+        "density",
+        "error_reduction",
+        "random",
     ] = "margin"
     rule: Literal["adaptive", "fixed", "variable", "randomised", "split", "biqf"] = "adaptive"
     audit_share: Share = 0.1

@@ -46,7 +46,7 @@ def of_several(strategy: str, p: FloatArray, members: FloatArray | None) -> tupl
     [1.0, 0.0]
     """
     n, k = p.shape
-    if members is not None and strategy in _BY_COMMITTEE:
+    if members is not None and len(members) > 1 and strategy in _BY_COMMITTEE:
         each = _BY_COMMITTEE[strategy](_two(members).reshape(len(members), n * k, 2)).reshape(n, k).mean(axis=1)
         return strategy, np.where(well_formed(p), each, 0.0)
     outcomes = _two(p).reshape(n * k, 2)

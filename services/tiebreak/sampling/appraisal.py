@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from tiebreak.contracts.messages import DriftEvent, DriftRecord, Selection
 from tiebreak.contracts.project import Budget, Drift, Project, Sampling
 from tiebreak.contracts.tensors import FloatArray, Form
-from tiebreak.sampling import acquisition, acquisition_forms, chance, drift, schedule
+from tiebreak.sampling import acquisition, acquisition_forms, chance, drift, neighbours, schedule
 from tiebreak.sampling.balance import Floors, Group, groups_of
 from tiebreak.sampling.drift import DriftState, Fired
+from tiebreak.sampling.neighbours import Seen
 from tiebreak.sampling.origins import OriginOf
 from tiebreak.sampling.pricing import Tariff, affordable_labels, tariff_of
 from tiebreak.sampling.schedule import OpenBurst, Plan
@@ -130,12 +131,17 @@ def initial(policy: Policy) -> SamplerState:
 def appraise(policy: Policy, state: SamplerState, batch: Scored, moment: Moment) -> tuple[Appraisal, SamplerState]:
     """Utilities, draws and drift of a batch of at least one event."""
     kind, utility = utilities(policy.sampling.strategy, batch)
+    audit, draws = chance.draws(policy.sampling.seed, "audit", batch.ids, 4 if policy.groups else 3)
     plan = schedule.arrive(state.plan, len(batch), moment.now_s)
     per_hour = affordable_labels(policy.budget, policy.tariff, state.spending)
     share = schedule.base_share(plan, policy.sampling, per_hour, moment.fleet)
     watched, fired = _watch(policy, state, batch, utility, moment)
     records, bursts, plan = _react(policy, replace(state, plan=plan), batch, (fired, share), moment.now_s)
-    audit, draws = chance.draws(policy.sampling.seed, "audit", batch.ids, 4 if policy.groups else 3)
+    around = state.around
+    if policy.sampling.strategy in neighbours.KINDS and batch.features is not None and _tells_classes(batch):
+        # The detectors have had the margin: the mean of ranks hardly moves, whatever happens.
+        kind, seen = policy.sampling.strategy, Seen(utility, batch.features, batch.probabilities, draws[:, 2])
+        utility, around = neighbours.rank(kind, around, seen)
     appraisal = Appraisal(
         kind=kind,
         utility=utility,
@@ -149,13 +155,14 @@ def appraise(policy: Policy, state: SamplerState, batch: Scored, moment: Moment)
         if policy.tariff is None
         else policy.tariff.prices(utility, predicted_names(batch), batch.kilobytes),
     )
-    return appraisal, replace(state, plan=plan, drift=watched, version=batch.version)
+    return appraisal, replace(state, plan=plan, drift=watched, version=batch.version, around=around)
 
 
 def utilities(strategy: str, batch: Scored) -> tuple[str, Floats]:
     """The kind of utility and its values ``(n,)``.
 
-    A committee strategy without a committee in the graph falls back to margin, and ``random`` reports the margin too (for
+    A committee strategy without a committee of two at least in the graph falls back to margin, as do ``density`` and
+    ``error_reduction`` here, since they look at the stream (:func:`appraise`); ``random`` reports the margin too (for
     predictions and drift; it decides nothing). Without a model all is equally unknown: 1.
     """
     if batch.values is not None:
@@ -164,7 +171,7 @@ def utilities(strategy: str, batch: Scored) -> tuple[str, Floats]:
         return strategy, np.ones(len(batch))
     if batch.form is Form.MULTI:
         return acquisition_forms.of_several(strategy, batch.probabilities, batch.members)
-    if batch.members is not None and strategy in _BY_COMMITTEE:
+    if batch.members is not None and len(batch.members) > 1 and strategy in _BY_COMMITTEE:
         return strategy, _BY_COMMITTEE[strategy](batch.members)
     by_rows = _BY_PROBABILITIES.get(strategy)
     return (
@@ -222,6 +229,10 @@ def sound_rows(batch: Scored) -> NDArray[np.bool_]:
 def _cold(batch: Scored) -> bool:
     least = 1 if batch.form is Form.MULTI else 2
     return batch.values is None and bool(batch.probabilities.shape[1] < least)
+
+
+def _tells_classes(batch: Scored) -> bool:
+    return not _cold(batch) and batch.values is None and batch.form is Form.CLASSES
 
 
 def _observed(policy: Policy, batch: Scored, utility: Floats) -> drift.Observed:

@@ -192,6 +192,7 @@ class Chooser:
             rule=self._began.rule,
             origins=self._origins,
             spending=self._began.spending,
+            around=self._began.around,
             floors=self._began.floors if self._floors is None else self._floors.state(),
         )
 

@@ -17,6 +17,7 @@ from tiebreak.contracts.errors import Invalid
 from tiebreak.sampling.balance import Balance
 from tiebreak.sampling.diversity import Memory
 from tiebreak.sampling.drift import DriftState
+from tiebreak.sampling.neighbours import Stream
 from tiebreak.sampling.origins import Origins
 from tiebreak.sampling.pricing import Spending
 from tiebreak.sampling.rules import RuleState
@@ -37,7 +38,8 @@ class SamplerState:
     ``seen`` counts events, ``until`` is the event number at which the open block ends; ``asked`` counts questions with features up to
     this block; ``balance`` is the plan minus all selections.
 
-    ``rule`` is the state of a published rule, where one decides; ``floors`` that of the groups that are owed labels.
+    ``rule`` is the state of a published rule, where one decides; ``floors`` that of the groups that are owed labels; ``around`` what
+    events are compared with where an acquisition looks at their neighbours.
     ``regime`` names what the scores in the window mean (a change of it empties the window); ``waiting`` holds vectors that join
     ``coverage`` at the next block, so that a block sees one coverage however it is cut into batches.
     """
@@ -59,6 +61,7 @@ class SamplerState:
     origins: Origins = field(default_factory=Origins)
     floors: Balance = field(default_factory=Balance)
     spending: Spending = field(default_factory=Spending)
+    around: Stream = field(default_factory=Stream)
 
 
 def snapshot(state: SamplerState, fingerprint: str) -> bytes:

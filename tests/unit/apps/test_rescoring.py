@@ -51,6 +51,11 @@ async def test_the_opinion_is_what_the_scorer_would_say(strategy: Strategy, outp
     said = opinion(tasks)
     np.testing.assert_allclose(np.array(said[:3], np.float64), utility(served), atol=1e-4)
     assert (said[3:], opinion([])) == ([None], [])
+    ranked = [
+        replace(tasks[0], selection=replace(tasks[0].selection, strategy=kind))
+        for kind in ("density", "error_reduction")
+    ]
+    assert opinion(ranked) == [None, None]
 
 
 async def test_a_model_that_is_gone_or_not_ours_has_no_opinion() -> None:
