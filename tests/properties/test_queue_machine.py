@@ -42,6 +42,8 @@ class Side:
         self.bench = bench
         self.metrics = Metrics(bench.project.project)
         self.tasks: list[Task] = []
+        self.known: dict[str, Task] = {}
+        self.erased: frozenset[str] = frozenset()
         self.log: list[Annotation] = []
         self.folded = 0
         self.labels: dict[tuple[str, int], Label] = {}
@@ -50,6 +52,7 @@ class Side:
 
     async def add(self, task: Task) -> object:
         self.tasks.append(task)
+        self.known[task.task_id] = task
         return await self.bench.queue().add([task, task])
 
     async def claim(self, who: str, want: int, review: bool) -> object:
@@ -122,6 +125,15 @@ class Side:
         self.tasks = [task for task in self.tasks if task not in gone]
         moved = await queue.rerank([replace(task, priority=float(urgent)) for task in self.tasks])
         return [task.event_id for task in gone], moved
+
+    async def erase(self, numbers: frozenset[int]) -> object:
+        """What these tasks were about is to be forgotten, whoever holds or answered them."""
+        gone = frozenset(task.task_id for number, task in enumerate(self.tasks) if number in numbers)
+        found = await self.bench.queue().erase(sorted(gone))
+        self.held = {task: held for task, held in self.held.items() if task not in gone}
+        self.tasks = [task for task in self.tasks if task.task_id not in gone]
+        self.erased |= gone
+        return found.tasks, found.leases, found.answers
 
     async def lose(self) -> object:
         """The store forgets everything, and is built again from what the log has, as the rebuilder does."""
@@ -214,8 +226,8 @@ class QueueMachine(RuleBasedStateMachine):
         calls = []
         for side in self.sides:
             made = side.log[index]
-            task = next(t for t in side.tasks if t.task_id == made.task_id)
-            calls.append(side.answer(made.annotator, Lease(task, 0, 0, 0), act, "", crash=False))
+            lease = Lease(side.known[made.task_id], 0, 0, 0)
+            calls.append(side.answer(made.annotator, lease, act, "", crash=False))
         self.both(*calls)
 
     @precondition(lambda self: any(self.sides[0].held))
@@ -249,6 +261,11 @@ class QueueMachine(RuleBasedStateMachine):
     def change_model(self, decided: frozenset[int], urgent: bool) -> None:
         self.both(*(side.change_model(decided, urgent) for side in self.sides))
 
+    @precondition(lambda self: self.sides[0].tasks)
+    @rule(numbers=st.frozensets(st.integers(0, 5), min_size=1, max_size=2))
+    def erase(self, numbers: frozenset[int]) -> None:
+        self.both(*(side.erase(numbers) for side in self.sides))
+
     @precondition(lambda self: self.number > 1)
     @rule()
     def lose_everything(self) -> None:
@@ -281,7 +298,8 @@ class QueueMachine(RuleBasedStateMachine):
             newest: dict[str, Label] = {}
             for label in sorted(side.labels.values(), key=lambda x: x.revision):
                 newest[label.task_id] = label
-            assert {task.task_id for task in side.tasks} == {t for t, x in newest.items() if not x.withdrawn}
+            standing = {task for task, label in newest.items() if not label.withdrawn}
+            assert {task.task_id for task in side.tasks} == standing - side.erased
 
 
 async def _outcome(call: Coroutine[Any, Any, object]) -> object:
@@ -294,7 +312,7 @@ async def _outcome(call: Coroutine[Any, Any, object]) -> object:
 
 
 def test_any_sequence_of_events_keeps_the_promises_on_both_queues(redis_url: str) -> None:
-    """Claims, answers, crashes, skips, undos, walk-offs, replays, promotions, total losses in any order: alike, nothing breaks."""
+    """Claims, answers, crashes, skips, undos, walk-offs, erasures, replays, promotions, losses in any order: alike, nothing breaks."""
     QueueMachine.url = redis_url
     run_state_machine_as_test(
         QueueMachine,

@@ -20,13 +20,13 @@ from tiebreak.apps.exporting import Form, export_labels
 from tiebreak.apps.train import LEDGERS_FOLDER
 from tiebreak.contracts.audit import Action
 from tiebreak.contracts.codec import decode_label
+from tiebreak.contracts.erasure import digests_of
 from tiebreak.contracts.errors import NotFound
 from tiebreak.contracts.messages import Label
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.project_file import load_project
 from tiebreak.runtime.settings import Options, Settings
 from tiebreak.training.datasheet import Datasheet, changes, datasheet, standing
-from tiebreak.training.retraction import keys_of
 from tiebreak.training.sqlite import Erasure, Ledger, Retraction
 
 dataset_app = typer.Typer(no_args_is_help=True, help="The labels that models are made from, version by version.")
@@ -178,7 +178,7 @@ def erase(
     with _ledger(project, data) as (ledger, settings):
         loaded = load_project(project)
         gone = set[str]()
-        for key in keys_of(loaded.project, subject):
+        for key in digests_of(loaded.project, subject):
             o.run(on_record_if_possible(loaded, settings, by, Action.SUBJECT_ERASED, key, reason))
             now_ms = int(SystemClock().wall() * 1000)
             gone.update(ledger.erase(Erasure(key, by or getpass.getuser(), reason, now_ms)))

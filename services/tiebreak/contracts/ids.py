@@ -39,10 +39,10 @@ def label_id(task: str) -> str:
     return _digest("label", task)
 
 
-def subject_key(project: str, subject: str) -> str:
+def pseudonym(project: str, subject: str) -> str:
     """What stands for a data subject where masking is on: the key of an erasure may itself be an e-mail address. 32 hex digits.
 
-    >>> subject_key("p", "ann@example.org") == subject_key("p", "ann@example.org") != subject_key("q", "ann@example.org")
+    >>> pseudonym("p", "ann@example.org") == pseudonym("p", "ann@example.org") != pseudonym("q", "ann@example.org")
     True
     """
     return _digest("subject", project, subject) if subject else ""

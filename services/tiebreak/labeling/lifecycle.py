@@ -1,7 +1,7 @@
 """A task's life: its states, which may follow which, and who comes first.
 
 ``open -> leased -> (answered) -> open again | in_review | settled``; an open task nobody ever answered may become ``expired`` or
-``withdrawn``; a settled one opens again when a counted answer is taken back.
+``withdrawn``; a settled one opens again when a counted answer is taken back. From any state a task may become ``erased``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class TaskState(StrEnum):
     SETTLED = "settled"
     EXPIRED = "expired"
     WITHDRAWN = "withdrawn"
+    ERASED = "erased"
 
 
 _NEXT: Mapping[TaskState, frozenset[TaskState]] = {
@@ -34,6 +35,7 @@ _NEXT: Mapping[TaskState, frozenset[TaskState]] = {
     TaskState.SETTLED: frozenset({TaskState.OPEN, TaskState.LEASED}),
     TaskState.EXPIRED: frozenset(),
     TaskState.WITHDRAWN: frozenset(),
+    TaskState.ERASED: frozenset(),
 }
 
 
@@ -43,7 +45,7 @@ def may_follow(before: TaskState, after: TaskState) -> bool:
     >>> may_follow(TaskState.OPEN, TaskState.LEASED), may_follow(TaskState.EXPIRED, TaskState.OPEN)
     (True, False)
     """
-    return after in _NEXT[before]
+    return after in _NEXT[before] or (after is TaskState.ERASED and before is not TaskState.ERASED)
 
 
 class Lane(StrEnum):

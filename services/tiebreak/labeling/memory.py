@@ -7,10 +7,11 @@ from copy import copy
 from dataclasses import replace
 
 from tiebreak.contracts.clock import Clock
+from tiebreak.contracts.erasure import is_erased
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
 from tiebreak.contracts.project import Project
 from tiebreak.labeling.lifecycle import Lane, TaskState, rank
-from tiebreak.labeling.memory_housekeeping import rerank, sweep, withdraw
+from tiebreak.labeling.memory_housekeeping import erase, rerank, sweep, withdraw
 from tiebreak.labeling.memory_state import Entry, State
 from tiebreak.labeling.port import (
     RESTORED_MS,
@@ -32,6 +33,7 @@ from tiebreak.labeling.port import (
     Swept,
     settings_for,
 )
+from tiebreak.labeling.port_erasing import Erased
 from tiebreak.labeling.refusals import building, not_found, refused
 from tiebreak.labeling.routing import Usher, everybody, expires_from, route_of
 from tiebreak.labeling.settling import Remembered
@@ -75,7 +77,9 @@ class MemoryQueue:
 
     async def add(self, tasks: Sequence[Task]) -> int:
         s = self._guard()
-        fresh = [t for t in tasks if t.task_id not in s.tasks and t.task_id not in s.done]
+        unknown = [t for t in tasks if t.task_id not in s.tasks and t.task_id not in s.done]
+        fresh = [t for t in unknown if not is_erased(t.project, t.subject, s.erased.keys())]
+        s.done.update({t.task_id: (TaskState.ERASED, 0) for t in unknown if t not in fresh})
         for task in fresh:
             if task.task_id in s.tasks:
                 continue  # twice in one batch
@@ -152,9 +156,10 @@ class MemoryQueue:
 
     def _granted(self, annotator: str, task_id: str, *, answered: bool = False) -> Entry:
         """The task, if it was given to this person, or was answered by them where that is enough."""
-        entry = self._guard().tasks.get(task_id)
-        if entry is None and task_id in self._state.done:
-            raise refused(Refusal.SETTLED)
+        s = self._guard()
+        entry = s.tasks.get(task_id)
+        if entry is None and task_id in s.done:
+            raise refused(Refusal.ERASED if s.done[task_id][0] is TaskState.ERASED else Refusal.SETTLED)
         if entry is None or not (annotator in entry.grants or (answered and annotator in entry.answers)):
             raise not_found()
         return entry
@@ -177,7 +182,7 @@ class MemoryQueue:
         revision = entry.promise(answer.annotator, now, undo=answer.act is Act.UNDO)
         review = entry.state is TaskState.IN_REVIEW
         receipt = replace(facts, revision=revision, accepted_ms=now, review=review)
-        s.receipts[answer.annotator, answer.key] = (answer.digest, receipt)
+        s.receipts[answer.annotator, answer.key] = (answer.digest, receipt, answer.task_id)
         return receipt
 
     def _vote_facts(self, entry: Entry, answer: Answer) -> Receipt:
@@ -302,7 +307,21 @@ class MemoryQueue:
     # -- looking ------------------------------------------------------------------------------------------------------
 
     async def keep_gold(self, pieces: Sequence[Task]) -> None:
-        self._state.gold.update({piece.task_id: piece for piece in pieces})
+        s = self._guard()
+        s.gold.update({p.task_id: p for p in pieces if not is_erased(p.project, p.subject, s.erased.keys())})
+
+    async def begin_erasure(self, subjects: Sequence[str]) -> None:
+        for subject in subjects:
+            self._state.erased.setdefault(subject, False)
+
+    async def erase(self, task_ids: Sequence[str]) -> Erased:
+        return erase(self._guard(), task_ids)
+
+    async def end_erasure(self, subjects: Sequence[str]) -> None:
+        self._state.erased.update(dict.fromkeys(subjects, True))
+
+    async def erased(self) -> frozenset[str]:
+        return frozenset(subject for subject, ended in self._state.erased.items() if ended)
 
     async def forgive(self, name: str, asked: int) -> None:
         self._state.forgiven[name] = asked
@@ -356,7 +375,7 @@ class MemoryQueue:
     async def end_build(self, done: Sequence[tuple[str, int]]) -> None:
         s = self._guard()
         for task_id, revision in done:
-            s.done[task_id] = (TaskState.SETTLED, revision)
+            s.done.setdefault(task_id, (TaskState.SETTLED, revision))
         s.built = True
 
     def _guard(self) -> State:

@@ -8,6 +8,7 @@ from tiebreak.contracts.messages import Task
 from tiebreak.labeling.lifecycle import TaskState, rank
 from tiebreak.labeling.memory_state import State
 from tiebreak.labeling.port import QueueSettings, Swept
+from tiebreak.labeling.port_erasing import Erased
 from tiebreak.labeling.routing import route_of
 
 
@@ -57,6 +58,34 @@ def withdraw(s: State, task_ids: Sequence[str]) -> int:
         s.drop(task_id, TaskState.WITHDRAWN)
         s.expiry.pop(task_id, None)
     return len(untouched)
+
+
+def erase(s: State, task_ids: Sequence[str]) -> Erased:
+    """Forget tasks for good, in whatever state they are; what was there."""
+    found, gone = Erased(), frozenset(task_ids)
+    for task_id in gone:
+        found += _erase(s, task_id)
+    s.receipts = {place: kept for place, kept in s.receipts.items() if kept[2] not in gone}
+    for lines in s.history.values():
+        for annotation_id in [i for i, line in lines.items() if line.task_id in gone]:
+            del lines[annotation_id]
+            found += Erased(lines=1)
+    return found
+
+
+def _erase(s: State, task_id: str) -> Erased:
+    here = task_id in s.tasks and task_id not in s.emptied
+    gold = s.gold.pop(task_id, None)
+    s.done[task_id] = (TaskState.ERASED, 0)
+    if task_id not in s.tasks:
+        return Erased(tasks=int(gold is not None))
+    entry = s.tasks[task_id]
+    s.open_tasks -= entry.state is not TaskState.SETTLED
+    s.unoffer(task_id)
+    for places in (s.leases, s.expiry, s.purge, s.emptied):
+        places.pop(task_id, None)
+    del s.tasks[task_id]
+    return Erased(int(here or gold is not None), int(entry.holder is not None), len(entry.answers))
 
 
 def rerank(s: State, tasks: Sequence[Task]) -> int:

@@ -162,12 +162,13 @@ class State:
     purge: dict[str, int] = field(default_factory=dict)
     emptied: dict[str, int] = field(default_factory=dict)
     done: dict[str, tuple[TaskState, int]] = field(default_factory=dict)
-    receipts: dict[tuple[str, str], tuple[str, Receipt]] = field(default_factory=dict)
+    receipts: dict[tuple[str, str], tuple[str, Receipt, str]] = field(default_factory=dict)  # digest, receipt, task
     history: dict[str, dict[str, Done]] = field(default_factory=dict)
     answered: dict[str, int] = field(default_factory=dict)
     classes: list[str] = field(default_factory=list)
     gold: dict[str, Task] = field(default_factory=dict)
     forgiven: dict[str, int] = field(default_factory=dict)
+    erased: dict[str, bool] = field(default_factory=dict)  # by digest: whether all about the person is gone
 
     def offer(self, task_id: str) -> None:
         """Put a task that nobody holds where its state says and nowhere else; no change when it is there, held or settled."""

@@ -16,6 +16,7 @@ from tiebreak.contracts.codec import encode
 from tiebreak.contracts.errors import Conflict
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Payload, Task
 from tiebreak.contracts.project import Project
+from tiebreak.labeling.port_erasing import Erasing
 from tiebreak.labeling.routing import Usher
 from tiebreak.labeling.settling import Remembered, TaskRecord
 from tiebreak.labeling.tokens import TokenRecord
@@ -137,6 +138,7 @@ class Refusal(StrEnum):
 
     STALE_LEASE = "stale_lease"
     SETTLED = "settled"
+    ERASED = "erased"
     ALREADY_ANSWERED = "already_answered"
     KEY_REUSED = "key_reused"
     IN_PROGRESS = "in_progress"
@@ -237,14 +239,14 @@ class Done:
     at_ms: int
 
 
-class Queue(Protocol):
+class Queue(Erasing, Protocol):
     """Open tasks, leases and votes of one project. Every method is atomic and may be called again after an unknown outcome.
 
     Each raises SlowDown while the index is being rebuilt, and Unreachable when the store does not answer.
     """
 
     async def add(self, tasks: Sequence[Task]) -> int:
-        """Put new tasks on offer; one that was ever known is ignored. How many were new."""
+        """Put new tasks on offer; one that was ever known, or is about an erased person, is ignored. How many were new."""
 
     async def claim(
         self,
@@ -319,7 +321,7 @@ class Queue(Protocol):
         """Give waiting tasks the place of their ``priority`` as it is now; others are left alone. How many were waiting."""
 
     async def keep_gold(self, pieces: Sequence[Task]) -> None:
-        """Remember gold, to be copied for people. One that is known is ignored."""
+        """Remember gold, to be copied for people. One that is known, or is about an erased person, is ignored."""
 
     async def gold(self, have: int = 0) -> Sequence[Task] | None:
         """All gold, or None where there are still ``have`` pieces of it."""

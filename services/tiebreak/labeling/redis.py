@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import redis.asyncio
 
+from tiebreak.contracts.erasure import subject_digest
 from tiebreak.contracts.messages import Annotation, Label, Task
 from tiebreak.contracts.project import Project
 from tiebreak.labeling import redis_wire as wire
@@ -37,6 +38,7 @@ from tiebreak.labeling.port import (
     Swept,
     settings_for,
 )
+from tiebreak.labeling.port_erasing import Erased
 from tiebreak.labeling.redis_errors import reachable
 from tiebreak.labeling.redis_scripts import Call, Scripts
 from tiebreak.labeling.refusals import building, not_found, refused
@@ -46,7 +48,10 @@ from tiebreak.labeling.settling import Remembered
 _SCRIPTS = (
     "add",
     "apply",
+    "erase",
     "finish",
+    "forget",
+    "gold",
     "published",
     "reopen",
     "rerank",
@@ -85,7 +90,8 @@ class RedisQueue:
             arguments: list[wire.Argument] = [ttl_ms, max(1, ttl_ms // _EXPIRY_STEPS)]
             for task in chunk:
                 route, place = route_of(task), rank(task.created_ms, task.priority)
-                arguments += (task.task_id, route, repr(place), expires_from(task), wire.encode(task))
+                about = subject_digest(task.project, task.subject)
+                arguments += (task.task_id, route, repr(place), expires_from(task), about, wire.encode(task))
             new += (await self._run("add", arguments))[0]
         return new
 
@@ -198,9 +204,9 @@ class RedisQueue:
         return bool((await self._run("restore", arguments))[0])
 
     async def keep_gold(self, pieces: Sequence[Task]) -> None:
-        if pieces:
-            async with reachable():
-                await self._client.hset(self._key("gold"), mapping={p.task_id: wire.encode(p) for p in pieces})
+        for chunk in _chunks(pieces):
+            found = ((p.task_id, subject_digest(p.project, p.subject), wire.encode(p)) for p in chunk)
+            await self._run("gold", [value for piece in found for value in piece])
 
     async def gold(self, have: int = 0) -> Sequence[Task] | None:
         async with reachable():
@@ -208,6 +214,33 @@ class RedisQueue:
                 return None
             found: Sequence[Any] = await self._client.hvals(self._key("gold"))
         return [wire.task_of(raw) for raw in found]
+
+    async def begin_erasure(self, subjects: Sequence[str]) -> None:
+        async with reachable(), self._client.pipeline(transaction=False) as pipe:
+            for subject in subjects:
+                pipe.hsetnx(self._key("erased"), subject, "0")
+            await pipe.execute()
+
+    async def erase(self, task_ids: Sequence[str]) -> Erased:
+        found = Erased()
+        for chunk in _chunks(task_ids):
+            found += Erased(*await self._run("erase", chunk))
+        wire.forget_bodies()
+        async with reachable():
+            people: Sequence[Any] = await self._client.hkeys(self._key("answered"))
+        for some in _chunks(people) if task_ids else ():
+            found += Erased(lines=(await self._run("forget", (len(some), *some, *task_ids)))[0])
+        return found
+
+    async def end_erasure(self, subjects: Sequence[str]) -> None:
+        if subjects:
+            async with reachable():
+                await self._client.hset(self._key("erased"), mapping=dict.fromkeys(subjects, "1"))
+
+    async def erased(self) -> frozenset[str]:
+        async with reachable():
+            known: Mapping[Any, Any] = await self._client.hgetall(self._key("erased"))
+        return frozenset(subject.decode() for subject, ended in known.items() if ended == b"1")
 
     async def forgive(self, name: str, asked: int) -> None:
         async with reachable():

@@ -20,6 +20,7 @@ __all__ = [
     "ballot_text",
     "done_of",
     "encode",
+    "forget_bodies",
     "label_of",
     "lease_of",
     "line_of",
@@ -56,6 +57,11 @@ def task_of(body: bytes) -> Task:
 @lru_cache(maxsize=1024)
 def _remembered(body: bytes) -> Task:
     return decode_task(body)
+
+
+def forget_bodies() -> None:
+    """Keep no body in memory: one of them may be about somebody who is being erased."""
+    _remembered.cache_clear()
 
 
 class StoredLease(Lease):

@@ -13,6 +13,10 @@ _WORDS: Mapping[Refusal, tuple[str, str]] = {
         "The task was settled meanwhile. An answer to it is kept, but not counted.",
         "Claim the next one.",
     ),
+    Refusal.ERASED: (
+        "The task is gone: what it was about was erased, and your answer with it.",
+        "Claim the next one.",
+    ),
     Refusal.ALREADY_ANSWERED: (
         "You have answered this task already.",
         "Undo that answer first, or claim the next task.",

@@ -32,7 +32,7 @@ def build_task(  # noqa: PLR0913, PLR0917 - a task gathers all there is to know 
     """The task of row ``row`` of a scored batch. ``event`` is that row's record decoded in full, ``mask`` hides personal data.
 
     An event without a payload whose input came as named fields is shown as a table of them, masked like any payload. Where masking
-    is on the subject is a pseudonym (``ids.subject_key``), since people name subjects by e-mail addresses.
+    is on the subject is a pseudonym (``ids.pseudonym``), since people name subjects by e-mail addresses.
     Raises ConfigError where the project wants masking and no ``mask`` is given: nothing leaves unmasked by oversight.
     """
     if project.privacy.mask and mask is None:
@@ -56,7 +56,7 @@ def build_task(  # noqa: PLR0913, PLR0917 - a task gathers all there is to know 
         created_ms=now_ms,
         event_time_ms=event.time_ms or record.timestamp,
         schema_version=project.labeling.schema_version,
-        subject=ids.subject_key(project.project, event.subject) if project.privacy.mask else event.subject,
+        subject=ids.pseudonym(project.project, event.subject) if project.privacy.mask else event.subject,
         source_partition=record.partition,
         source_offset=record.offset,
     )

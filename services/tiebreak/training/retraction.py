@@ -4,44 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import Any
 
-from tiebreak.contracts import ids
+from tiebreak.contracts.erasure import is_erased
 from tiebreak.contracts.messages import Label
 
 
 @dataclass(frozen=True, slots=True)
 class Struck:
-    """Whose votes do not count, by name, and who was erased, by :func:`subject_key`."""
+    """Whose votes do not count, by name, and who was erased, by :func:`~tiebreak.contracts.erasure.subject_digest`."""
 
     annotators: frozenset[str] = frozenset()
     subjects: frozenset[str] = frozenset()
 
     def erases(self, label: Label) -> bool:
         """Whether it is about somebody who was erased."""
-        return bool(label.subject and self.subjects) and subject_key(label.project, label.subject) in self.subjects
+        return is_erased(label.project, label.subject, self.subjects)
 
     def apply(self, label: Label) -> Label:
         """``label`` as it may be used."""
         return erased(label) if self.erases(label) else without(label, self.annotators)
-
-
-def subject_key(project: str, subject: str) -> str:
-    """What stands for an erased person in the ledger and on the audit trail: nothing there shall name them again.
-
-    >>> subject_key("shop", "ann")[:12]
-    'bd40ab4a7df5'
-    """
-    return sha256(f"{project}\0{subject}".encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def keys_of(project: str, subject: str) -> tuple[str, str]:
-    """Both that may stand for a person: labels carry the subject as it was given or, where masking is on, its pseudonym.
-
-    Both are asked for whatever the project says today, since masking may have been turned on or off meanwhile.
-    """
-    return subject_key(project, subject), subject_key(project, ids.subject_key(project, subject))
 
 
 def erased(label: Label) -> Label:

@@ -40,7 +40,7 @@ class Retraction:
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """A person who was erased, by :func:`~tiebreak.training.retraction.subject_key`, and who said so, why and when."""
+    """A person who was erased, by :func:`~tiebreak.contracts.erasure.subject_digest`, and who said so, why and when."""
 
     subject: str
     by: str

@@ -19,13 +19,14 @@ from tests.support.training import Running, log_for, publish_labels
 from tiebreak.apps.striking import heed_trail
 from tiebreak.contracts import ids
 from tiebreak.contracts.audit import Action
+from tiebreak.contracts.erasure import subject_digest
 from tiebreak.contracts.messages import Label, Vote
 from tiebreak.deployment.files import FileModelStore
 from tiebreak.events.memory import MemoryLog
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.project_file import load_project
-from tiebreak.training.retraction import subject_key, without
+from tiebreak.training.retraction import without
 from tiebreak.training.sqlite import Ledger
 
 TEXT = """\
@@ -197,7 +198,7 @@ async def test_an_erased_person_is_gone_from_the_file_and_stays_gone_when_the_lo
     assert b"a-very-telling-word" not in b"".join(x.read_bytes() for x in ledger_of(tmp_path).parent.iterdir())
     trail = AuditTrail(log, "tests", SystemClock())
     await trail.ensure_topic()
-    await trail.append("ann", Action.SUBJECT_ERASED, subject_key("tests", "ann-17"), "on request")
+    await trail.append("ann", Action.SUBJECT_ERASED, subject_digest("tests", "ann-17"), "on request")
     rebuilt = Ledger(tmp_path / "rebuilt.sqlite")
     await heed_trail(rebuilt, trail)
     rebuilt.close()
@@ -212,7 +213,7 @@ async def test_a_person_is_erased_by_the_original_where_masking_left_a_pseudonym
 ) -> None:
     """Labels from before and after masking was turned on: both are found, nobody else's, also by the pseudonym alone."""
     loaded, original = load_project(project), "ann@example.org"
-    pseudonym, other = (ids.subject_key("tests", subject) for subject in (original, "bob@example.org"))
+    pseudonym, other = (ids.pseudonym("tests", subject) for subject in (original, "bob@example.org"))
     subjects = [original, pseudonym, other, pseudonym]
     labels = [replace(x, subject=subjects[i % 4]) for i, x in enumerate(blob_labels(40))]
     log = await log_for(loaded)

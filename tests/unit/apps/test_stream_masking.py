@@ -10,7 +10,7 @@ import pytest
 from tests.support.models import project_of
 from tests.support.streaming import StreamBench
 from tiebreak.contracts.codec import JSON, decode_task
-from tiebreak.contracts.ids import subject_key
+from tiebreak.contracts.ids import pseudonym
 from tiebreak.contracts.messages import PayloadKind
 from tiebreak.contracts.project import Privacy
 from tiebreak.contracts.topics import Topic
@@ -58,4 +58,4 @@ async def test_no_personal_data_is_on_the_tasks_topic(scorer: Scorer) -> None:
     assert {r.offset for r in records if b"ann@" in (r.value or b"") or b"ann@" in (r.key or b"")} == set()
     payloads = {(t.payload.kind, t.payload.data) for t in tasks if t.payload is not None}
     assert payloads == {(PayloadKind.TEXT, b"Ann <<EMAIL_1>> asks")}
-    assert {t.subject for t in tasks} == {subject_key(PRIVATE.project, "ann@example.org")}
+    assert {t.subject for t in tasks} == {pseudonym(PRIVATE.project, "ann@example.org")}

@@ -92,8 +92,9 @@ def test_there_are_only_so_many_classes() -> None:
 
 
 def test_the_states_that_may_follow_each_other() -> None:
-    """An ended task stays ended; a settled one opens again only when an answer is taken back."""
+    """An ended task stays ended; a settled one opens again only when an answer is taken back; all but an erased one may be erased."""
     table = {before: {after for after in TaskState if may_follow(before, after)} for before in TaskState}
-    assert table[TaskState.EXPIRED] == table[TaskState.WITHDRAWN] == set()
-    assert table[TaskState.SETTLED] == {TaskState.OPEN, TaskState.LEASED}
+    assert table[TaskState.EXPIRED] == table[TaskState.WITHDRAWN] == {TaskState.ERASED}
+    assert table[TaskState.ERASED] == set()
+    assert table[TaskState.SETTLED] == {TaskState.OPEN, TaskState.LEASED, TaskState.ERASED}
     assert TaskState.SETTLED in table[TaskState.LEASED]

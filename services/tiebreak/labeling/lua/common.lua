@@ -12,9 +12,10 @@
 -- cursor:<route>   hash    annotator -> last place looked at      leases         zset    task -> deadline
 -- held:<annotator> zset    task -> token                          purge, forget  zset    task -> time
 -- expiry           zset    time -> time                           expiry:<time>  list    tasks that may expire then
--- done:<3 digits>  hash    task -> 'settled:<revision>' | 'expired:0' | 'withdrawn:0'
+-- done:<3 digits>  hash    task -> 'settled:<revision>' | 'expired:0' | 'withdrawn:0' | 'erased:0'
+-- erased           hash    erased person's digest -> '1' once all about them is gone, '0' before (kept by plain commands)
 -- mine:<annotator> list    own answers, newest first              answered       hash    annotator -> answers that stand
--- gold             hash    piece -> the encoded task (kept by plain commands, built again from `tasks`)
+-- gold             hash    piece -> the encoded task (built again from `tasks`)
 -- forgiven         hash    annotator -> pieces of gold they had when a manager let them go on
 -- token_epoch      string  changes with any token (`redis_tokens.py`)
 -- classes          zset    added class -> time                    idem:<annotator>:<key>  string  a receipt
@@ -22,7 +23,7 @@
 -- task:<task>: st open|in_review|settled, ln lane, rk rank, by holder, tok token, at claimed, sq applied answers,
 --   ns answers that stand, lr label revision, ls sequence the standing label was settled at, lb label not yet published,
 --   g:<annotator> '<token>|<claimed>', p:<annotator> time an answer is in flight since, r:<annotator> last revision,
---   u:<annotator> the revision of an undo that is not confirmed yet,
+--   u:<annotator> the revision of an undo that is not confirmed yet, k:<annotator>:<key> there is a receipt of this name,
 --   c:<annotator> '<revision>|<state>|<token>|<claimed>|<at>', v:<annotator> '<sequence>|<replaces>|<revision>|<state>|<ballot>'
 --
 -- A waiting task is a field of `bodies`, a place in `open:<lane>` and an entry of one `expiry:<time>` list: a key of its own and a
@@ -57,6 +58,17 @@ local function done_key(id) return P .. 'done:' .. string.sub(id, 1, 3) end
 local function task_key(id) return P .. 'task:' .. id end
 local function body_of(id) return redis.call('HGET', P .. 'bodies', id) end
 local function has_body(id) return redis.call('HEXISTS', P .. 'bodies', id) == 1 end
+
+-- The refusal of an act upon a task that this person was not given, or that is not here any more.
+local function absent(id)
+  local was = redis.call('HGET', done_key(id), id)
+  return was and (was == 'erased:0' and 'ERASED' or 'SETTLED') or 'NOT_FOUND'
+end
+
+-- Whether nothing about this person (a digest, '' for nobody) may be taken in.
+local function is_erased(subject)
+  return subject ~= '' and redis.call('HEXISTS', P .. 'erased', subject) == 1
+end
 
 -- All fields of a task's hash; empty when it has none.
 local function hash_of(id)

@@ -1,13 +1,11 @@
 -- Renew or release a lease.
 -- ARGV  nonce, annotator, task, token, lease_ms, 'renew' | 'release'
--- Returns {'OK', deadline (0 after a release)}, {'BUILDING'}, {'NOT_FOUND'}, {'SETTLED'} or {'STALE_LEASE'}.
+-- Returns {'OK', deadline (0 after a release)}, {'BUILDING'}, {'NOT_FOUND'}, {'ERASED'}, {'SETTLED'} or {'STALE_LEASE'}.
 -- Invariant: only the newest token moves a deadline.
 if not ready() then return {'BUILDING'} end
 local annotator, id, token = ARGV[2], ARGV[3], ARGV[4]
 local h = redis.call('HMGET', task_key(id), 'g:' .. annotator, 'by', 'tok')
-if not h[1] then
-  return {redis.call('HEXISTS', done_key(id), id) == 1 and 'SETTLED' or 'NOT_FOUND'}
-end
+if not h[1] then return {absent(id)} end
 local holds = h[2] == annotator and h[3] == token
 if ARGV[6] == 'release' then
   if holds then

@@ -1,7 +1,7 @@
 -- Check an answer and promise its facts. Nothing counts yet: the annotation must reach the log first.
 -- ARGV  nonce, annotator, task, token, key, digest, 'vote' | 'skip' | 'undo' | 'withdraw', undo_ms, idempotency_ms, pending_ms
 -- Returns {'OK', '<digest>|<revision>|<state>|<token>|<claimed>|<accepted>|<counted>|<review>'} or one refusal:
---   BUILDING NOT_FOUND SETTLED KEY_REUSED IN_PROGRESS ALREADY_ANSWERED STALE_LEASE TOO_LATE_TO_UNDO
+--   BUILDING NOT_FOUND ERASED SETTLED KEY_REUSED IN_PROGRESS ALREADY_ANSWERED STALE_LEASE TOO_LATE_TO_UNDO
 -- Invariant: a revision of a person's answer to a task is promised to one request (one key) only.
 if not ready() then return {'BUILDING'} end
 local annotator, id, token, digest, act = ARGV[2], ARGV[3], ARGV[4], ARGV[6], ARGV[7]
@@ -14,9 +14,7 @@ end
 
 local key, now = task_key(id), now_ms()
 local h = redis.call('HMGET', key, 'g:' .. annotator, 'by', 'tok', 'p:' .. annotator, 'c:' .. annotator, 'st', 'r:' .. annotator)
-if not h[1] and not (act == 'withdraw' and h[5]) then
-  return {redis.call('HEXISTS', done_key(id), id) == 1 and 'SETTLED' or 'NOT_FOUND'}
-end
+if not h[1] and not (act == 'withdraw' and h[5]) then return {absent(id)} end
 if h[4] and now - tonumber(h[4]) < tonumber(ARGV[10]) then return {'IN_PROGRESS'} end
 
 local c = answer_of(h[5])
@@ -39,7 +37,7 @@ else
 end
 
 local rev = tonumber(h[7] or '0') + 1
-redis.call('HSET', key, 'r:' .. annotator, rev, 'p:' .. annotator, now, unpack(act == 'undo' and {'u:' .. annotator, rev} or {}))
+redis.call('HSET', key, 'r:' .. annotator, rev, 'p:' .. annotator, now, 'k:' .. annotator .. ':' .. ARGV[5], '', unpack(act == 'undo' and {'u:' .. annotator, rev} or {}))
 local review = h[6] == 'in_review' and 1 or 0
 local receipt = string.format('%s|%d|%s|%s|%s|%.0f|%d|%d', digest, rev, state, token, claimed, now, counted, review)
 redis.call('SET', receipt_key, receipt, 'PX', ARGV[9])
