@@ -23,8 +23,10 @@ PLACES = 5
 Item = Mapping[str, Any]
 
 
-def canonical(answer: Answer, classes: Sequence[str], text: str) -> str:
+def canonical(answer: Answer, classes: Sequence[str], text: str, length: int = MAX_OFFSET) -> str:
     """The one form of the answer ``text`` (a class, or JSON). Raises Invalid, naming the path of what is wrong.
+
+    ``length``: of the text that spans are marked in, in code points, where it is known.
 
     >>> canonical(Answer(kind=AnswerKind.MULTI), ("a", "b", "c"), '["c", "a"]')
     '["a","c"]'
@@ -40,7 +42,7 @@ def canonical(answer: Answer, classes: Sequence[str], text: str) -> str:
         case AnswerKind.NUMERIC:
             return number_text(_number(answer, value))
         case AnswerKind.SPANS:
-            return _json(_items(value, lambda item, path: _span(classes, item, path)))
+            return _json(_items(value, lambda item, path: _span(classes, item, path, length)))
         case _:
             return _json(_items(value, lambda item, path: _box(classes, item, path)))
 
@@ -111,7 +113,7 @@ def _keys(item: object, wanted: tuple[str, ...], path: str) -> Item:
     return item
 
 
-def _span(classes: Sequence[str], item: object, path: str) -> Item:
+def _span(classes: Sequence[str], item: object, path: str, length: int) -> Item:
     item = _keys(item, ("start", "end", "label"), path)
     start, end = item["start"], item["end"]
     for name, offset in (("start", start), ("end", end)):
@@ -119,6 +121,10 @@ def _span(classes: Sequence[str], item: object, path: str) -> Item:
             raise Invalid(f"{path}.{name}: is not a whole number from 0.")
     if end <= start:
         raise Invalid(f"{path}.end: {end} is not after start ({start}).")
+    if end > length:
+        raise Invalid(
+            f"{path}.end: {end} is beyond the end of the text ({length}).", fix="Offsets count code points from 0."
+        )
     return {"start": start, "end": end, "label": _class(classes, item["label"], f"{path}.label")}
 
 

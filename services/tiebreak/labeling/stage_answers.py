@@ -17,10 +17,11 @@ from tiebreak.contracts.errors import SlowDown
 from tiebreak.contracts.ids import annotation_id
 from tiebreak.contracts.log import Message, Outputs, Writer
 from tiebreak.contracts.messages import Annotation, AnnotationState
-from tiebreak.contracts.project import Project
+from tiebreak.contracts.project import AnswerKind, Project
 from tiebreak.labeling.access import Principal, Right
-from tiebreak.labeling.answers import canonical
+from tiebreak.labeling.answers import MAX_OFFSET, canonical
 from tiebreak.labeling.lifecycle import class_of
+from tiebreak.labeling.payloads import shown
 from tiebreak.labeling.port import Act, Answer, Claimed, Lease, Queue, Receipt, Refusal
 from tiebreak.labeling.refusals import refused
 from tiebreak.labeling.stage import annotation_message
@@ -84,7 +85,7 @@ class Desk:
         ``want`` > 0: the person then holds so many tasks, as after a claim. ``still`` raises when they lost the right to answer; it
         is asked once the queue has answered, before anything is on the log.
         """
-        value = await self._class(said.value) if said.act is Act.VOTE else ""
+        value = await self._value(said) if said.act is Act.VOTE else ""
         receipt = await self._queue.prepare(
             Answer(said.act, said.task_id, who.name, said.key, said.digest(), said.token)
         )
@@ -115,14 +116,22 @@ class Desk:
             ) from error
         return [None] * len(messages)
 
-    async def _class(self, value: str) -> str:
-        classes = self._project.classes
-        if value in classes.names and not self._project.labeling.answer.kind.is_structured:
+    async def _value(self, said: Submission) -> str:
+        classes, answer, value = self._project.classes, self._project.labeling.answer, said.value
+        if value in classes.names and not answer.kind.is_structured:
             return value
+        if answer.kind is AnswerKind.SPANS:
+            return canonical(answer, classes.names, value, await self._length(said.task_id))
         if not classes.open:
-            return canonical(self._project.labeling.answer, classes.names, value)
+            return canonical(answer, classes.names, value)
         known = (*classes.names, *await self._queue.classes())
         return class_of(value, known)
+
+    async def _length(self, task_id: str) -> int:
+        """Of the task's text, as it is shown; without bound where there is none, or it is not here any more."""
+        task = await self._queue.look(task_id)
+        seen = shown(task.payload) if task is not None else None
+        return len(seen.text) if seen is not None and seen.kind == "text" else MAX_OFFSET
 
     def _annotation(self, who: Principal, said: Submission, receipt: Receipt, value: str) -> Annotation:
         elapsed_s = _elapsed_s(receipt)

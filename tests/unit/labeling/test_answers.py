@@ -9,10 +9,10 @@ import pytest
 from pydantic import ValidationError
 
 from tests.support.eventually import eventually
-from tests.support.labeling import a_project, a_task
+from tests.support.labeling import Queues, a_project, a_task
 from tests.support.labeling_api import claim, open_office, running
 from tiebreak.contracts.errors import Invalid
-from tiebreak.contracts.messages import AnnotationState
+from tiebreak.contracts.messages import AnnotationState, Payload, PayloadKind
 from tiebreak.contracts.project import Answer, AnswerKind, Classes, Project
 from tiebreak.labeling.answers import canonical, json_schema
 from tiebreak.labeling.consensus import Ask, Ballot, Review, Rule, Settle
@@ -205,6 +205,45 @@ async def test_spans_go_through_the_api_to_a_label() -> None:
     votes = await office.annotations()
     assert {(v.value, v.schema_version) for v in votes} == {(CAT_2_8, 3), (CAT_2_9, 3)}
     assert (label.value, label.confidence, len(label.votes)) == (CAT_2_8, 1.0, 2)
+
+
+async def test_a_span_beyond_the_text_of_its_task_is_refused(queue: Queues) -> None:
+    """Offsets are code points: four animals are four of them. The path of the span as it was sent is named; nothing is on the log."""
+    builder = await queue.begin_build()
+    if builder is not None:
+        await builder.end_build([])
+    office = await open_office(project_for(Answer(kind=KINDS.SPANS)), queue)
+    await queue.add([a_task(0, payload=Payload(PayloadKind.TEXT, "text/plain", "🐈🐕🐦🐈".encode()))])
+    async with await office.client("ann") as ann:
+        (task,) = (await claim(ann))["tasks"]
+        refused, taken = [
+            await ann.post(
+                f"/v1/tasks/{task['task_id']}/annotations",
+                json={
+                    "lease_token": task["lease"]["token"],
+                    "answer": [{"start": 2, "end": end, "label": "cat"}, {"start": 0, "end": 1, "label": "cat"}],
+                },
+                headers={"Idempotency-Key": f"key-{end}"},
+            )
+            for end in (5, 4)
+        ]
+    assert (refused.status_code, refused.json()["detail"]) == (
+        422,
+        "answer.0.end: 5 is beyond the end of the text (4). Offsets count code points from 0.",
+    )
+    assert taken.status_code == 201
+    assert len(await office.annotations()) == 1
+
+
+async def test_spans_of_what_is_no_text_have_no_end_to_be_beyond() -> None:
+    """A table has no code points to count."""
+    office = await open_office(project_for(Answer(kind=KINDS.SPANS)))
+    await office.queue.add([a_task(0, payload=Payload(PayloadKind.TABLE, "application/json", b'{"a": 1}'))])
+    async with await office.client("ann") as ann:
+        (task,) = (await claim(ann))["tasks"]
+        body = {"lease_token": task["lease"]["token"], "answer": [{"start": 2, "end": 900, "label": "cat"}]}
+        made = await ann.post(f"/v1/tasks/{task['task_id']}/annotations", json=body, headers={"Idempotency-Key": "1"})
+    assert made.status_code == 201
 
 
 def test_a_project_whose_answers_do_not_fit_its_classes_is_refused() -> None:
