@@ -1,4 +1,14 @@
-"""Learners against river and scikit-learn, and what the gate lets through: DATA=folder of .npz streams; QUICK=1 is short."""
+"""Learners against river and scikit-learn, and what the gate lets through: DATA=folder of .npz streams; QUICK=1 is short.
+
+SECTIONS="rollouts slower" chooses; the default is all of them, in this order. On two quiet cores:
+
+- rollouts: A/A and worse challengers, flattered ones, one class collapsed, what an accuracy is worth: simulated, half a minute
+- broken: NaN, one class always, one slice collapsed; trained, exported, checked, judged: 5 minutes (RUNS=100 of each)
+- slower: perceptrons of the same cost and of 1.3 times the cost, through the sandbox: 4 minutes (RUNS=100 of each)
+- cost: a step after 10^3 and 10^6 labels (LABELS): 15 minutes, most of them to fill the ledger
+- live: from an annotator's submit to a model that learned from it: 3 minutes
+- learners: prequential accuracy on the streams of DATA: hours (EVENTS, STREAMS, SEEDS, LIMIT make it less)
+"""
 
 from __future__ import annotations
 
@@ -6,6 +16,7 @@ import asyncio
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,11 +24,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.models import broken, contest, entrant, live, rollouts, steps
+from loadtests.models import broken, contest, costs, entrant, live, rollouts, steps
 from loadtests.models.peers import peers
 from tiebreak.contracts.project import Gate
 
 RESULTS = Path(__file__).parent / "results" / "models.json"
+SECTIONS = ("rollouts", "broken", "slower", "cost", "live", "learners")
 _MARGIN = 0.005
 
 
@@ -34,7 +46,7 @@ class Figure:
 @dataclass(frozen=True, slots=True)
 class Ask:
     """From the environment: DATA, QUICK, EVENTS (0: whole streams), PORTION, STREAMS, SEEDS, LIMIT (seconds for one learner on one
-    stream), LABELS (in the ledger, for the cost of a step), ONLY (gate, cost, learners)."""
+    stream), LABELS (in the ledger, for the cost of a step), RUNS (of each kind of broken or slower challenger), SECTIONS."""
 
     data: Path | None
     quick: bool
@@ -44,7 +56,8 @@ class Ask:
     labels: int
     seeds: tuple[int, ...]
     limit_s: float
-    only: tuple[str, ...]
+    runs: int
+    sections: tuple[str, ...]
 
     @classmethod
     def read(cls, environment: dict[str, str]) -> Ask:
@@ -59,7 +72,8 @@ class Ask:
             labels=int(environment.get("LABELS", "20000" if quick else "1000000")),
             seeds=tuple(int(seed) for seed in environment.get("SEEDS", "0").split()),
             limit_s=float(environment.get("LIMIT", "300")),
-            only=tuple(environment.get("ONLY", "gate cost learners").split()),
+            runs=int(environment.get("RUNS", "5" if quick else "100")),
+            sections=tuple(environment.get("SECTIONS", "").replace(",", " ").split()) or SECTIONS,
         )
 
 
@@ -102,7 +116,7 @@ def _cell(track: contest.Track) -> str:
     return f"{track.accuracy():.4f} ({len(track.hits)}, {track.seconds:.0f} s)"
 
 
-def gate(ask: Ask) -> list[Figure]:
+def simulated(ask: Ask) -> list[Figure]:
     """A/A rollouts and challengers of known worth."""
     rule, runs, labels = Gate(), 200 if ask.quick else 2000, 400 if ask.quick else 2000
     same = rollouts.peek(runs, labels, 0.0, rule.alpha)
@@ -144,16 +158,27 @@ def gate(ask: Ask) -> list[Figure]:
         found.append(Figure(name, float(fair), "", None))
     lost = rollouts.collapsed(200, rule, 10, rule.young_labels)
     found.append(Figure("one class of 10 collapsed: promoted of 200", float(lost), "0", lost == 0))
-    return [*found, *_broken(5 if ask.quick else 100), *_honesty(ask, rule)]
+    return [*found, *_honesty(ask, rule)]
 
 
-def _broken(runs: int) -> list[Figure]:
+def broken_ones(ask: Ask) -> list[Figure]:
     """Through training, export, sandbox and judgement; the control is the champion trained again."""
-    found = []
+    found, runs = [], ask.runs
     for way, promoted in asyncio.run(broken.promoted(runs)).items():
         wanted = runs if way == broken.CONTROL else 0
         found.append(Figure(f"challenger, {way}: promoted of {runs}", float(promoted), f"{wanted}", promoted == wanted))
     return found
+
+
+def slower_ones(ask: Ask) -> list[Figure]:
+    """What the mechanical gate says of models whose cost is known."""
+    seen, runs = asyncio.run(costs.refused(ask.runs)), ask.runs
+    return [
+        Figure(f"challenger of the same cost: refused of {runs}", float(seen.same), "0", seen.same == 0),
+        Figure(
+            f"challenger of 1.3 times the cost: refused of {runs}", float(seen.dearer), f"{runs}", seen.dearer == runs
+        ),
+    ]
 
 
 def _honesty(ask: Ask, rule: Gate) -> list[Figure]:
@@ -171,19 +196,12 @@ def _honesty(ask: Ask, rule: Gate) -> list[Figure]:
 
 
 def cost(ask: Ask) -> list[Figure]:
-    """Steps and label-to-live."""
+    """What a training step costs."""
     many = ask.labels
     with tempfile.TemporaryDirectory() as folder:
         small, bounded, large = (steps.step_cost(Path(folder), n) for n in (1000, 4000, many))
     with tempfile.TemporaryDirectory() as folder:
         few, most = (steps.step_cost(Path(folder), n, "softmax") for n in (1000, many))
-    with tempfile.TemporaryDirectory() as folder:
-        median, p95 = asyncio.run(steps.label_to_live(Path(folder), 10 if ask.quick else 40))
-    with tempfile.TemporaryDirectory() as folder:
-        waits = asyncio.run(live.label_to_live(Path(folder), 20 if ask.quick else 100))
-    own, own_p95 = (live.quantile(waits.own, share) for share in (0.5, 0.95))
-    every, every_p95 = (live.quantile(waits.every, share) for share in (0.5, 0.95))
-    served, labels = len(waits.own), len(waits.every)
     growth, beyond = large.seconds / small.seconds, large.seconds / bounded.seconds
     return [
         Figure("step after 1,000 labels (CPU s)", small.seconds, "", None),
@@ -199,6 +217,19 @@ def cost(ask: Ask) -> list[Figure]:
         Figure(f"step after {many:,} labels against after 4,000", beyond, "", None),
         Figure(f"ledger of {many:,} labels (bytes)", float(large.ledger_bytes), "", None),
         Figure(f"opening a ledger of {many:,} labels (CPU s)", large.opening_seconds, "", None),
+    ]
+
+
+def to_live(ask: Ask) -> list[Figure]:
+    """From submit to the first prediction of a model that learned from it."""
+    with tempfile.TemporaryDirectory() as folder:
+        median, p95 = asyncio.run(steps.label_to_live(Path(folder), 10 if ask.quick else 40))
+    with tempfile.TemporaryDirectory() as folder:
+        waits = asyncio.run(live.label_to_live(Path(folder), 20 if ask.quick else 100))
+    own, own_p95 = (live.quantile(waits.own, share) for share in (0.5, 0.95))
+    every, every_p95 = (live.quantile(waits.every, share) for share in (0.5, 0.95))
+    served, labels = len(waits.own), len(waits.every)
+    return [
         Figure("label to live, in one process: median (s)", median, "", None),
         Figure("label to live, in one process: p95 (s)", p95, "<= 2", p95 <= 2.0),
         Figure(f"label to live, `tiebreak up`, model let through ({served} of {labels}): median (s)", own, "", None),
@@ -216,12 +247,23 @@ def cost(ask: Ask) -> list[Figure]:
 def main() -> None:
     """Print the tables, write the results."""
     ask, console = Ask.read(dict(os.environ)), Console(width=160)
-    parts: dict[str, Callable[[], list[Figure]]] = {
-        "gate": lambda: gate(ask),
-        "cost": lambda: cost(ask),
-        "learners": lambda: learners(ask, console),
-    }
-    found = [figure for name, part in parts.items() if name in ask.only for figure in part()]
+    parts: tuple[Callable[[], list[Figure]], ...] = (
+        lambda: simulated(ask),
+        lambda: broken_ones(ask),
+        lambda: slower_ones(ask),
+        lambda: cost(ask),
+        lambda: to_live(ask),
+        lambda: learners(ask, console),
+    )
+    named = dict(zip(SECTIONS, parts, strict=True))
+    if unknown := set(ask.sections) - set(named):
+        raise SystemExit(f"SECTIONS: {', '.join(sorted(unknown))} is none of {', '.join(SECTIONS)}.")
+    found: list[Figure] = []
+    for name, part in named.items():
+        if name in ask.sections:
+            began = time.monotonic()
+            found += part()
+            console.print(f"{name}: {time.monotonic() - began:.0f} s")
     table = Table("figure", "value", "reach", "")
     for figure in found:
         mark = {True: "ok", False: "MISSED", None: ""}[figure.ok]

@@ -49,7 +49,8 @@ class Gate(Section):
     ``slices``: beside the classes, the parts of the stream on which it must not be shown to be worse.
     ``rollout``: what passes the gate serves at once (``direct``), or by stages (``canary``), young models excepted.
 
-    ``max_latency_ratio``: it may take so many times the champion's time for a batch, where the difference is noticeable.
+    ``max_cost_ratio``: so many times the champion's processor time it may take for the same events, where the difference is noticeable
+    (30 microseconds per event). ``max_latency_ratio``: so many times the champion's p99 it may have while both answer, in a rollout.
     """
 
     non_inferiority: Annotated[float, Field(ge=0.0, le=0.5)] = 0.02
@@ -58,6 +59,7 @@ class Gate(Section):
     slices: tuple[Slice, ...] = ()
     rollout: Literal["direct", "canary"] = "direct"
     canary: Canary = Canary()
+    max_cost_ratio: Annotated[float, Field(ge=1.0, le=100.0)] = 1.15
     max_latency_ratio: Annotated[float, Field(ge=1.0, le=100.0)] = 2.0
     max_model_bytes: Annotated[int, Field(ge=1024, le=4 * 2**30)] = 256 * 2**20
     max_nodes: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000

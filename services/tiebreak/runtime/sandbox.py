@@ -11,18 +11,20 @@ import io
 import json
 import math
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tiebreak.contracts.candidate import Golden
 from tiebreak.contracts.errors import ModelRefused
 from tiebreak.contracts.messages import Manifest
 from tiebreak.contracts.project import Gate, Project
-from tiebreak.contracts.tensors import Form
+from tiebreak.contracts.tensors import Form, Tensors
 from tiebreak.runtime.model_graph import Port
 from tiebreak.runtime.model_plan import ModelPlan, ScoreKind, Wanted
 from tiebreak.runtime.sandbox_nursery import Nursery
@@ -54,6 +56,50 @@ class Checked:
     nodes: int
     batch_rows: int
     batch_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """A model and what is asked of it, for :meth:`Sandbox.race`."""
+
+    model: bytes
+    wanted: Wanted
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What :meth:`Sandbox.race` runs: batches of ``rows`` events, which are ``events`` repeated.
+
+    After so many ``pairs`` of runs it ends, or sooner: as soon as those to come cannot change on which side of ``bound`` the median
+    ratio is.
+    """
+
+    events: Tensors
+    rows: int
+    bound: float
+    pairs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """Two models on the same events in turn, in one child. ``pairs``: processor seconds per event of challenger and champion.
+
+    Empty where the champion itself does not load. A busy machine slows both of a pair alike, and processor time does not count
+    the time in which others run: what is left of the noise is in the spread of the ratios, which the medians do not heed.
+    """
+
+    pairs: tuple[tuple[float, float], ...]
+
+    @property
+    def ratio(self) -> float:
+        """The median of the pairs' ratios: how many times the champion's time the challenger takes. 1 without pairs."""
+        return median([challenger / max(champion, 1e-9) for challenger, champion in self.pairs] or [1.0])
+
+    @property
+    def excess_s(self) -> float:
+        """The median of the pairs' differences: seconds more per event. 0 without pairs."""
+        return median([challenger - champion for challenger, champion in self.pairs] or [0.0])
 
 
 def wanted_by(project: Project, manifest: Manifest | None = None) -> Wanted:
@@ -108,7 +154,26 @@ class Sandbox:
             raise ModelRefused(
                 f"The model has {len(model)} bytes, more than {limits.max_bytes}.", fix="Raise gate.max_model_bytes."
             )
-        request = _request(model, wanted, limits, temperature, golden)
+        golden_batch = b""
+        if golden is not None:
+            golden_batch = _packed({"probabilities": golden.probabilities}, golden.inputs)
+        runner = Runner(model, wanted, temperature)
+        header = _header([runner], limits) | {"tolerance": golden.tolerance if golden is not None else 0.0}
+        said = await self._said(_request(header, golden_batch, model), limits)
+        return Checked(_plan(said["plan"]), said["nodes"], said["batch_rows"], said["batch_s"])
+
+    async def race(self, challenger: Runner, champion: Runner, course: Course, limits: Limits) -> Race:
+        """Time two models that :meth:`check` let through, in turn on the same events, in one child.
+
+        Raises ModelRefused as :meth:`check` does, but not for a champion that does not load.
+        """
+        header = _header([challenger, champion], limits)
+        header |= {"rows": course.rows, "bound": course.bound, "pairs": course.pairs}
+        request = _request(header, _packed({}, course.events), challenger.model, champion.model)
+        return Race(tuple((ours, theirs) for ours, theirs in (await self._said(request, limits))["pairs"]))
+
+    async def _said(self, request: bytes, limits: Limits) -> dict[str, Any]:
+        """A child's answer. Raises ModelRefused."""
         async with self._one_at_a_time:
             try:
                 async with asyncio.timeout(limits.timeout_s):
@@ -163,36 +228,40 @@ async def check_model(
     return await Sandbox().check(model, wanted, limits, temperature=temperature, golden=golden)
 
 
-def _request(model: bytes, wanted: Wanted, limits: Limits, temperature: float, golden: Golden | None) -> bytes:
+def _header(runners: Sequence[Runner], limits: Limits) -> dict[str, Any]:
+    size = sum(len(runner.model) for runner in runners)
+    return {
+        "runners": [{"wanted": asdict(runner.wanted), "temperature": runner.temperature} for runner in runners],
+        "max_nodes": limits.max_nodes,
+        "memory_bytes": limits.memory_bytes or _BASE_MEMORY + _MEMORY_PER_BYTE * size,
+        # The parent keeps the clock and says what ran out. This limit is for a parent that cannot: it must not come first.
+        "cpu_s": 2 * math.ceil(limits.timeout_s),
+    }
+
+
+def _packed(answers: Mapping[str, NDArray[Any]], inputs: Tensors) -> bytes:
     batch = io.BytesIO()
-    if golden is not None:
-        # Text travels as fixed-width unicode: an object array would need pickle on the other side.
-        inputs = {f"in:{name}": a.astype(np.str_) if a.dtype == object else a for name, a in golden.inputs.items()}
-        np.savez(batch, allow_pickle=False, **{"probabilities": golden.probabilities, **inputs})
-    header = json.dumps(
-        {
-            "wanted": asdict(wanted),
-            "max_nodes": limits.max_nodes,
-            "memory_bytes": limits.memory_bytes or _BASE_MEMORY + _MEMORY_PER_BYTE * len(model),
-            # The parent keeps the clock and says what ran out. This limit is for a parent that cannot: it must not come first.
-            "cpu_s": 2 * math.ceil(limits.timeout_s),
-            "temperature": temperature,
-            "tolerance": golden.tolerance if golden is not None else 0.0,
-        }
-    ).encode()
-    return b"".join(len(part).to_bytes(8, "little") + part for part in (header, batch.getvalue(), model))
+    # Text travels as fixed-width unicode: an object array would need pickle on the other side.
+    named = {f"in:{name}": a.astype(np.str_) if a.dtype == object else a for name, a in inputs.items()}
+    np.savez(batch, allow_pickle=False, **answers, **named)
+    return batch.getvalue()
 
 
-def _read(answer: bytes, code: int | None) -> Checked:
+def _request(header: Mapping[str, Any], events: bytes, *models: bytes) -> bytes:
+    parts = (json.dumps(header).encode(), events, *models)
+    return b"".join(len(part).to_bytes(8, "little") + part for part in parts)
+
+
+def _read(answer: bytes, code: int | None) -> dict[str, Any]:
     if not answer:
         ended = (
             "killed" if code is None else f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
         )
         raise ModelRefused(f"The model ended the process that checked it ({ended}).", fix="Serving is untouched.")
-    said = json.loads(answer)
+    said: dict[str, Any] = json.loads(answer)
     if "refused" in said:
         raise ModelRefused(said["refused"], fix=said["fix"])
-    return Checked(_plan(said["plan"]), said["nodes"], said["batch_rows"], said["batch_s"])
+    return said
 
 
 def _plan(said: Mapping[str, Any]) -> ModelPlan:

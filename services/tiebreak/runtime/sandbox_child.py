@@ -14,16 +14,17 @@ import resource
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from tiebreak.contracts.errors import ModelRefused
-from tiebreak.contracts.tensors import FloatArray
+from tiebreak.contracts.tensors import FloatArray, Tensors
 from tiebreak.runtime.model_graph import describe, parse, refuse_unsafe
 from tiebreak.runtime.model_outputs import unusable_rows
 from tiebreak.runtime.model_plan import Wanted, plan_model
@@ -36,6 +37,7 @@ _SIGKILL = 9
 _CHUNK = 2**20
 _NICER = 5  # what serves goes first
 _BATCH_ROWS = 256
+_UNLOADABLE: tuple[type[Exception], ...] = (ModelRefused, *ORT_ERRORS)
 _SAME = 1e-3  # sums in another order differ by rounding, a row that its neighbours change differs by far more
 
 
@@ -63,16 +65,56 @@ def _die_with_parent() -> None:
 
 def check(model: bytes, request: Mapping[str, Any], golden: bytes) -> dict[str, Any]:
     """All checks of one model, in the order of cost. Raises ModelRefused."""
-    proto = parse(model)
-    nodes = refuse_unsafe(proto, request["max_nodes"])
-    plan = plan_model(describe(proto), _wanted(request["wanted"]))
-    del proto
-    session = ModelSession(model, plan, request["temperature"])
+    session, nodes = _loaded(model, request["runners"][0], request["max_nodes"])
     probe_rows(session)
     if golden:
         _check_golden(session, golden, request["tolerance"])
     rows = session.plan.batch or _BATCH_ROWS
     return {"plan": asdict(session.plan), "nodes": nodes, "batch_rows": rows, "batch_s": _time_batch(session, rows)}
+
+
+def race(models: Sequence[bytes], request: Mapping[str, Any], events: bytes) -> dict[str, Any]:
+    """Challenger and champion on the same events in turn, by processor time. Raises ModelRefused for the challenger's faults."""
+    challenger, champion = request["runners"]
+    ours, _ = _loaded(models[0], challenger, request["max_nodes"])
+    try:
+        theirs, _ = _loaded(models[1], champion, request["max_nodes"])
+    except _UNLOADABLE:
+        return {"pairs": []}  # there is nothing to be slower than
+    rows = request["rows"]
+    with np.load(io.BytesIO(events), allow_pickle=False) as batch:
+        inputs = {name: np.resize(array, (rows, *array.shape[1:])) for name, array in _inputs_in(batch).items()}
+    for session in (ours, theirs):
+        session.answer(inputs)  # the first run pays for memory
+    pairs: list[tuple[float, float]] = []
+    slower = 0
+    # A majority of all pairs on one side of the bound is where their median will be.
+    while max(slower, len(pairs) - slower) <= request["pairs"] // 2:
+        order = (ours, theirs) if len(pairs) % 2 else (theirs, ours)
+        took = {session: _processor_s(session, inputs) / rows for session in order}
+        pairs.append((took[ours], took[theirs]))
+        slower += took[ours] > request["bound"] * took[theirs]
+    return {"pairs": pairs}
+
+
+def _processor_s(session: ModelSession, inputs: Tensors) -> float:
+    # Of this thread, which is all that a session here runs on: that of a process with a limit on it moves by milliseconds.
+    start = time.thread_time()
+    session.answer(inputs)
+    return time.thread_time() - start
+
+
+def _loaded(model: bytes, said: Mapping[str, Any], max_nodes: int) -> tuple[ModelSession, int]:
+    proto = parse(model)
+    nodes = refuse_unsafe(proto, max_nodes)
+    plan = plan_model(describe(proto), _wanted(said["wanted"]))
+    del proto
+    return ModelSession(model, plan, said["temperature"]), nodes
+
+
+def _inputs_in(batch: Any) -> dict[str, NDArray[Any]]:
+    given = {name.removeprefix("in:"): batch[name] for name in batch.files if name.startswith("in:")}
+    return {name: a.astype(object) if a.dtype.kind == "U" else a for name, a in given.items()}
 
 
 def probe_rows(session: ModelSession) -> None:
@@ -107,9 +149,7 @@ def _same(one: Answers, other: Answers) -> bool:
 
 def _check_golden(session: ModelSession, golden: bytes, tolerance: float) -> None:
     with np.load(io.BytesIO(golden), allow_pickle=False) as batch:
-        expected = batch["probabilities"]
-        given = {name.removeprefix("in:"): batch[name] for name in batch.files if name.startswith("in:")}
-    inputs = {name: a.astype(object) if a.dtype.kind == "U" else a for name, a in given.items()}
+        expected, inputs = batch["probabilities"], _inputs_in(batch)
     got = _table(session.answer(inputs))
     if got.shape != expected.shape:
         raise ModelRefused(f"The golden batch gives shape {got.shape}, expected {expected.shape}.")
@@ -172,10 +212,10 @@ def _in_child(control: socket.socket, handle: int) -> int:
 def _answer(connection: IO[bytes]) -> dict[str, Any]:
     request = json.loads(_part(connection))
     limit_process(request["memory_bytes"], request["cpu_s"])
-    golden = _part(connection)
-    model = _part(connection)
+    events = _part(connection)
+    models = [_part(connection) for _ in request["runners"]]
     try:
-        return check(model, request, golden)
+        return race(models, request, events) if len(models) > 1 else check(models[0], request, events)
     except ModelRefused as refusal:
         return {"refused": refusal.message, "fix": refusal.fix}
     except MemoryError:

@@ -20,29 +20,24 @@ ROWS = np.arange(8, dtype=np.float32).reshape(2, 4)
 FAST = dense(WEIGHTS, squash="Softmax", output="probabilities")
 
 
-def slow(width: int = 1500) -> bytes:
-    """The same answers as FAST, after a detour through a layer that costs milliseconds."""
-    detour = np.zeros((4, width), np.float32)
-    nodes = [
-        helper.make_node("MatMul", ["x", "in"], ["wide"]),
-        helper.make_node("MatMul", ["wide", "square"], ["wider"]),
-        helper.make_node("MatMul", ["wider", "out"], ["nothing"]),
+def deep(layers: int, width: int = 512) -> bytes:
+    """The same answers as FAST, after so many layers that cost the same each."""
+    nodes = [helper.make_node("MatMul", ["x", "in"], ["h0"])]
+    nodes += [helper.make_node("MatMul", [f"h{i}", "square"], [f"h{i + 1}"]) for i in range(layers)]
+    nodes += [
+        helper.make_node("MatMul", [f"h{layers}", "out"], ["nothing"]),
         helper.make_node("MatMul", ["x", "w"], ["plain"]),
         helper.make_node("Add", ["plain", "nothing"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1),
     ]
-    constants: dict[str, Any] = {
-        "in": detour,
-        "square": np.zeros((width, width), np.float32),
-        "out": np.zeros((width, 3), np.float32),
-        "w": WEIGHTS,
-    }
+    shapes = {"in": (4, width), "square": (width, width), "out": (width, 3)}
+    constants: dict[str, Any] = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
     graph = helper.make_graph(
         nodes,
-        "slow",
+        "deep",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 3])],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+        [numpy_helper.from_array(value, name) for name, value in {**constants, "w": WEIGHTS}.items()],
     )
     return model_of(graph)
 
@@ -54,15 +49,23 @@ def candidate(project: Project, model: bytes, answers: Any = None) -> Candidate:
     )
 
 
-@pytest.mark.parametrize(("ratio", "refused"), [(2.0, True), (100.0, False)])
+@pytest.mark.parametrize(("ratio", "refused"), [(1.15, True), (100.0, False)])
 async def test_a_challenger_slower_than_the_project_allows_is_refused(ratio: float, refused: bool) -> None:
-    """Same answers, a hundred times the work: `gate.max_latency_ratio` decides, and the reason names both speeds."""
-    project = project_of(gate={"max_latency_ratio": ratio})
-    probe = SandboxProbe(project)
-    champion = Served(manifest_of(project, FAST, "v1"), FAST if refused else slow())
-    reasons = await probe.check(candidate(project, slow()), champion)
+    """Same answers, twice the layers: `gate.max_cost_ratio` decides, and the reason names ratio and difference."""
+    project = project_of(gate={"max_cost_ratio": ratio})
+    champion = deep(100)
+    reasons = await SandboxProbe(project).check(
+        candidate(project, deep(200)), Served(manifest_of(project, champion, "v1"), champion)
+    )
     assert len(reasons) == refused
-    assert all("us per event" in reason and "gate.max_latency_ratio = 2" in reason for reason in reasons)
+    assert all("us more per event" in reason and "gate.max_cost_ratio = 1.15" in reason for reason in reasons)
+
+
+async def test_a_difference_that_no_event_feels_is_none() -> None:
+    """Many times the champion's cost, and still next to nothing: a head that became a forest is let through."""
+    project = project_of()
+    champion = Served(manifest_of(project, FAST, "v1"), FAST)
+    assert await SandboxProbe(project).check(candidate(project, deep(10, width=64)), champion) == ()
 
 
 async def test_the_first_model_and_an_equal_one_pass() -> None:
@@ -77,7 +80,7 @@ async def test_a_champion_that_does_not_load_compares_with_nothing() -> None:
     """The serving file is torn: the challenger is judged on its own."""
     project = project_of()
     champion = Served(manifest_of(project, b"torn", "v1"), b"torn")
-    assert await SandboxProbe(project).check(candidate(project, FAST), champion) == ()
+    assert await SandboxProbe(project).check(candidate(project, deep(100)), champion) == ()
 
 
 async def test_another_answer_on_the_golden_batch_is_refused() -> None:
