@@ -111,6 +111,7 @@ def stream_loop_settings(project: Project) -> LoopSettings:
         max_records=scoring.max_batch,
         # With a slow model a batch's fixed cost, some 5 ms, is then a hundredth of it.
         target_batch_s=0.4,
+        window_s=project.sampling.window_s,
         max_bad_share=scoring.max_bad_share,
         bad_window=scoring.bad_window,
     )

@@ -51,6 +51,9 @@ class Sampling(Section):
     A question is worth its utility per price: each kilobyte of an event costs ``cost_per_kilobyte`` of an ordinary answer more, and
     ``labeling.rules`` may say what an answer costs elsewhere.
 
+    ``window_s``: events are gathered for so long, predictions wait as long, and the best of each window is chosen, spread over what it
+    holds, instead of event by event. 0: nothing waits.
+
     ``origin_share``: what part of the last 200 questions one source (``ce_source``) or one record key may cause; 1: all of them.
     """
 
@@ -74,6 +77,7 @@ class Sampling(Section):
     near_duplicates: NearDuplicates = NearDuplicates()
     novelty: bool = True
     balance: Balance = Balance()
+    window_s: Annotated[float, Field(ge=0.0, le=60.0)] = 0.0
     cost_per_kilobyte: Annotated[float, Field(ge=0.0, le=1000.0)] = 0.0
     origin_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 7
@@ -82,6 +86,8 @@ class Sampling(Section):
     def _floors_have_an_adaptive_rule(self) -> Self:
         if self.rule != "adaptive" and (self.balance.rare_share or self.balance.slices):
             raise ValueError(f"balance: floors belong to the rule 'adaptive', not to {self.rule!r}")
+        if self.window_s and (self.rule != "adaptive" or self.balance.rare_share or self.balance.slices):
+            raise ValueError("window_s: a window is for the rule 'adaptive', without floors (balance)")
         return self
 
 

@@ -20,11 +20,12 @@ from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.codec import PROTOBUF, encode, headers_for
 from tiebreak.contracts.errors import NotAssigned, PublishFailed, SlowDown, Unreachable
 from tiebreak.contracts.handling import Handled, Handler
-from tiebreak.contracts.log import Batch, Message, Outputs, Partition, Positions, Reader, Writer
+from tiebreak.contracts.log import Batch, Message, Outputs, Partition, Reader, Writer
 from tiebreak.contracts.topics import Topic
 from tiebreak.events.bad_share import BadShare
-from tiebreak.events.batching import BatchLimit, joined, size_of
+from tiebreak.events.batching import BatchLimit, size_of
 from tiebreak.events.dead_letters import dead_key, dead_letter
+from tiebreak.events.polled import Polled, whole
 from tiebreak.events.progress import Progress
 from tiebreak.events.stage_in_flight import Done, InFlight
 from tiebreak.runtime.metrics import Metrics
@@ -47,6 +48,8 @@ class LoopSettings:
 
     ``gather_s`` lie between a poll that found something and the next one: a fetch costs as much for one record as for hundreds.
 
+    ``window_s`` after its first record came a batch is begun, or when it is full; 0: as soon as the handler is free.
+
     ``drain_s`` bounds what a rebalance waits for work in flight (keep it below the log's rebalance timeout), ``stop_s`` the whole
     stop. After a failure the loop waits ``backoff_s``, twice as long each time, up to ``max_backoff_s``.
     """
@@ -57,6 +60,7 @@ class LoopSettings:
     target_batch_s: float = 0.1
     poll_s: float = 0.5
     gather_s: float = 0.0
+    window_s: float = 0.0
     max_bad_share: float = 0.9
     bad_window: int = 1000
     publish_timeout_s: float = 30.0
@@ -66,17 +70,6 @@ class LoopSettings:
     backoff_s: float = 0.2
     max_backoff_s: float = 5.0
     lag_every_s: float = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Polled:
-    batch: Batch
-    positions: Positions
-
-    @property
-    def count(self) -> int:
-        """Records."""
-        return sum(map(len, self.batch.values()))
 
 
 class ConsumeLoop:
@@ -100,7 +93,7 @@ class ConsumeLoop:
         # Held while the handler works or state changes hands: the log's rebalances come from another task.
         self._turn = asyncio.Lock()
         self._polling: asyncio.Task[None] | None = None
-        self._ready: deque[_Polled] = deque()
+        self._ready: deque[Polled] = deque()
         # Set by whatever gives the loop something to do.
         self._stirred = asyncio.Event()
         self._in_flight = InFlight(reader.commit, self._stirred.set)
@@ -162,7 +155,13 @@ class ConsumeLoop:
 
     def _may_handle(self) -> bool:
         due = self._retry_at is None or asyncio.get_running_loop().time() >= self._retry_at
-        return due and bool(self._ready) and len(self._in_flight) < self._settings.depth
+        return due and bool(self._ready) and len(self._in_flight) < self._settings.depth and self._window_s() <= 0.0
+
+    def _window_s(self) -> float:
+        """How much longer what was gathered waits for more."""
+        if not self._settings.window_s or not self._ready or self._room() <= 0:
+            return 0.0
+        return self._ready[0].at_s + self._settings.window_s - asyncio.get_running_loop().time()
 
     async def _something_to_do(self) -> None:
         if self._may_handle():
@@ -170,6 +169,8 @@ class ConsumeLoop:
                 await asyncio.sleep(0)
             return
         delay = None if self._retry_at is None else max(0.0, self._retry_at - asyncio.get_running_loop().time())
+        if self._ready and delay is None and (window := self._window_s()) > 0.0:
+            delay = window
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(delay):
                 await self._stirred.wait()
@@ -199,7 +200,8 @@ class ConsumeLoop:
         self._last_progress = self._clock.monotonic()
         self._idle = not batch
         if batch:
-            self._ready.append(_Polled(batch, self._progress.take(batch)))
+            now = asyncio.get_running_loop().time()
+            self._ready.append(Polled(batch, self._progress.take(batch), now))
             self._stirred.set()
             self._metrics.count(
                 "tiebreak_events_consumed_total", sum(map(len, batch.values())), stage=self._settings.stage
@@ -215,15 +217,12 @@ class ConsumeLoop:
 
     # ── deciding ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _whole(self) -> _Polled:
+    def _whole(self) -> Polled:
         """All that has been gathered, as one batch; it stays the first in line."""
         if len(self._ready) > 1:
-            positions: dict[Partition, int] = {}
-            for polled in self._ready:
-                positions |= polled.positions
-            whole = _Polled(joined([polled.batch for polled in self._ready]), positions)
+            together = whole(self._ready)
             self._ready.clear()
-            self._ready.append(whole)
+            self._ready.append(together)
         return self._ready[0]
 
     async def _handle_next(self) -> None:

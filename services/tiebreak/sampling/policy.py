@@ -22,6 +22,7 @@ from tiebreak.sampling.decision import UNLIMITED, Allowance, Decision
 from tiebreak.sampling.pricing import learned
 from tiebreak.sampling.ruling import choose_by_rule
 from tiebreak.sampling.state import SamplerState
+from tiebreak.sampling.windowed import choose_in_window
 
 
 def decide(
@@ -61,6 +62,8 @@ def choose(
     """Select rows of an appraised batch, in stream order, as far as ``allowance`` goes."""
     if policy.sampling.rule != "adaptive":
         return choose_by_rule(policy, state, batch, appraisal, allowance)
+    if policy.sampling.window_s:
+        return choose_in_window(policy, state, batch, appraisal, allowance)
     chooser = Chooser(policy, state, batch, appraisal, allowance)
     start = 0
     while start < len(batch):

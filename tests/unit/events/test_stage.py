@@ -117,6 +117,31 @@ async def test_what_comes_soon_after_a_batch_is_fetched_together_after_the_pause
     assert len(handler.commits) == 2
 
 
+async def test_a_window_gathers_what_comes_within_it(one_partition: MemoryLog) -> None:
+    """With ``window_s`` records that come one by one are one batch, begun when the window of the first is over."""
+    handler, stop = Watched(OUT), asyncio.Event()
+    await publish(one_partition, messages(EVENTS, ["0"], 0))
+    loop = loop_of(one_partition.reader([EVENTS], "g"), one_partition.writer(), handler, window_s=0.4)
+    task = asyncio.create_task(loop.run(stop))
+    for number in numbers(8)[1:]:
+        await publish(one_partition, messages(EVENTS, [number], 0))
+    await eventually(lambda: handler.kept == numbers(8))
+    stop.set()
+    await task
+    assert len(handler.commits) == 1
+
+
+async def test_a_full_batch_waits_for_no_window(one_partition: MemoryLog) -> None:
+    """As many records as a batch may have are begun at once, however long the window."""
+    handler, stop = Watched(OUT), asyncio.Event()
+    await publish(one_partition, messages(EVENTS, numbers(10), 0))
+    loop = loop_of(one_partition.reader([EVENTS], "g"), one_partition.writer(), handler, window_s=3600.0)
+    task = asyncio.create_task(loop.run(stop))
+    await eventually(lambda: handler.kept == numbers(10))
+    stop.set()
+    await task
+
+
 async def test_deciding_goes_on_while_earlier_batches_await_their_acknowledgement(one_partition: MemoryLog) -> None:
     """As many batches as ``depth`` are in flight, the next is fetched, none is committed; then all commit, never backwards."""
     gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
