@@ -26,12 +26,16 @@ _POISSON = np.array([0.36787944, 0.73575888, 0.9196986, 0.98101184, 0.99634015, 
 _PRECISE_ROWS = 1000
 _ITERATIONS = 20
 _FEW_ITERATIONS = 10  # of members, when there are many labels: what serves is fitted to convergence
+_DEAREST = 1e-6  # of the variances that the order of levels leaves
 _DRAWS = 8  # members served by one hash of a label
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the learner may be told. ``hidden`` bounds the kernel part; None: ``landmarks``, and none of it for ``wide`` inputs."""
+    """What the learner may be told. ``hidden`` bounds the kernel part; None: ``landmarks``, and none of it for ``wide`` inputs.
+
+    ``ordered``: the classes are levels in their order, and weights of near ones are tied (:func:`ties`).
+    """
 
     committee: int = 5
     l2: float = 1e-3
@@ -43,6 +47,7 @@ class Settings:
     linear_gain: float = 3.5
     kernel_gain: float = 18.0
     wide_gain: float = 14.0
+    ordered: bool = False
 
     def units(self, width: int) -> int:
         """How many Gaussian units the hidden layer may have for inputs of this width."""
@@ -183,7 +188,7 @@ class SoftmaxCommittee:
         width = labels.x.shape[1]
         features = fit_features(labels.x[order], s.units(width), s.sharpness)
         back = fold(features, s)
-        solver = Solver(basis_of(features, labels.x, back), labels.targets, s.l2)
+        solver = Solver(basis_of(features, labels.x, back), labels.targets, s.l2, ties_for(s, labels.classes))
         whole = solver.solve(labels.weights)
         counts = bootstrap(labels.label_ids, s.committee, s.seed)
         most = _ITERATIONS if len(labels) <= _PRECISE_ROWS else _FEW_ITERATIONS
@@ -214,11 +219,33 @@ class SoftmaxBase:
     head: Matrix
 
     def after(self, labels: TrainingSet) -> SoftmaxModel:
-        solver = Solver(basis_of(self.model.features, labels.x, self.back), labels.targets, self.settings.l2)
+        basis, s = basis_of(self.model.features, labels.x, self.back), self.settings
+        solver = Solver(basis, labels.targets, s.l2, ties_for(s, labels.classes))
         head = solver.solve(labels.weights, begin=self.head)
         weights, bias = self.model.weights.copy(), self.model.bias.copy()
         weights[:, 0], bias[0] = self.back @ head[:-1], head[-1]
         return replace(self.model, weights=weights, bias=bias)
+
+
+def ties_for(s: Settings, classes: Sequence[str]) -> Matrix | None:
+    """What ties the weights of these classes, where they have an order."""
+    return ties(len(classes)) if s.ordered else None
+
+
+def ties(levels: int) -> Matrix:
+    """``(k, k)``: a root of C, C_ij = exp(-d^2 / 2) with d = (i - j) / (k - 1): the prior covariance of the weights of levels i and j.
+
+    The penalty |V|^2 is then that of a Gaussian prior under which near levels have like weights (a Gaussian process over the levels:
+    Rasmussen and Williams 2006): a label of one level says something of its neighbours, and the order need not hold everywhere.
+
+    >>> (ties(3).T @ ties(3)).round(2).tolist()
+    [[1.0, 0.88, 0.61], [0.88, 1.0, 0.88], [0.61, 0.88, 1.0]]
+    """
+    places = np.arange(levels) / max(levels - 1, 1)
+    values, vectors = np.linalg.eigh(np.exp(-((places[:, None] - places[None, :]) ** 2) / 2.0))
+    # Not less than a little: what an order cannot explain is dear, and not forbidden.
+    result: Matrix = np.sqrt(np.maximum(values, _DEAREST))[:, None] * vectors.T
+    return result
 
 
 def fold(features: FeatureMap, s: Settings) -> Matrix:
@@ -245,9 +272,11 @@ class Solver:
     Parameters are preconditioned by the Cholesky factor of Boehning's bound on the Hessian (Ann. Inst. Stat. Math. 1992), which
     makes L-BFGS need tens of iterations instead of hundreds. Few rows get float64; many get float32 in the sums over rows, which
     halves their cost and errs far below the tolerance.
+
+    ``ties`` ``(k, k)``: the penalty is on V where W = V ties; None: on W itself.
     """
 
-    def __init__(self, basis: NDArray[np.floating], targets: Matrix, l2: float) -> None:
+    def __init__(self, basis: NDArray[np.floating], targets: Matrix, l2: float, ties: Matrix | None = None) -> None:
         p = basis.shape[1]
         bound = 0.25 / len(basis) * (basis.T @ basis).astype(np.float64)
         factor = cholesky(bound + l2 * np.eye(p), lower=True)
@@ -257,6 +286,7 @@ class Solver:
         self._rows = basis @ self._inverse.astype(self._kind)
         self._penalty: Matrix = l2 * (self._inverse.T @ self._inverse)
         self._targets = targets.astype(self._kind)
+        self._ties = ties
 
     def solve(self, weights: Matrix, most: int = _ITERATIONS, begin: Matrix | None = None) -> Matrix:
         """``(n,)`` label weights to ``(p, k)`` parameters in the basis. ``begin``: where to look first; None: at zero."""
@@ -264,25 +294,35 @@ class Solver:
         share = (weights / max(float(weights.sum()), 1e-12)).astype(self._kind)
         found = minimize(
             self._objective,
-            np.zeros(p * k) if begin is None else (self._factor.T @ begin).ravel(),
+            np.zeros(p * k) if begin is None else self._from(begin),
             args=(share,),
             jac=True,
             method="L-BFGS-B",
             options={"maxiter": most, "gtol": 2e-3, "ftol": 3e-6},
         )
-        result: Matrix = self._inverse @ found.x.reshape(p, k)
+        result: Matrix = self._tied(self._inverse @ found.x.reshape(p, k))
         return result
+
+    def _from(self, head: Matrix) -> Matrix:
+        """The flat parameters whose head is ``(p, k)`` this one."""
+        v = head if self._ties is None else np.linalg.solve(self._ties.T, head.T).T
+        return np.asarray(self._factor.T @ v, np.float64).ravel()
+
+    def _tied(self, v: Matrix) -> Matrix:
+        return v if self._ties is None else v @ self._ties
 
     def _objective(self, flat: NDArray[np.float64], share: NDArray[np.floating]) -> tuple[float, NDArray[np.float64]]:
         v = flat.reshape(self._rows.shape[1], -1)
-        logits = self._rows @ v.astype(self._kind)
+        logits = self._rows @ self._tied(v).astype(self._kind)
         logits -= logits.max(axis=1, keepdims=True)
         exp = np.exp(logits)
         total = exp.sum(axis=1, keepdims=True)
         pull = self._penalty @ v
         loss = -float(share @ (self._targets * (logits - np.log(total))).sum(axis=1)) + 0.5 * float((v * pull).sum())
-        slope = self._rows.T @ ((exp / total - self._targets) * share[:, None])
-        return loss, (slope.astype(np.float64) + pull).ravel()
+        slope = (self._rows.T @ ((exp / total - self._targets) * share[:, None])).astype(np.float64)
+        if self._ties is not None:
+            slope = slope @ self._ties.T
+        return loss, (slope + pull).ravel()
 
 
 def softmax(logits: FloatArray) -> FloatArray:

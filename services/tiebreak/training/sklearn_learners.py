@@ -14,24 +14,25 @@ from tiebreak.training.names import Named, Teachable, Vectors
 from tiebreak.training.plans import Plan
 from tiebreak.training.sklearn_partial_fit import PartialFit
 from tiebreak.training.sklearn_trees import SklearnTrees
-from tiebreak.training.targets import CLASSES, Number, Target
+from tiebreak.training.targets import CLASSES, Number, OneClass, Target
 
 # Enough to learn a simple boundary, few enough to have left the last one behind soon after a drift.
 _RECENT = 500
 
 
-def learner_of(training: Training) -> Learner:
+def learner_of(training: Training, target: Target = CLASSES) -> Learner:
     """What the project file asks for, or what ``auto`` begins with. Raises ConfigError where what it needs is not installed."""
     if training.learner == "trees":
         return SklearnTrees(training.committee, training.seed)
-    return _teachable(training)
+    return _teachable(training, target)
 
 
 def contest_of(training: Training, width: int, target: Target = CLASSES, names: Vectors | None = None) -> Contest:
     """The plans for inputs of ``width`` numbers. ``auto`` has several, and trees among them where scikit-learn is installed.
 
     Columns of a table: kernels, trees, and a linear head and kernels with a short memory. Embeddings: linear heads, and a
-    discriminant on the whole window. Numbers and several classes have heads of their own, on all labels or the newest.
+    discriminant on the whole window. Heads of ordered classes heed their order. Numbers and several classes have heads of their
+    own, on all labels or the newest.
     ``names`` (single classes only): heads that know the names come first, those that do not stay in the contest.
     Raises ConfigError as :func:`learner_of` does.
     """
@@ -45,17 +46,17 @@ def contest_of(training: Training, width: int, target: Target = CLASSES, names: 
         recent = [plan(f"{name}_recent", heads, _RECENT)] if training.learner == "auto" else []
         return Contest([plan(name, heads), *recent], training.seed, limit)
     name = "softmax" if training.learner == "auto" else training.learner
-    plans = [plan(name, learner_of(training))]
+    plans = [plan(name, learner_of(training, target))]
     if names and training.learner != "trees":
-        plans.insert(0, plan(f"{name}_names", Named(_teachable(training), names)))
+        plans.insert(0, plan(f"{name}_names", Named(_teachable(training, target), names)))
     if training.learner == "auto" and Settings().units(width) == 0:
         whole = Discriminant(training.committee, training.seed)
         plans.append(plan("discriminant", whole, most=training.window))
         if names:
             plans.insert(0, plan("discriminant_names", Named(whole, names), most=training.window))
     elif training.learner == "auto":
-        plans.append(plan("linear_recent", _softmax(training, 0), _RECENT))
-        plans.append(plan("softmax_recent", _softmax(training, training.hidden), _RECENT))
+        plans.append(plan("linear_recent", _softmax(training, 0, target), _RECENT))
+        plans.append(plan("softmax_recent", _softmax(training, training.hidden, target), _RECENT))
         if importlib.util.find_spec("sklearn") is not None:
             plans.append(plan("trees", SklearnTrees(training.committee, training.seed)))
     return Contest(plans, training.seed, limit)
@@ -68,11 +69,13 @@ def _heads_of(training: Training, target: Target) -> tuple[str, Learner]:
     return "sigmoids", SigmoidCommittee(settings)
 
 
-def _teachable(training: Training) -> Teachable:
+def _teachable(training: Training, target: Target) -> Teachable:
     if training.learner == "partial_fit":
         return PartialFit(training.estimator, training.committee, training.seed)
-    return _softmax(training, training.hidden)
+    return _softmax(training, training.hidden, target)
 
 
-def _softmax(training: Training, hidden: int | None) -> SoftmaxCommittee:
-    return SoftmaxCommittee(Settings(committee=training.committee, l2=training.l2, seed=training.seed, hidden=hidden))
+def _softmax(training: Training, hidden: int | None, target: Target) -> SoftmaxCommittee:
+    ordered = isinstance(target, OneClass) and target.levels > 1
+    t = training
+    return SoftmaxCommittee(Settings(committee=t.committee, l2=t.l2, seed=t.seed, hidden=hidden, ordered=ordered))
