@@ -35,7 +35,8 @@ class Stopwatch:
         self.done = 0
         self._warm: tuple[int, float, float] | None = None
         self._began = (0, time.perf_counter(), time.process_time())
-        self._end = (0.0, 0.0)
+        self._ended = 0.0
+        self._cpu: float | None = None
 
     def begin(self) -> None:
         """The first events are at hand, none is done. Counts only where there are too few steps to leave the first ones out."""
@@ -44,10 +45,12 @@ class Stopwatch:
     def add(self, events: int, ahead: int = 0) -> None:
         """``events`` more are done. ``ahead``: as many after them are begun, so what they cost is no longer to be measured."""
         self.done += events
-        now = (time.perf_counter(), time.process_time())
+        self._ended = time.perf_counter()
+        # A process's own time is a call into the kernel, and a dear one: not for every step.
         if self._warm is None and self.done >= WARM_SHARE * self.total:
-            self._warm = (self.done + ahead, *now)
-        self._end = now
+            self._warm = (self.done + ahead, self._ended, time.process_time())
+        if self.total and self.finished:
+            self._cpu = time.process_time()
 
     @property
     def finished(self) -> bool:
@@ -55,8 +58,9 @@ class Stopwatch:
         return self.done >= self.total
 
     def measured(self, **notes: float) -> Measured:
-        """The rate. At least one step must have been seen."""
+        """The rate. At least one step must have been seen; processor time is taken now where no total has been reached."""
+        ended = time.process_time() if self._cpu is None else self._cpu
         # Of what was begun before the clock was, nothing counts: with few large batches a rate would gain by it.
         warm = self._warm if self._warm is not None and self._warm[0] < self.done else self._began
         done, wall, cpu = warm
-        return Measured(self.done - done, self._end[0] - wall, self._end[1] - cpu, notes)
+        return Measured(self.done - done, self._ended - wall, ended - cpu, notes)

@@ -1,4 +1,4 @@
-"""Latency from an event's sending to its prediction's arrival, on one clock: the probe sends and receives in one process."""
+"""Latency from the moment an event is due to its prediction's arrival, on one clock: the probe sends and receives in one process."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import numpy as np
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from loadtests.speed.clocked import Measured
+from loadtests.speed.clocked import Measured, Stopwatch
 from loadtests.speed.drains import assigned_consumer
 from loadtests.speed.models import vectors
 from tiebreak.events.kafka_client import Cluster, KafkaOptions, KafkaSecurity
@@ -24,9 +25,10 @@ HEADERS = [("content-type", b"application/octet-stream")]
 
 
 class Probe:
-    """Sends events at a rate, each named by its time of sending and its number, and takes the time when its answer is read.
+    """Sends events at a rate, each named by the time it was due and its number, and takes the time when its answer is read.
 
-    Numbers begin at 0 with the measured part; what is sent before, to see whether the other side answers, has none.
+    An open loop: an event that is sent late, because the probe or the broker was held up, has waited since it was due. Numbers
+    begin at 0 with the measured part; what is sent before, to see whether the other side answers, has none.
     """
 
     def __init__(self, kafka: str, source: str, target: str, partitions: int) -> None:
@@ -64,7 +66,7 @@ class Probe:
     async def _until_answered(self, producer: AIOKafkaProducer) -> None:
         async with asyncio.timeout(READY_S):
             while not self._answered.is_set():
-                await self._send(producer, [-1] * 4)
+                await self._send(producer, [(time.perf_counter(), -1)] * self._partitions)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._answered.wait(), 0.2)
 
@@ -80,15 +82,14 @@ class Probe:
             due = int(passed * rate)
             if due > self._sent:
                 first, self._sent = self._sent, due
-                await self._send(producer, range(first, due))
+                await self._send(producer, [(began + number / rate, number) for number in range(first, due)])
             await asyncio.sleep(TICK_S)
 
-    async def _send(self, producer: AIOKafkaProducer, numbers: Sequence[int]) -> None:
-        now = time.perf_counter()
+    async def _send(self, producer: AIOKafkaProducer, events: Sequence[tuple[float, int]]) -> None:
         for index in range(self._partitions):
             batch = producer.create_batch()
-            for number in numbers[index :: self._partitions]:
-                key = f"{now:.6f}/{number}".encode()
+            for due, number in events[index :: self._partitions]:
+                key = f"{due:.6f}/{number}".encode()
                 if batch.append(key=key, value=self._value, timestamp=None, headers=HEADERS) is None:
                     # Full, as after a stall of this process: what it refuses would be counted as sent and never be.
                     batch.close()
@@ -106,11 +107,11 @@ class Probe:
             for records in fetched.values():
                 for record in records:
                     moment, _, number = record.key.partition(b"/")
-                    sent = float(moment)
+                    due = float(moment)
                     if number != b"-1":
                         self._back.add(int(number))
-                    if sent >= self._counting_from:
-                        self._waits.append(now - sent)
+                    if due >= self._counting_from:
+                        self._waits.append(now - due)
             if fetched:
                 self._answered.set()
 
@@ -128,29 +129,50 @@ async def probe(kafka: str, source: str, target: str, rate: float, seconds: floa
 
 async def echo(kafka: str, source: str, target: str, group: str, seconds: float) -> Measured:
     """The bare thing that latency is held against: consume, produce the same bytes, wait for the acknowledgements, commit."""
-    # The pipeline's own client settings, so that both pay for the same promises; only the group starts at the newest record.
+    async with _echoing(kafka, source, group, "latest") as (consumer, producer):
+        events, end = 0, time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            events += await _echo_once(consumer, producer, target)
+    return Measured(events, seconds, time.process_time())
+
+
+async def echo_peak(kafka: str, source: str, target: str, group: str, events: int) -> Measured:
+    """The rate of the same echo over ``events`` events that lie there already."""
+    watch = Stopwatch(events)
+    async with _echoing(kafka, source, group, "earliest") as (consumer, producer):
+        while not watch.finished:
+            watch.add(await _echo_once(consumer, producer, target))
+    return watch.measured()
+
+
+@asynccontextmanager
+async def _echoing(
+    kafka: str, source: str, group: str, begin: str
+) -> AsyncIterator[tuple[AIOKafkaConsumer, AIOKafkaProducer]]:
+    # The pipeline's own client settings, so that both pay for the same promises; only where the group starts is the echo's own.
     cluster = Cluster(kafka, "echo", KafkaSecurity(), KafkaOptions())
-    consumer = AIOKafkaConsumer(source, **{**cluster.consumer_arguments(group), "auto_offset_reset": "latest"})
+    consumer = AIOKafkaConsumer(source, **{**cluster.consumer_arguments(group), "auto_offset_reset": begin})
     producer = AIOKafkaProducer(**cluster.producer_arguments())
     await consumer.start()
     await producer.start()
-    events, end = 0, time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        fetched = await consumer.getmany(timeout_ms=500, max_records=4096)
-        if not fetched:
-            continue
-        sent = []
-        for partition, records in fetched.items():
-            batch = producer.create_batch()
-            for record in records:
-                if batch.append(key=record.key, value=record.value, timestamp=None, headers=HEADERS) is None:
-                    sent.append(await producer.send_batch(batch, target, partition=partition.partition))
-                    batch = producer.create_batch()
-                    batch.append(key=record.key, value=record.value, timestamp=None, headers=HEADERS)
-            sent.append(await producer.send_batch(batch, target, partition=partition.partition))
-            events += len(records)
-        await asyncio.gather(*sent)
-        await consumer.commit()
+    yield consumer, producer
     await consumer.stop()
     await producer.stop()
-    return Measured(events, seconds, time.process_time())
+
+
+async def _echo_once(consumer: AIOKafkaConsumer, producer: AIOKafkaProducer, target: str) -> int:
+    fetched = await consumer.getmany(timeout_ms=500, max_records=4096)
+    if not fetched:
+        return 0
+    sent = []
+    for partition, records in fetched.items():
+        batch = producer.create_batch()
+        for record in records:
+            if batch.append(key=record.key, value=record.value, timestamp=None, headers=HEADERS) is None:
+                sent.append(await producer.send_batch(batch, target, partition=partition.partition))
+                batch = producer.create_batch()
+                batch.append(key=record.key, value=record.value, timestamp=None, headers=HEADERS)
+        sent.append(await producer.send_batch(batch, target, partition=partition.partition))
+    await asyncio.gather(*sent)
+    await consumer.commit()
+    return sum(map(len, fetched.values()))

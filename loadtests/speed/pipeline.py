@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from loadtests.speed.clocked import Measured, Stopwatch
 from tiebreak.apps.stream import StreamHandler, serve_file, stream_loop_settings
+from tiebreak.contracts.columns import offset_at
 from tiebreak.contracts.errors import SlowDown
 from tiebreak.contracts.handling import Handled, Handler
 from tiebreak.contracts.log import Batch, Partition, Positions
@@ -51,7 +52,7 @@ class Watched:
                 raise SlowDown("The other replica has not joined yet.", retry_after_s=0.05)
             self._watch.begin()
         for partition, records in batch.items():
-            self._positions.setdefault(partition, records[0].offset)
+            self._positions.setdefault(partition, offset_at(records, 0))
         self._begun += sum(map(len, batch.values()))
         handled = await self._inner.handle(batch)
         self.dead += len(handled.dead)

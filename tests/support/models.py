@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from skl2onnx import to_onnx
 
 from tiebreak.contracts.messages import Manifest
@@ -55,6 +56,40 @@ def renamed(proto: ModelProto, old: str, new: str) -> ModelProto:
     for value in proto.graph.input:
         value.name = new if value.name == old else value.name
     return proto
+
+
+def of_few_rows(weights: Array, most: int) -> bytes:
+    """``x @ weights`` that fails on more than ``most`` rows: it looks the number of rows up in a table that is too short."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["rows"], start=0, end=1),
+        helper.make_node("Gather", ["ones", "rows"], ["one"]),
+        helper.make_node("MatMul", ["x", "w"], ["logits_"]),
+        helper.make_node("Mul", ["logits_", "one"], ["output"]),
+    ]
+    return _model(nodes, {"w": weights, "ones": np.ones(most + 1, np.float32)}, weights.shape)
+
+
+def deep(inputs: int, outputs: int, width: int, layers: int = 4) -> bytes:
+    """A chain of ``layers`` square products between ``inputs`` and ``outputs``: a model that takes its time."""
+    sizes = [inputs, *[width] * layers, outputs]
+    weights = {f"w{i}": points(a, b, seed=i) / a for i, (a, b) in enumerate(pairwise(sizes))}
+    names = ["x", *(f"h{i}" for i in range(layers)), "output"]
+    nodes = [
+        helper.make_node("MatMul", [before, weight], [after])
+        for before, weight, after in zip(names, weights, names[1:], strict=False)
+    ]
+    return _model(nodes, weights, (inputs, outputs))
+
+
+def _model(nodes: Sequence[NodeProto], weights: Mapping[str, Array], shape: tuple[int, ...]) -> bytes:
+    graph = helper.make_graph(
+        nodes,
+        "made",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", shape[0]])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, ["n", shape[1]])],
+        [numpy_helper.from_array(array.astype(np.float32), name) for name, array in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10).SerializeToString()
 
 
 def dense(

@@ -114,6 +114,11 @@ class RecordColumns(Sequence[Record]):
             return [self.headers[0]] * len(self) if len(self) else []
         return [self.headers[kind] for kind in self.kinds.tolist()]
 
+    @property
+    def size(self) -> int:
+        """Bytes of all keys and values."""
+        return int(np.maximum(self._keys.length, 0).sum() + np.maximum(self._values.length, 0).sum())
+
     def lengths(self) -> Ints:
         """``(n,)`` bytes per value, below 0 for null."""
         return self._values.length
@@ -122,7 +127,8 @@ class RecordColumns(Sequence[Record]):
         """``(n, size)``: all values, each of which must have ``size`` bytes."""
         if not len(self) or not size:
             return np.zeros((len(self), size), np.uint8)
-        windows = np.lib.stride_tricks.sliding_window_view(np.frombuffer(self._data, np.uint8), size)
+        # A window of `size` bytes at each byte: numpy's `sliding_window_view` is the same and takes longer than reading does.
+        windows = np.ndarray((max(0, len(self._data) - size + 1), size), np.uint8, self._data, strides=(1, 1))
         return np.asarray(windows[self._values.start])
 
 
@@ -156,6 +162,12 @@ class JoinedColumns(Sequence[Record]):
     def __iter__(self) -> Iterator[Record]:
         return chain.from_iterable(self.parts)
 
+    def offset_at(self, row: int) -> int:
+        """The offset of row ``row``."""
+        row = range(len(self))[row]
+        part, begin = self._part(row)
+        return int(part.offsets[row - begin])
+
     def _part(self, row: int) -> tuple[RecordColumns, int]:
         """The part that ``row`` is in (the last one for rows beyond the end), and its first row."""
         place = min(bisect_right(self._ends, row), len(self.parts) - 1)
@@ -175,6 +187,13 @@ def offsets_of(records: Sequence[Record]) -> Ints:
     if parts is None:
         return np.array([record.offset for record in records], np.int64)
     return _joined([part.offsets for part in parts])
+
+
+def offset_at(records: Sequence[Record], row: int) -> int:
+    """The offset of ``records[row]``, without making a record of it."""
+    if isinstance(records, RecordColumns):
+        return int(records.offsets[row])
+    return records.offset_at(row) if isinstance(records, JoinedColumns) else records[row].offset
 
 
 def keys_of(records: Sequence[Record]) -> list[bytes | None]:

@@ -83,10 +83,13 @@ def _in_a_row(parts: Sequence[Sequence[Record]]) -> Sequence[Record]:
 
 
 def size_of(batch: Batch) -> int:
-    """About how many bytes of keys and values a batch holds, from its first records."""
+    """About how many bytes of keys and values a batch holds: counted where the columns say it, else from the first records."""
     return int(sum(_size(records) for records in batch.values() if records))
 
 
 def _size(records: Sequence[Record]) -> float:
+    parts = parts_of(records)
+    if parts is not None:
+        return sum(part.size for part in parts)
     some = records[:LOOKED_AT]
     return len(records) * sum(len(r.key or b"") + len(r.value or b"") for r in some) / len(some)

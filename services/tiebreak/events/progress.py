@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tiebreak.contracts.columns import offset_at
 from tiebreak.contracts.log import Batch, Partition, Positions
 
 
@@ -22,8 +23,8 @@ class Progress:
         ends: dict[Partition, int] = {}
         for partition, records in batch.items():
             if records:
-                self._start.setdefault(partition, records[0].offset)
-                ends[partition] = self._took[partition] = records[-1].offset + 1
+                self._start.setdefault(partition, offset_at(records, 0))
+                ends[partition] = self._took[partition] = offset_at(records, -1) + 1
         return ends
 
     def commit(self, positions: Positions) -> None:

@@ -37,6 +37,9 @@ T = TypeVar("T")
 # with a turn per batch their bytes would reach the wire batches later.
 _TURNS = 10
 
+# What a crash repeats is bounded in batches too, should commits be slow.
+_MOST_UNCOMMITTED = 32
+
 # What a rewind heals. Anything else that a handler raises ends the loop: retrying a bug stops a partition for ever.
 _HEALS = (PublishFailed, Unreachable, NotAssigned)
 
@@ -44,7 +47,8 @@ _HEALS = (PublishFailed, Unreachable, NotAssigned)
 @dataclass(frozen=True, slots=True)
 class LoopSettings:
     """How one stage consumes: batches of at most ``max_records``, fewer where handling them would take longer than
-    ``target_batch_s``. ``depth`` batches at most wait for acknowledgements and commits at a time.
+    ``target_batch_s``. ``depth`` batches at most wait for acknowledgements at a time. ``commit_gap_s`` lie between two commits: what
+    is acknowledged meanwhile waits for the next one, at most ``_MOST_UNCOMMITTED`` batches in all.
 
     ``gather_s`` lie between a poll that found something and the next one: a fetch costs as much for one record as for hundreds.
 
@@ -65,6 +69,7 @@ class LoopSettings:
     bad_window: int = 1000
     publish_timeout_s: float = 30.0
     depth: int = 3
+    commit_gap_s: float = 0.02
     drain_s: float = 10.0
     stop_s: float = 10.0
     backoff_s: float = 0.2
@@ -96,7 +101,7 @@ class ConsumeLoop:
         self._ready: deque[Polled] = deque()
         # Set by whatever gives the loop something to do.
         self._stirred = asyncio.Event()
-        self._in_flight = InFlight(reader.commit, self._stirred.set)
+        self._in_flight = InFlight(reader.commit, self._stirred.set, settings.commit_gap_s)
         self._retry_at: float | None = None
         # The handler has begun a batch that is not in flight yet: if that is how the loop ends, it must take it back.
         self._half_done = False
@@ -155,7 +160,9 @@ class ConsumeLoop:
 
     def _may_handle(self) -> bool:
         due = self._retry_at is None or asyncio.get_running_loop().time() >= self._retry_at
-        return due and bool(self._ready) and len(self._in_flight) < self._settings.depth and self._window_s() <= 0.0
+        flying = self._in_flight
+        room = flying.unacknowledged < self._settings.depth and len(flying) < _MOST_UNCOMMITTED
+        return due and bool(self._ready) and room and self._window_s() <= 0.0
 
     def _window_s(self) -> float:
         """How much longer what was gathered waits for more."""

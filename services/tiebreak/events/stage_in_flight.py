@@ -38,16 +38,30 @@ class _Committing:
 
 
 class InFlight:
-    """Used by one task at a time. ``stir`` is called whenever :meth:`advance` may have something to tell."""
+    """Used by one task at a time. ``stir`` is called whenever :meth:`advance` may have something to tell.
 
-    def __init__(self, commit: Callable[[Positions], Coroutine[Any, Any, None]], stir: Callable[[], None]) -> None:
+    At least ``gap_s`` lie between the beginnings of two commits: a commit costs the log as much as a batch does, and the newest
+    one says all that those before it said. After a pause it begins at once.
+    """
+
+    def __init__(
+        self, commit: Callable[[Positions], Coroutine[Any, Any, None]], stir: Callable[[], None], gap_s: float = 0.0
+    ) -> None:
         self._commit = commit
         self._stir = stir
+        self._gap_s = gap_s
+        self._due = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
         self._flying: deque[_Flying] = deque()
         self._committing: _Committing | None = None
 
     def __len__(self) -> int:
         return len(self._flying)
+
+    @property
+    def unacknowledged(self) -> int:
+        """Batches that the log has not taken whole."""
+        return sum(not flying.publishing.done() for flying in self._flying)
 
     def add(
         self, positions: Positions, dead: Sequence[tuple[Record, BadRecord]], publish: Coroutine[Any, Any, None]
@@ -63,11 +77,15 @@ class InFlight:
         done = self._taken()
         # One or the other: a batch that failed raises, and the handler would not hear of the ones before it.
         if done is None and self._committing is None and self._flying and self._flying[0].publishing.done():
-            self._commit_acknowledged()
+            self._commit_when_due()
         return done
 
     async def wait(self) -> None:
-        """Until :meth:`advance` has something to do. Whoever runs out of time here cancels neither publishing nor committing."""
+        """Until :meth:`advance` has something to do. Whoever runs out of time here cancels neither publishing nor committing.
+
+        Nobody who waits here is made to wait for the gap between commits.
+        """
+        self._due = 0.0
         if self._flying:
             await asyncio.wait({self._committing.task if self._committing else self._flying[0].publishing})
 
@@ -80,6 +98,9 @@ class InFlight:
     async def drop(self) -> None:
         """Forget everything; the outcome of what was on its way is unknown."""
         committing, self._committing = self._committing, None
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         await end(*(flying.publishing for flying in self._flying), committing.task if committing else None)
         self._flying.clear()
 
@@ -97,9 +118,21 @@ class InFlight:
         dead = [each for _ in range(committing.batches) for each in self._flying.popleft().dead]
         return Done(committing.positions, dead)
 
+    def _commit_when_due(self) -> None:
+        self._flying[0].publishing.result()
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._due:
+            self._due = loop.time() + self._gap_s
+            self._commit_acknowledged()
+        elif self._alarm is None:
+            self._alarm = loop.call_at(self._due, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._stir()
+
     def _commit_acknowledged(self) -> None:
         """Up to the first batch that is not acknowledged, or failed: that one is the next call's."""
-        self._flying[0].publishing.result()
         positions: dict[Partition, int] = {}
         batches = 0
         for flying in self._flying:

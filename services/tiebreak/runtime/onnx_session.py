@@ -93,9 +93,15 @@ class ModelSession:
             return self._answer_apart(inputs)
 
     def warm(self, sizes: Iterable[int]) -> None:
-        """Run the batch sizes in use once, so that the first real batch pays for no allocation."""
+        """Run the batch sizes in use once, so that the first real batch pays for no allocation.
+
+        Raises ModelRefused where the model fails on as many rows, whatever it said of fewer.
+        """
         for size in sizes:
-            self.run(probe_inputs(self.plan, min(size, _MAX_PAD)))
+            try:
+                self.run(probe_inputs(self.plan, min(size, _MAX_PAD)))
+            except ORT_ERRORS as error:
+                raise ModelRefused(f"The model fails on a batch of {size}: {first_line(error)}") from error
 
     def _run(self, feeds: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
         outputs: list[NDArray[Any]] = self._session.run(list(self.plan.outputs), feeds)

@@ -26,7 +26,9 @@ Floats = NDArray[np.float64]
 
 BLOCK = 32
 BASELINE = 24
-LOG_BLOCKS = 1024
+LOG_BLOCKS = 2048
+KEPT_BLOCKS = 512  # what a detector is told again when its log is full
+APART = 60  # blocks by which the logs of two watches differ: all told again at once would be 15 ms that a batch waits
 CLIP = 6.0
 PROJECTIONS = 3
 MAX_INPUT_DIMS = 1024
@@ -70,6 +72,12 @@ class Watch:
     log: Floats = field(default_factory=lambda: np.zeros(0))
     skipped: int = 0
     live: _Live | None = field(default=None, compare=False, metadata={"cache": True})
+
+    @property
+    def room(self) -> int:
+        """How many numbers the log may hold."""
+        place = list(STRIDE).index(self.detector) + len(STRIDE) * _COLUMNS[self.signal, self.number]
+        return LOG_BLOCKS - APART * place
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +280,7 @@ def _restarted(watch: Watch) -> Watch:
 
 def _fed(watch: Watch, values: Sequence[float]) -> tuple[Watch, list[tuple[int, float]]]:
     """The watch after more numbers, and where it fired with which statistic (it starts anew each time)."""
-    stride, skipped, live = STRIDE[watch.detector], watch.skipped, watch.live
+    stride, room, skipped, live = STRIDE[watch.detector], watch.room, watch.skipped, watch.live
     fired: list[tuple[int, float]] = []
     if live is None or live.seen != len(watch.log):
         live = _replayed(watch.detector, watch.log)
@@ -283,8 +291,8 @@ def _fed(watch: Watch, values: Sequence[float]) -> tuple[Watch, list[tuple[int, 
         if skipped < stride:
             continue
         skipped = 0
-        if live.seen == LOG_BLOCKS:
-            live = _replayed(watch.detector, live.numbers[LOG_BLOCKS // 2 :])
+        if live.seen >= room:
+            live = _replayed(watch.detector, live.numbers[live.seen - KEPT_BLOCKS : live.seen])
         if live.seen < BASELINE:
             statistic = _append(live, value)
             if statistic is None:

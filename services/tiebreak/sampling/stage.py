@@ -10,7 +10,7 @@ import numpy as np
 
 from tiebreak.contracts.answer_text import agrees
 from tiebreak.contracts.clock import Clock
-from tiebreak.contracts.columns import sizes_of
+from tiebreak.contracts.columns import offset_at, sizes_of
 from tiebreak.contracts.errors import Invalid, SlowDown
 from tiebreak.contracts.log import Partition, Positions, Record
 from tiebreak.contracts.messages import DriftEvent, DriftRecord, Label
@@ -193,7 +193,6 @@ class Sampler:
 
 def _batch(columns: EventColumns, scores: Scores, answer: Answer, *, sized: bool) -> Scored:
     inputs = flat_inputs(columns.inputs)
-    last = columns.records[-1] if columns.records else None
     features = inputs if scores.embedding is None else scores.embedding
     return Scored(
         ids=columns.ids,
@@ -204,8 +203,8 @@ def _batch(columns: EventColumns, scores: Scores, answer: Answer, *, sized: bool
         inputs=scores.embedding if inputs is None else inputs,
         embedded=inputs is None,
         replayed=frozenset(columns.replayed),
-        partition=0 if last is None else last.partition,
-        offset=0 if last is None else last.offset,
+        partition=columns.spans[-1][0].index if len(columns) else 0,
+        offset=offset_at(columns.records, -1) if len(columns) else 0,
         form=scores.form,
         values=shares_of(scores.values, answer),
         classes=scores.classes,
@@ -220,14 +219,14 @@ def _origin(record: Record) -> tuple[bytes | None, bytes | None]:
 
 
 def _ends(columns: EventColumns) -> dict[Partition, int]:
-    return {p: columns.records[rows.stop - 1].offset + 1 for p, rows in columns.spans if rows.stop > rows.start}
+    return {p: offset_at(columns.records, rows.stop - 1) + 1 for p, rows in columns.spans if rows.stop > rows.start}
 
 
 def _batch_key(columns: EventColumns) -> str:
     spans: Mapping[Partition, slice] = dict(columns.spans)
     records = columns.records
     return "|".join(
-        f"{p.topic}/{p.index}/{records[rows.start].offset}-{records[rows.stop - 1].offset}"
+        f"{p.topic}/{p.index}/{offset_at(records, rows.start)}-{offset_at(records, rows.stop - 1)}"
         for p, rows in sorted(spans.items())
         if rows.stop > rows.start
     )

@@ -7,6 +7,7 @@ put in per row. A property test holds the bytes to the generated parser.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -23,6 +24,8 @@ from tiebreak.contracts.topics import Topic
 from tiebreak.contracts.wire.prediction_pb2 import Prediction
 
 Bytes2d = NDArray[np.uint8]
+# The least numbers that take 2, 3, ... bytes as a varint.
+_LIMITS = np.array([1 << 7 * size for size in range(1, 9)], np.int64)
 
 
 def encode_predictions(
@@ -40,23 +43,23 @@ def encode_predictions(
         return ()
     labels = _labels(scores)
     topic = Topic.PREDICTIONS.of(project.project)
-    blocks: list[Block] = []
     tails = _Tails(scores, sampled, selected, now_ms)
+    homes = np.repeat([p.index for p, _ in columns.spans], [rows.stop - rows.start for _, rows in columns.spans])
+    offsets = offsets_of(columns.records)
+    values: list[bytes] = []
+    for run in _runs(16 * _varint_sizes(homes) + _varint_sizes(offsets)):
+        values += _join(columns.ids[run], labels[run], tails.rows(run, homes[run], offsets[run]))
+    blocks: list[Block] = []
     for partition, rows in columns.spans:
-        offsets = offsets_of(columns.records[rows])
-        values: list[bytes] = []
-        for run in _runs(_varint_sizes(offsets)):
-            part = slice(rows.start + run.start, rows.start + run.stop)
-            values += _join(columns.ids[part], labels[part], tails.rows(part, offsets[run], partition.index))
-        keys = list(columns.ids[rows])
         picked = np.flatnonzero(selected[rows]).tolist() if wanted == "selected" else None
         traces = None if columns.traces is None else columns.traces[rows]
-        blocks += _blocks(Partition(topic, partition.index), keys, values, picked, traces)
+        target = Partition(topic, partition.index)
+        blocks += _blocks(target, list(columns.ids[rows]), values[rows], picked, traces)
     return blocks
 
 
 class _Tails:
-    """The part of each message after its label: it has one width for all rows whose offsets take equally many bytes."""
+    """The part of each message after its label: it has one width for all rows whose places take equally many bytes."""
 
     def __init__(self, scores: Scores, sampled: Sampled, selected: NDArray[np.uint8], now_ms: int) -> None:
         self._probabilities = _packed(scores.probabilities, "probabilities")
@@ -66,16 +69,17 @@ class _Tails:
         self._kind = _text("uncertainty_kind", sampled.kind)
         self._time = _tag("time_ms", 0) + _varint(now_ms)
 
-    def rows(self, part: slice, offsets: NDArray[np.int64], partition: int) -> Sequence[bytes]:
+    def rows(self, part: slice, partitions: NDArray[np.int64], offsets: NDArray[np.int64]) -> Sequence[bytes]:
         size = part.stop - part.start
-        home = _tag("source_partition", 0) + _varint(partition) + _tag("source_offset", 0)
         parts = [
             self._probabilities[part],
             _same(_tag("uncertainty", 1), size),
             _bytes(self._uncertainty[part]),
             _same(self._kind + _tag("selected", 0), size),
             self._selected[part, None],
-            _same(home, size),
+            _same(_tag("source_partition", 0), size),
+            _varints(partitions),
+            _same(_tag("source_offset", 0), size),
             _varints(offsets),
             _same(self._time, size),
         ]
@@ -156,6 +160,7 @@ def _runs(sizes: NDArray[np.int64]) -> Iterator[slice]:
         yield slice(start, stop)
 
 
+@cache
 def _tag(field: str, wire_type: int) -> bytes:
     return _varint(Prediction.DESCRIPTOR.fields_by_name[field].number << 3 | wire_type)
 
@@ -176,8 +181,7 @@ def _varint(number: int) -> bytes:
 
 
 def _varint_sizes(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    limits = np.array([1 << 7 * size for size in range(1, 9)], np.int64)
-    return np.searchsorted(limits, numbers, side="right") + 1
+    return np.searchsorted(_LIMITS, numbers, side="right") + 1
 
 
 def _varints(numbers: NDArray[np.int64]) -> Bytes2d:

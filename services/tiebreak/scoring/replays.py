@@ -14,12 +14,15 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from tiebreak.contracts.columns import offsets_of, parts_of, values_of
+from tiebreak.contracts.columns import offsets_of, parts_of, table_of, values_of
 from tiebreak.contracts.errors import BadRecord, DeadReason
 from tiebreak.contracts.hashing import hashes, hashes_of_table
 from tiebreak.contracts.log import Partition, Record
 from tiebreak.contracts.tensors import EventColumns
 from tiebreak.scoring.columns import keep_rows
+
+Ints = NDArray[np.int64]
+_Found = tuple[list[int], list[int]]  # rows that are replayed, rows whose id clashes
 
 WINDOW = 16_384
 _PURPOSE = "value"
@@ -46,14 +49,10 @@ class Replays:
         """``columns`` with ``replayed`` filled in, less the rows whose id another event had before: those are dead."""
         replayed: list[int] = []
         clashing: list[int] = []
-        for partition, rows in columns.spans:
-            first = columns.records[rows.start].offset // self._window
-            last = columns.records[rows.stop - 1].offset // self._window
-            if first == last:
-                self._sift(columns, partition, rows, (replayed, clashing))
-                continue
-            for part in _cut(columns, rows, self._window):
-                self._sift(columns, partition, part, (replayed, clashing))
+        offsets, digests = offsets_of(columns.records), digests_of(columns.records)
+        for partition, whole in columns.spans:
+            for rows in _cut(offsets, whole, self._window):
+                self._sift(columns, (partition, rows), offsets[rows], digests[rows], (replayed, clashing))
         if not replayed and not clashing:
             return columns, []
         dead = [(columns.records[row], _CLASH) for row in clashing]
@@ -71,40 +70,21 @@ class Replays:
             self._seen.pop(partition, None)
 
     def _sift(
-        self, columns: EventColumns, partition: Partition, rows: slice, found: tuple[list[int], list[int]]
+        self, columns: EventColumns, span: tuple[Partition, slice], offsets: Ints, digests: Ints, found: _Found
     ) -> None:
+        partition, rows = span
         ids = columns.ids[rows]
-        older, newest = self._generations(partition, columns.records[rows.start].offset // self._window)
+        older, newest = self._generations(partition, int(offsets[0]) // self._window)
         base = len(newest.offsets)
         fresh = dict(zip(ids, range(base, base + len(ids)), strict=True))
         known = not newest.rows.keys().isdisjoint(ids) or any(not g.rows.keys().isdisjoint(ids) for g in older)
         if known or len(fresh) < len(ids):
-            self._sift_one_by_one(columns, rows, [newest, *older], found)
+            for row, *event in zip(range(rows.start, rows.stop), ids, offsets.tolist(), digests.tolist(), strict=True):
+                _sift_one(row, *event, [newest, *older], found)
             return
         newest.rows.update(fresh)
-        newest.offsets.frombytes(offsets_of(columns.records[rows]).tobytes())
-        newest.digests.frombytes(digests_of(columns.records[rows]).tobytes())
-
-    def _sift_one_by_one(
-        self, columns: EventColumns, rows: slice, generations: list[_Generation], found: tuple[list[int], list[int]]
-    ) -> None:
-        newest = generations[0]
-        replayed, clashing = found
-        records = columns.records[rows]
-        for row, record, digest in zip(
-            range(rows.start, rows.stop), records, digests_of(records).tolist(), strict=True
-        ):
-            event_id = columns.ids[row]
-            home = next((g for g in generations if event_id in g.rows), None)
-            if home is None:
-                newest.rows[event_id] = len(newest.offsets)
-                newest.offsets.append(record.offset)
-                newest.digests.append(digest)
-                continue
-            place = home.rows[event_id]
-            if home.offsets[place] == record.offset:
-                continue  # the same record, handed out again
-            (replayed if home.digests[place] == digest else clashing).append(row)
+        newest.offsets.frombytes(offsets.tobytes())
+        newest.digests.frombytes(digests.tobytes())
 
     def _generations(self, partition: Partition, number: int) -> tuple[list[_Generation], _Generation]:
         """The generation of ``number`` and the one before it; all others are forgotten, newer ones too after a rewind."""
@@ -120,17 +100,37 @@ class Replays:
 _CLASH = BadRecord(DeadReason.DUPLICATE_ID, "another event with the same id came before")
 
 
-def digests_of(records: Sequence[Record]) -> NDArray[np.int64]:
+def _sift_one(
+    row: int, event_id: bytes, offset: int, digest: int, generations: Sequence[_Generation], found: _Found
+) -> None:
+    newest = generations[0]
+    replayed, clashing = found
+    home = next((g for g in generations if event_id in g.rows), None)
+    if home is None:
+        newest.rows[event_id] = len(newest.offsets)
+        newest.offsets.append(offset)
+        newest.digests.append(digest)
+        return
+    place = home.rows[event_id]
+    if home.offsets[place] != offset:  # else the same record, handed out again
+        (replayed if home.digests[place] == digest else clashing).append(row)
+
+
+def digests_of(records: Sequence[Record]) -> Ints:
     """``(n,)``: the same for the same value, and hardly ever for another. Null is an empty value."""
     parts = parts_of(records)
-    if parts is not None and len(parts) == 1 and (parts[0].lengths() == parts[0].lengths()[0]).all():
-        table = parts[0].table(max(0, int(parts[0].lengths()[0])))
-        return hashes_of_table(0, _PURPOSE, table).view(np.int64)
+    if parts:
+        table = table_of(records, max(0, int(parts[0].lengths()[0])))
+        if table is not None:
+            return hashes_of_table(0, _PURPOSE, table).view(np.int64)
     return hashes(0, _PURPOSE, [value or b"" for value in values_of(records)]).view(np.int64)
 
 
-def _cut(columns: EventColumns, rows: slice, window: int) -> Sequence[slice]:
+def _cut(offsets: Ints, rows: slice, window: int) -> Sequence[slice]:
     """The rows in runs whose offsets fall into one generation each."""
-    numbers = offsets_of(columns.records[rows]) // window
+    first, last = int(offsets[rows.start]) // window, int(offsets[rows.stop - 1]) // window
+    if first == last:
+        return (rows,)
+    numbers = offsets[rows] // window
     starts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
     return [slice(rows.start + a, rows.start + b) for a, b in pairwise(starts)]

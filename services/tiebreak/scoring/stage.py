@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from tiebreak.contracts.columns import offset_at
 from tiebreak.contracts.comparison import Comparison
 from tiebreak.contracts.errors import BadRecord, DeadReason, ModelRefused, NotFound, SlowDown
 from tiebreak.contracts.log import Batch, Partition, Record
@@ -33,15 +34,31 @@ T = TypeVar("T")
 
 _FAILED = BadRecord(DeadReason.MODEL_FAILED, "the model fails on this input, or gives NaN or infinity")
 _SIZES_KEPT = 32
+# A run this short happens on the thread of the event loop: handing it to another one and back takes longer (ADR 0025).
+_AT_ONCE_S = 0.0005
 _READY_RETRY_S = 0.1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Serving:
-    """A model that answers. It is captured once per batch, so no batch mixes two."""
+    """A model that answers. It is captured once per batch, so no batch mixes two. ``last``: rows and seconds of its newest run."""
 
     manifest: Manifest
     session: ModelSession
+    last: tuple[int, float] = (1, float("inf"))
+
+    def expected_s(self, rows: int) -> float:
+        """What a run over ``rows`` rows may take: never less than the newest one for fewer rows, in proportion for more."""
+        before, seconds = self.last
+        return seconds * max(1.0, rows / before)
+
+    def answer(self, inputs: Tensors, rows: int) -> tuple[Answers, float]:
+        """The answers, and the seconds they took."""
+        started = time.perf_counter()
+        answers = self.session.answer(inputs)
+        seconds = time.perf_counter() - started
+        self.last = (rows, seconds)
+        return answers, seconds
 
 
 class Scorer:
@@ -112,12 +129,11 @@ class Scorer:
         return joined(scores, keep_scores(ours, mine), rows[mine]) if mine.any() else scores
 
     async def _ask(self, model: _Serving, inputs: Tensors) -> tuple[Scores, float]:
-        def timed() -> tuple[Answers, float]:
-            started = time.perf_counter()
-            answers = model.session.answer(inputs)
-            return answers, time.perf_counter() - started
-
-        a, seconds = await self._in(self._scoring, timed)
+        rows = len(next(iter(inputs.values())))
+        if model.expected_s(rows) <= _AT_ONCE_S:
+            a, seconds = model.answer(inputs, rows)
+        else:
+            a, seconds = await self._in(self._scoring, lambda: model.answer(inputs, rows))
         version, classes = model.manifest.version, model.session.plan.classes
         form = model.session.plan.form
         return Scores(version, classes, a.probabilities, a.members, a.embedding, a.values, form=form), seconds
@@ -289,7 +305,7 @@ class Scoring:
 
     async def _remember(self, batch: Batch) -> None:
         """Learn what came before the first batch of a partition: the same record has the same outcome after a restart."""
-        fresh = {p: records[0].offset for p, records in batch.items() if records and p not in self._remembered}
+        fresh = {p: offset_at(records, 0) for p, records in batch.items() if records and p not in self._remembered}
         ranges = {p: (reach, first) for p, first in fresh.items() if (reach := self._replays.reach(first)) < first}
         if ranges and self._history is not None:
             async for earlier in self._history.before(ranges):

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.support.models import dense, manifest_of, points, project_of, softmax
+from tests.support.models import Array, deep, dense, manifest_of, of_few_rows, points, project_of, softmax
 from tiebreak.contracts import codec
 from tiebreak.contracts.errors import DeadReason, ModelRefused, NotFound, SlowDown
 from tiebreak.contracts.log import Batch, Partition, StoredRecord
@@ -98,6 +98,43 @@ async def test_a_refused_model_leaves_the_one_before_it_serving(
     with pytest.raises(ModelRefused, match=reason):
         await scorer.swap(replace(B, **change), MODEL_B)  # type: ignore[arg-type]
     assert (scorer.version, scorer.resident, swaps(metrics, "refused")) == ("v1", "", 1)
+
+
+async def test_a_model_that_fails_at_the_batch_sizes_in_use_is_refused(scorer: Scorer) -> None:
+    """It answers the few rows of the checks, and is warmed with as many as the batches have: what serves goes on serving."""
+    await scorer.swap(A, MODEL_A)
+    await scorer.score(columns_of(points(64)))
+    with pytest.raises(ModelRefused, match="fails on a batch of 64"):
+        await scorer.swap(manifest_of(PROJECT, few := of_few_rows(WB, 40), "few"), few)
+    assert scorer.version == "v1"
+
+
+async def test_a_provider_that_onnxruntime_lacks_is_refused_by_name(metrics: Metrics) -> None:
+    """onnxruntime would fall back to the CPU in silence, and the operator wonder where the speed went."""
+    project = project_of(model={"providers": ["CUDAExecutionProvider", "CPUExecutionProvider"]})
+    scorer = Scorer(project, metrics)
+    with pytest.raises(ModelRefused, match="has no CUDAExecutionProvider") as refused:
+        await scorer.swap(A, MODEL_A)
+    assert "model.providers" in refused.value.fix
+    scorer.close()
+
+
+async def test_a_quick_model_answers_at_once_and_a_slow_one_off_the_loop(scorer: Scorer) -> None:
+    """Where a run takes less than handing it over does, the batch never leaves the loop; where it takes long, the loop goes on."""
+
+    async def at_once(x: Array) -> bool:
+        asked = asyncio.create_task(scorer.score(columns_of(x)))
+        await asyncio.sleep(0)
+        done = asked.done()
+        await asked
+        return done
+
+    await scorer.swap(A, MODEL_A)
+    assert not await at_once(X)  # nobody knows yet how long it takes
+    assert any([await at_once(X) for _ in range(50)])  # a busy machine may make a run look slow, but hardly 50
+    slow = deep(4, 3, width=1500)
+    await scorer.swap(manifest_of(PROJECT, slow, "slow"), slow)
+    assert not any([await at_once(points(300)) for _ in range(3)])
 
 
 async def test_a_users_file_serves_without_a_trainer(scorer: Scorer) -> None:
