@@ -42,7 +42,7 @@ def _peaks(where: Ground, size: Size) -> tuple[float, float]:
     for turn in range(min(3, size.turns)):
         made = filled(where, f"speed-peak-{turn}", "raw", events)
         ours.append(pipeline(where, made, events, "peak").rate)
-        topics = {"source": Topic.EVENTS.of(made.project), "target": Topic.PREDICTIONS.of(made.project)}
+        topics: dict[str, Any] = {"source": Topic.EVENTS.of(made.project), "target": Topic.PREDICTIONS.of(made.project)}
         bare.append(worker.measure("echo_peak", kafka=where.kafka, group="echo-peak", events=events, **topics).rate)
     return median(ours), median(bare)
 

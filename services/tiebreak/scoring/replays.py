@@ -79,8 +79,9 @@ class Replays:
         fresh = dict(zip(ids, range(base, base + len(ids)), strict=True))
         known = not newest.rows.keys().isdisjoint(ids) or any(not g.rows.keys().isdisjoint(ids) for g in older)
         if known or len(fresh) < len(ids):
-            for row, *event in zip(range(rows.start, rows.stop), ids, offsets.tolist(), digests.tolist(), strict=True):
-                _sift_one(row, *event, [newest, *older], found)
+            generations = [newest, *older]
+            for row, offset, digest in zip(range(len(ids)), offsets.tolist(), digests.tolist(), strict=True):
+                _sift_one((rows.start + row, ids[row], offset, digest), generations, found)
             return
         newest.rows.update(fresh)
         newest.offsets.frombytes(offsets.tobytes())
@@ -100,9 +101,8 @@ class Replays:
 _CLASH = BadRecord(DeadReason.DUPLICATE_ID, "another event with the same id came before")
 
 
-def _sift_one(
-    row: int, event_id: bytes, offset: int, digest: int, generations: Sequence[_Generation], found: _Found
-) -> None:
+def _sift_one(event: tuple[int, bytes, int, int], generations: Sequence[_Generation], found: _Found) -> None:
+    row, event_id, offset, digest = event
     newest = generations[0]
     replayed, clashing = found
     home = next((g for g in generations if event_id in g.rows), None)
