@@ -201,6 +201,6 @@ def test_floors_are_not_for_published_rules_or_for_numbers() -> None:
     """A rule from a paper knows no floors; an answer that is no class has no rare ones."""
     with pytest.raises(ValidationError, match="belong to the rule 'adaptive'"):
         project(RARE, rule="split")
-    made = project(RARE).model_dump() | {"labeling": {"answer": {"kind": "multi"}}}
+    made = project(RARE).model_dump(exclude_unset=True) | {"labeling": {"answer": {"kind": "multi"}}}
     with pytest.raises(ValidationError, match="rare_share: is for answers of one class"):
         Project.model_validate(made)
