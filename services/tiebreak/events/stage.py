@@ -37,9 +37,6 @@ T = TypeVar("T")
 # with a turn per batch their bytes would reach the wire batches later.
 _TURNS = 10
 
-# What a crash repeats is bounded in batches too, should commits be slow.
-_MOST_UNCOMMITTED = 32
-
 # What a rewind heals. Anything else that a handler raises ends the loop: retrying a bug stops a partition for ever.
 _HEALS = (PublishFailed, Unreachable, NotAssigned)
 
@@ -48,7 +45,7 @@ _HEALS = (PublishFailed, Unreachable, NotAssigned)
 class LoopSettings:
     """How one stage consumes: batches of at most ``max_records``, fewer where handling them would take longer than
     ``target_batch_s``. ``depth`` batches at most wait for acknowledgements at a time. ``commit_gap_s`` lie between two commits: what
-    is acknowledged meanwhile waits for the next one, at most ``_MOST_UNCOMMITTED`` batches in all.
+    is acknowledged meanwhile waits for the next one.
 
     ``gather_s`` lie between a poll that found something and the next one: a fetch costs as much for one record as for hundreds.
 
@@ -160,8 +157,7 @@ class ConsumeLoop:
 
     def _may_handle(self) -> bool:
         due = self._retry_at is None or asyncio.get_running_loop().time() >= self._retry_at
-        flying = self._in_flight
-        room = flying.unacknowledged < self._settings.depth and len(flying) < _MOST_UNCOMMITTED
+        room = self._in_flight.has_room(self._settings.depth)
         return due and bool(self._ready) and room and self._window_s() <= 0.0
 
     def _window_s(self) -> float:

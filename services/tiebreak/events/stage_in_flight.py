@@ -12,6 +12,9 @@ from tiebreak.contracts.errors import BadRecord
 from tiebreak.contracts.log import Partition, Positions, Record
 from tiebreak.runtime.tasks import end
 
+# What a crash repeats is bounded in batches too, should commits be slow.
+_MOST_UNCOMMITTED = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -62,6 +65,10 @@ class InFlight:
     def unacknowledged(self) -> int:
         """Batches that the log has not taken whole."""
         return sum(not flying.publishing.done() for flying in self._flying)
+
+    def has_room(self, depth: int) -> bool:
+        """Whether one more batch may fly beside at most ``depth`` unacknowledged ones."""
+        return self.unacknowledged < depth and len(self._flying) < _MOST_UNCOMMITTED
 
     def add(
         self, positions: Positions, dead: Sequence[tuple[Record, BadRecord]], publish: Coroutine[Any, Any, None]
