@@ -14,7 +14,7 @@ class Paced:
     round trips whether it holds one answer or a hundred.
     """
 
-    def __init__(self, handler: Handler, clock: Clock, every_s: float = 0.1) -> None:
+    def __init__(self, handler: Handler, clock: Clock, every_s: float) -> None:
         self._handler = handler
         self._clock = clock
         self._every_s = every_s

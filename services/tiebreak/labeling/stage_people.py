@@ -36,6 +36,7 @@ _BATCH = 1000
 _POLL_S = 0.2
 _TEND_S = 1.0
 _CLOSE_S = 5.0
+_AT_A_TIME = 100
 _LOOK_AFTER, _LOOK_AT = 50, 2000
 _AGAIN_S = 0.2
 _OF_LABEL = ("task_id", "revision", "value", "withdrawn")
@@ -161,7 +162,9 @@ class People:
         await self._refresh()
         annotations = Topic.ANNOTATIONS.of(self._project.project)
         for partition, records in batch.items():
-            for record in records:
+            for place, record in enumerate(records):
+                if place % _AT_A_TIME == 0:
+                    await asyncio.sleep(0)  # people are served by this very loop
                 try:
                     if partition.topic == annotations:
                         a = annotation_of(record, self._project)
