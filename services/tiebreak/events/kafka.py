@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from tiebreak.contracts.errors import ConfigError, PublishFailed, TiebreakError, Unreachable
 from tiebreak.contracts.log import Headers, Outputs, Partition, Positions, RebalanceListener
 from tiebreak.contracts.topics import Topic, TopicSpec
-from tiebreak.events.kafka_client import Cluster, KafkaOptions, KafkaSecurity, drop_consumer, drop_producer, to_client
+from tiebreak.events.kafka_client import (
+    Cluster,
+    KafkaOptions,
+    KafkaSecurity,
+    drop_consumer,
+    drop_producer,
+    has_room,
+    to_client,
+)
 from tiebreak.events.kafka_reader import KafkaReader
 from tiebreak.events.leases import missing_topic
 from tiebreak.events.runs import Run, runs_of
@@ -190,15 +200,26 @@ class KafkaWriter:
             raise
 
     async def _queue(self, producer: AIOKafkaProducer, outputs: Outputs) -> list[asyncio.Future[Any]]:
-        """Hand all records to the producer. Partitions side by side, since a full one makes its queue wait."""
+        """Hand all records to the producer. Partitions whose queue is full wait for it side by side, after all others."""
         await self._know({m.topic for m in outputs.messages} | {b.partition.topic for b in outputs.blocks})
         by_partition: dict[Partition, list[Run]] = {}
         for run in runs_of(outputs, self._counts.__getitem__):
             if run.partition.index >= self._counts[run.partition.topic]:
                 raise missing_topic(f"{run.partition.topic}/{run.partition.index}")
             by_partition.setdefault(run.partition, []).append(run)
-        queued = await _all([asyncio.ensure_future(_queue_runs(producer, runs)) for runs in by_partition.values()])
-        return [delivery for deliveries in queued for delivery in deliveries]
+        deliveries: list[asyncio.Future[Any]] = []
+        waiting: dict[Partition, Iterator[BatchBuilder]] = {}
+        for partition, runs in by_partition.items():
+            batches = _batches(producer, runs)
+            first = list(islice(batches, 2))
+            if len(first) < 2 and has_room(producer, partition):
+                # This does not wait, and a task would cost as much again.
+                deliveries += await _queue_batches(producer, partition, first)
+            else:
+                waiting[partition] = chain(first, batches)
+        for queued in await _all([asyncio.ensure_future(_queue_batches(producer, *item)) for item in waiting.items()]):
+            deliveries += queued
+        return deliveries
 
     async def _know(self, topics: set[str]) -> None:
         # aiokafka asks for an unknown topic again and again until its timeout, a log line each time.
@@ -220,10 +241,8 @@ class KafkaWriter:
             await drop_producer(producer, timeout_s)
 
 
-async def _queue_runs(producer: AIOKafkaProducer, runs: Sequence[Run]) -> list[asyncio.Future[Any]]:
+def _batches(producer: AIOKafkaProducer, runs: Sequence[Run]) -> Iterator[BatchBuilder]:
     """One partition's records, in batches as full as they may be. A record above the batch size travels alone."""
-    topic, index = runs[0].partition.topic, runs[0].partition.index
-    deliveries: list[asyncio.Future[Any]] = []
     batch = producer.create_batch()
     shared: Headers = ()
     as_list: list[tuple[str, bytes]] = []
@@ -233,14 +252,19 @@ async def _queue_runs(producer: AIOKafkaProducer, runs: Sequence[Run]) -> list[a
                 # The record builder takes nothing but lists; the records of a block share theirs.
                 shared, as_list = given, given if isinstance(given, list) else list(given)
             if batch.append(key=key, value=value, timestamp=None, headers=as_list) is None:
-                deliveries.append(await producer.send_batch(batch, topic, partition=index))
+                yield batch
                 batch = producer.create_batch()
                 batch.append(key=key, value=value, timestamp=None, headers=as_list)
     if batch.record_count():
         # Closed: nobody else's `send` may add to what we have counted.
         batch.close()
-        deliveries.append(await producer.send_batch(batch, topic, partition=index))
-    return deliveries
+        yield batch
+
+
+async def _queue_batches(
+    producer: AIOKafkaProducer, partition: Partition, batches: Iterable[BatchBuilder]
+) -> list[asyncio.Future[Any]]:
+    return [await producer.send_batch(batch, partition.topic, partition=partition.index) for batch in batches]
 
 
 async def _all(futures: Sequence[asyncio.Future[Any]]) -> list[Any]:

@@ -156,6 +156,12 @@ def to_client(positions: Mapping[Partition, int]) -> dict[TopicPartition, int]:
     return {TopicPartition(p.topic, p.index): position for p, position in positions.items()}
 
 
+def has_room(producer: AIOKafkaProducer, partition: Partition) -> bool:
+    """Whether a batch for ``partition`` would be taken at once: none waits to be sent."""
+    place = TopicPartition(partition.topic, partition.index)
+    return not producer._message_accumulator._batches.get(place)  # noqa: SLF001 (no public way, as below)
+
+
 async def drop_producer(producer: AIOKafkaProducer, timeout_s: float) -> None:
     """End ``producer`` within ``timeout_s`` whatever the brokers do; what it still holds fails.
 
