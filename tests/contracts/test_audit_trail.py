@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from contextlib import aclosing
 
 import pytest
 
@@ -61,6 +62,23 @@ async def test_a_foreign_record_does_not_stop_the_trail_and_stays_found(log: Log
     with pytest.raises(Broken) as broken:
         await AuditTrail(log, project, SystemClock()).read()
     assert broken.value.offset == 1
+    heeded = await AuditTrail(log, project, SystemClock()).sound()
+    assert [record.sequence for record in heeded] == [1, 2]
+
+
+async def test_a_follower_hears_what_was_and_what_comes(log: Log, project: str) -> None:
+    """Records from before it began, then each new one, until it is stopped."""
+    trail, stop = AuditTrail(log, project, SystemClock()), asyncio.Event()
+    await trail.append("ann", Action.SUBJECT_ERASED, "first")
+    heard: list[str] = []
+    async with asyncio.timeout(30), aclosing(trail.follow(stop)) as news:
+        async for records in news:
+            heard += [record.target for record in records]
+            if heard == ["first"]:
+                await AuditTrail(log, project, SystemClock()).append("bob", Action.SUBJECT_ERASED, "second")
+            else:
+                stop.set()
+    assert heard == ["first", "second"]
 
 
 @pytest.mark.parametrize("server", ["memory", pytest.param("redis", marks=pytest.mark.redis)], indirect=True)

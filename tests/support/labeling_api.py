@@ -29,11 +29,13 @@ from tiebreak.labeling.memory_tokens import MemoryTokens
 from tiebreak.labeling.port import Tokens
 from tiebreak.labeling.stage import Doorbell, Intake, Settler, Sweeper
 from tiebreak.labeling.stage_crowd import Panel
+from tiebreak.labeling.stage_erasing import Eraser
 from tiebreak.labeling.stage_people import People
 from tiebreak.labeling.stage_reading import records_of
 from tiebreak.labeling.stage_rebuild import Rebuilder
 from tiebreak.labeling.stage_recall import Recall
 from tiebreak.labeling.tokens import mint
+from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.metrics import Metrics
 
@@ -101,6 +103,14 @@ class Office:
         panel = Panel(self.project, self.queue, self.log)
         return Settler(self.project, self.queue, self.metrics, self.doorbell, panel)
 
+    def trail(self) -> AuditTrail:
+        """The project's audit trail."""
+        return AuditTrail(self.log, self.project.project, self.clock)
+
+    def rebuilder(self) -> Rebuilder:
+        """One that looks often."""
+        return Rebuilder(self.project, self.queue, self.log, self.metrics, self.trail(), every_s=0.05)
+
     def loops(self) -> list[Callable[[asyncio.Event], Any]]:
         """Intake, settling, sweeping and rebuilding, as `tiebreak label` runs them."""
         name = self.project.project
@@ -114,7 +124,8 @@ class Office:
             consume(Topic.TASKS, "intake", Intake(self.project, self.queue, self.metrics, self.doorbell)),
             consume(Topic.ANNOTATIONS, "settling", self.settler()),
             Sweeper(self.queue, self.metrics, self.doorbell, every_s=0.05).run,
-            Rebuilder(self.project, self.queue, self.log, self.metrics, every_s=0.05).run,
+            self.rebuilder().run,
+            Eraser(name, self.queue, self.log, self.trail()).run,
             *([self.people.run] if self.people is not None else []),
         ]
 

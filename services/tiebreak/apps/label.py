@@ -22,6 +22,7 @@ from tiebreak.labeling.redis import RedisQueue
 from tiebreak.labeling.redis_tokens import RedisTokens
 from tiebreak.labeling.stage import Doorbell, Intake, Settler, Sweeper
 from tiebreak.labeling.stage_crowd import Panel
+from tiebreak.labeling.stage_erasing import Eraser
 from tiebreak.labeling.stage_pace import Paced
 from tiebreak.labeling.stage_people import Around, People
 from tiebreak.labeling.stage_rebuild import Rebuilder
@@ -82,7 +83,8 @@ def _settle(process: Process, desk: _Desk) -> None:
     """Intake, settling, sweeping, re-scoring and rebuilding of one project's queue."""
     project, metrics, queue, doorbell = process.project, process.metrics, desk.queue, desk.doorbell
     process.life.run(Phase.SOURCES, "sweeper", Sweeper(queue, metrics, doorbell).run)
-    process.life.run(Phase.SOURCES, "rebuilder", Rebuilder(project, queue, process.log, metrics).run)
+    process.life.run(Phase.SOURCES, "rebuilder", Rebuilder(project, queue, process.log, metrics, desk.trail).run)
+    process.life.run(Phase.SOURCES, "erasures", Eraser(project.project, queue, process.log, desk.trail).run)
     process.life.run(Phase.SOURCES, "tokens", TokenRebuilder(desk.tokens, desk.trail, process.clock).run)
     _consume(process, Topic.TASKS, "intake", Intake(project, queue, metrics, doorbell))
     settler = Settler(project, queue, metrics, doorbell, Panel(project, queue, process.log))

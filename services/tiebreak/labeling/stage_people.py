@@ -245,8 +245,9 @@ class People:
 
     def _next_gold(self, name: str) -> Task | None:
         had = self.figures.had_gold(name)
-        if self._waiting.get(name, "") not in ("", *had):
-            return None  # the last one is still on their line
+        last = self._waiting.get(name, "")
+        if last not in had and self._bank.truth(last, name) is not None:
+            return None  # the last one is still on their line, unless what it was about was erased
         return self._bank.next_for(name, had, round(self._around.clock.wall() * 1000))
 
     def _measure(self) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
 
 from tiebreak.contracts.codec import decode_label
+from tiebreak.contracts.erasure import erased_in, is_erased
 from tiebreak.contracts.errors import BadRecord, PublishFailed, SlowDown, Unreachable
 from tiebreak.contracts.log import Log, Outputs, Partition
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label
@@ -20,6 +22,7 @@ from tiebreak.labeling.port import Builder, Rebuildable
 from tiebreak.labeling.stage import Settler, label_message, take_in
 from tiebreak.labeling.stage_crowd import COUNTS, Heard, Panel
 from tiebreak.labeling.stage_reading import annotation_of, records_of, task_of
+from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.metrics import Metrics
 
 _log = structlog.get_logger("tiebreak.labeling")
@@ -60,11 +63,14 @@ class Overturning:
 class Rebuilder:
     """Watches for a missing index and builds it from ``labels``, ``tasks`` and ``annotations``. Any number may run."""
 
-    def __init__(self, project: Project, queue: Rebuildable, log: Log, metrics: Metrics, every_s: float = 0.5) -> None:
+    def __init__(
+        self, project: Project, queue: Rebuildable, log: Log, metrics: Metrics, trail: AuditTrail, every_s: float = 0.5
+    ) -> None:
         self._project = project
         self._queue = queue
         self._log = log
         self._metrics = metrics
+        self._trail = trail
         self._every_s = every_s
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -85,6 +91,8 @@ class Rebuilder:
         builder = await self._queue.begin_build()
         if builder is None:
             return False
+        erased = erased_in(await self._trail.sound())
+        await builder.begin_erasure(sorted(erased))
         overturning = Overturning()
         async for record in records_of(self._log, Topic.ANNOTATIONS.of(self._project.project)):
             with suppress(BadRecord):  # the settler has put it on `dead`
@@ -92,11 +100,12 @@ class Rebuilder:
         while True:
             heard = overturning.heard
             settled = await self._settled(overturning)
-            tasks, withdrawn = await self._tasks(builder, settled)
+            tasks, withdrawn = await self._tasks(builder, settled, erased)
             answers = await self._answers(builder, settled, overturning)
             if overturning.heard == heard:
                 break  # else: what came while we were reading may have opened a settled task again
         await builder.withdraw(withdrawn)  # after the answers: what somebody had begun when it was taken back, stayed
+        await builder.end_erasure(sorted(erased))
         await builder.end_build(list(settled.items()))
         self._metrics.count("tiebreak_labeling_rebuilds_total")
         _log.info("queue_rebuilt", settled=len(settled), tasks=tasks, answers=answers)
@@ -113,7 +122,9 @@ class Rebuilder:
                 newest[label.task_id] = (label.revision, not (label.withdrawn or overturning.overturns(label)))
         return {task: revision for task, (revision, stands) in newest.items() if stands}
 
-    async def _tasks(self, builder: Builder, settled: dict[str, int]) -> tuple[int, list[str]]:
+    async def _tasks(
+        self, builder: Builder, settled: dict[str, int], erased: AbstractSet[str]
+    ) -> tuple[int, list[str]]:
         """How many tasks were put on offer, and which of them a model took back later."""
         added, withdrawn = 0, list[str]()
         async for record in records_of(self._log, Topic.TASKS.of(self._project.project)):
@@ -123,8 +134,8 @@ class Rebuilder:
                 continue  # the intake has put it on `dead`
             if task.withdrawn_by:
                 withdrawn.append(task.task_id)
-            elif task.task_id not in settled:
-                added += await take_in(builder, [task])
+            elif task.task_id not in settled or is_erased(task.project, task.subject, erased):
+                added += await take_in(builder, [task])  # an erased person's is refused, and known as such from then on
         return added, withdrawn
 
     async def _answers(self, builder: Builder, settled: dict[str, int], overturning: Overturning) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -75,6 +75,27 @@ class AuditTrail:
             found = [(r.offset, r.value) async for r in self._from(reader, 0)]
         return links(self._project, found)
 
+    async def sound(self) -> Sequence[AuditRecord]:
+        """The chain as :meth:`append` sees it: what is wrong is left out, and the log says so. Raises Unreachable.
+
+        For deeds that must be heeded: one bad record would otherwise undo them all.
+        """
+        await self.ensure_topic()
+        chain = Chain(self._project)
+        async with self._reader() as reader:
+            return [link async for r in self._from(reader, 0) if (link := _link(chain, r)) is not None]
+
+    async def follow(self, stop: asyncio.Event) -> AsyncGenerator[Sequence[AuditRecord], None]:
+        """:meth:`sound` and then what comes, as it comes, until ``stop``. Raises Unreachable: begin again then."""
+        await self.ensure_topic()
+        chain = Chain(self._project)
+        async with self._reader() as reader:
+            while not stop.is_set():
+                batch = await reader.poll(_BATCH, _POLL_S)
+                found = [_link(chain, record) for record in batch.get(self._partition, ())]
+                if news := [link for link in found if link is not None]:
+                    yield news
+
     async def ensure_topic(self) -> None:
         """Create the topic where it is missing."""
         await self._log.ensure_topics([s for s in specs_for(self._project, 1) if s.name == self._partition.topic])
@@ -86,13 +107,9 @@ class AuditTrail:
             self._noticed.clear()
         async for record in self._from(reader, self._next):
             self._next = record.offset + 1
-            try:
-                link = self._chain.read(record.offset, record.value)
-                if link is not None and link.action in _NOTICED:
-                    self._noticed.add((link.action, link.target, link.detail))
-            except Broken as error:
-                # Not a reason to stop work: else one bad record would. `tiebreak audit verify` names it for ever.
-                _log.error("audit_broken", offset=error.offset, why=error.why)
+            link = _link(self._chain, record)
+            if link is not None and link.action in _NOTICED:
+                self._noticed.add((link.action, link.target, link.detail))
 
     async def _from(self, reader: Reader, start: int) -> AsyncIterator[Record]:
         """The records from ``start`` up to the end as it is now."""
@@ -133,3 +150,13 @@ class AuditTrail:
             yield reader
         finally:
             await reader.close(_CLOSE_S)
+
+
+def _link(chain: Chain, record: Record) -> AuditRecord | None:
+    """The next link of ``chain``; None for a record that is superseded, or wrong."""
+    try:
+        return chain.read(record.offset, record.value)
+    except Broken as error:
+        # Not a reason to stop work: else one bad record would. `tiebreak audit verify` names it for ever.
+        _log.error("audit_broken", offset=error.offset, why=error.why)
+        return None

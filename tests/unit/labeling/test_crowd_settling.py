@@ -140,7 +140,7 @@ async def test_a_lost_store_is_rebuilt_to_the_same_labels() -> None:
     )
     queue = MemoryQueue(project, SystemClock())
     queue.lose()
-    assert await Rebuilder(project, queue, office.log, office.metrics).ensure()
+    assert await Rebuilder(project, queue, office.log, office.metrics, office.trail()).ensure()
     published = {(x.task_id, x.revision): encode(x) for x in await office.labels()}
     assert published == whole
     assert (await queue.stats()).open_tasks == TASKS - len({task for task, _ in whole})

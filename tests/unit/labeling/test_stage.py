@@ -18,7 +18,6 @@ from tiebreak.labeling.access import Role
 from tiebreak.labeling.memory import MemoryQueue
 from tiebreak.labeling.port import QueueSettings, Stats
 from tiebreak.labeling.stage import Intake, Settler, annotation_message
-from tiebreak.labeling.stage_rebuild import Rebuilder
 from tiebreak.runtime.clock import SystemClock
 
 THREE = a_project(votes=3)
@@ -221,7 +220,7 @@ async def test_an_undo_that_nobody_had_folded_when_the_store_was_lost_opens_its_
     undone = replace(voted, revision=2, state=AnnotationState.WITHDRAWN, value="")
     await office.log.writer().publish(Outputs(messages=[annotation_message(undone)]))
     await lose(queue)
-    assert await Rebuilder(office.project, queue, office.log, office.metrics).ensure()
+    assert await office.rebuilder().ensure()
     assert [(x.revision, x.withdrawn) for x in await office.labels()][-1] == (2, True)
     assert [lease.task.task_id for lease in (await queue.claim("bob", 1)).leases] == [label.task_id]
 

@@ -1,0 +1,93 @@
+"""The queue forgets whoever the audit trail says was erased: by itself, in every process, however the erasure was begun.
+
+The order is what makes it complete. The trail has the erasure first. Then nothing about the person is taken in any more, and only
+then are their tasks looked for on ``tasks``: whatever had been taken in before is there by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from collections.abc import Set as AbstractSet
+from contextlib import aclosing
+
+import structlog
+
+from tiebreak.contracts.codec import peek
+from tiebreak.contracts.erasure import erased_in, is_erased
+from tiebreak.contracts.errors import BadRecord, SlowDown, Unreachable
+from tiebreak.contracts.log import Log
+from tiebreak.contracts.messages import Task
+from tiebreak.contracts.topics import Topic
+from tiebreak.labeling.port import LabelingQueue
+from tiebreak.labeling.port_erasing import Erased
+from tiebreak.labeling.refusals import building
+from tiebreak.labeling.stage_reading import records_of
+from tiebreak.runtime.audit_trail import AuditTrail
+
+_AGAIN_S = 1.0
+_log = structlog.get_logger("tiebreak.labeling")
+
+
+class Eraser:
+    """Erases people from the queue of one project. Any number may run, and all may be repeated."""
+
+    def __init__(self, project: str, queue: LabelingQueue, log: Log, trail: AuditTrail) -> None:
+        self._project = project
+        self._queue = queue
+        self._log = log
+        self._trail = trail
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Follow the trail until ``stop``. A log or a queue that does not answer is asked again; nobody is passed over."""
+        while not stop.is_set():
+            try:
+                async with aclosing(self._trail.follow(stop)) as news:
+                    async for records in news:
+                        await self._heed(erased_in(records))
+            except (Unreachable, SlowDown) as error:
+                _log.info("erasure_postponed", error=str(error))
+                await _pause(stop)
+
+    async def erase(self, subjects: Collection[str]) -> Erased:
+        """Erase these people (``contracts.erasure.subject_digest``), who are on the trail already; what was found and removed.
+
+        Raises SlowDown while the queue is built, and Unreachable: repeat it then, or leave it to whoever follows the trail.
+        """
+        if not await self._queue.is_built():
+            raise building()
+        known = sorted(subjects)
+        await self._queue.begin_erasure(known)
+        found = await self._queue.erase(await self._tasks_about(frozenset(known)))
+        await self._queue.end_erasure(known)
+        return found
+
+    async def _heed(self, subjects: AbstractSet[str]) -> None:
+        if not subjects:
+            return
+        if not await self._queue.is_built():
+            raise building()
+        left = subjects - await self._queue.erased()
+        if left:
+            found = await self.erase(left)
+            _log.info("people_erased", people=len(left), tasks=found.tasks, answers=found.answers, lines=found.lines)
+
+    async def _tasks_about(self, subjects: AbstractSet[str]) -> list[str]:
+        """Every task that was ever asked about them, gold and its copies included."""
+        found: dict[str, None] = {}
+        async for record in records_of(self._log, Topic.TASKS.of(self._project)):
+            try:
+                task_id, project, subject = peek(Task, record.value, "task_id", "project", "subject")
+            except BadRecord:
+                continue  # the intake has put it on `dead`
+            if project == self._project and is_erased(project, subject, subjects):
+                found[task_id] = None
+        return list(found)
+
+
+async def _pause(stop: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(_AGAIN_S):
+            await stop.wait()
+    except TimeoutError:
+        return
