@@ -15,7 +15,7 @@ import structlog
 
 from tiebreak.contracts.codec import peek
 from tiebreak.contracts.erasure import erased_in, is_erased
-from tiebreak.contracts.errors import BadRecord, SlowDown, Unreachable
+from tiebreak.contracts.errors import BadRecord, TiebreakError
 from tiebreak.contracts.log import Log
 from tiebreak.contracts.messages import Task
 from tiebreak.contracts.topics import Topic
@@ -25,18 +25,25 @@ from tiebreak.labeling.refusals import building
 from tiebreak.labeling.stage_reading import records_of
 from tiebreak.runtime.audit_trail import AuditTrail
 
+AFTER_S = 10.0
 _AGAIN_S = 1.0
 _log = structlog.get_logger("tiebreak.labeling")
 
 
 class Eraser:
-    """Erases people from the queue of one project. Any number may run, and all may be repeated."""
+    """Erases people from the queue of one project. Any number may run, and all may be repeated.
 
-    def __init__(self, project: str, queue: LabelingQueue, log: Log, trail: AuditTrail) -> None:
+    What comes on the trail is left for ``after_s`` to whoever put it there: they tell what was found, and may have died since.
+    """
+
+    def __init__(
+        self, project: str, queue: LabelingQueue, log: Log, trail: AuditTrail, after_s: float = AFTER_S
+    ) -> None:
         self._project = project
         self._queue = queue
         self._log = log
         self._trail = trail
+        self._after_s = after_s
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow the trail until ``stop``. A log or a queue that does not answer is asked again; nobody is passed over."""
@@ -44,10 +51,10 @@ class Eraser:
             try:
                 async with aclosing(self._trail.follow(stop)) as news:
                     async for records in news:
-                        await self._heed(erased_in(records))
-            except (Unreachable, SlowDown) as error:
-                _log.info("erasure_postponed", error=str(error))
-                await _pause(stop)
+                        await self._heed(erased_in(records), stop)
+            except TiebreakError as error:
+                _log.warning("erasure_postponed", error=str(error))
+                await _pause(stop, _AGAIN_S)
 
     async def erase(self, subjects: Collection[str]) -> Erased:
         """Erase these people (``contracts.erasure.subject_digest``), who are on the trail already; what was found and removed.
@@ -62,13 +69,12 @@ class Eraser:
         await self._queue.end_erasure(known)
         return found
 
-    async def _heed(self, subjects: AbstractSet[str]) -> None:
-        if not subjects:
+    async def _heed(self, subjects: AbstractSet[str], stop: asyncio.Event) -> None:
+        if not subjects - await self._queue.erased():
             return
-        if not await self._queue.is_built():
-            raise building()
+        await _pause(stop, self._after_s)
         left = subjects - await self._queue.erased()
-        if left:
+        if left and not stop.is_set():
             found = await self.erase(left)
             _log.info("people_erased", people=len(left), tasks=found.tasks, answers=found.answers, lines=found.lines)
 
@@ -85,9 +91,10 @@ class Eraser:
         return list(found)
 
 
-async def _pause(stop: asyncio.Event) -> None:
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    """Until ``stop``, at most so long."""
     try:
-        async with asyncio.timeout(_AGAIN_S):
+        async with asyncio.timeout(seconds):
             await stop.wait()
     except TimeoutError:
         return

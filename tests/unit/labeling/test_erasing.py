@@ -107,7 +107,7 @@ async def test_an_erasure_that_was_cut_short_is_finished_by_the_next_process(que
     await queue.begin_erasure([ANN17])
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        group.create_task(Eraser("pets", queue, office.log, office.trail()).run(stop))
+        group.create_task(Eraser("pets", queue, office.log, office.trail(), after_s=0.0).run(stop))
         await open_tasks(office, 1)
         await eventually(queue.erased)
         stop.set()
