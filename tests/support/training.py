@@ -18,6 +18,7 @@ from tiebreak.contracts.topics import Topic, specs_for
 from tiebreak.events.memory import MemoryLog
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.metrics import Metrics
+from tiebreak.training.given import NOTHING, Given
 from tiebreak.training.sqlite import Ledger
 from tiebreak.training.stage import Trainer
 
@@ -69,6 +70,8 @@ class Running:
         sink: CandidateSink | None = None,
         clock: Clock | None = None,
         reader: Reader | None = None,
+        *,
+        given: Given = NOTHING,
     ) -> None:
         self._project = project
         self.collected = ServeAll()
@@ -77,7 +80,7 @@ class Running:
         topics = [topic.of(project.project) for topic in (Topic.LABELS, Topic.DRIFT)]
         self._reader = reader or log.reader(topics, None)
         self.metrics = Metrics(project.project)
-        self.trainer = Trainer(project, self.ledger, self._reader, self.metrics, clock or SystemClock())
+        self.trainer = Trainer(project, self.ledger, self._reader, self.metrics, clock or SystemClock(), given)
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 

@@ -64,11 +64,14 @@ def show(project: o.ProjectFile, version: VersionOption = None, data: o.Data = N
         at = ledger.dataset_version() if version is None else version
         sheet = datasheet(_labels(ledger, at))
         gone = ", ".join(r.annotator for r in ledger.retractions())
+        vectors = [pinned.digest for pinned in ledger.vectors() if pinned.since <= at]
     table = Table(title=f"Data set version {at}", show_header=False)
     for name, value in _facts(sheet).items():
         table.add_row(name, value)
     if gone:
         table.add_row("retracted annotators", gone)
+    if vectors:
+        table.add_row("class vectors", vectors[-1][:12] or "none any more")
     Console().print(table)
 
 

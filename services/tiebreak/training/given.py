@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
+
+import numpy as np
 
 from tiebreak.contracts.errors import ConfigError
 from tiebreak.contracts.project import Classes
@@ -20,6 +23,15 @@ class Given:
 
     encoder: Encoder | None = None
     names: Mapping[str, FloatArray] = field(default_factory=dict)
+
+    @property
+    def names_digest(self) -> str:
+        """sha256 of the vectors, whatever file held them; empty where there are none."""
+        h = sha256()
+        for name, vector in sorted(self.names.items()):
+            h.update(f"{len(name)}:{name}:{len(vector)}:".encode())
+            h.update(np.ascontiguousarray(vector, "<f4").tobytes())
+        return h.hexdigest() if self.names else ""
 
     def names_for(self, width: int, classes: Classes) -> Mapping[str, FloatArray]:
         """``names``, which must have ``width`` numbers each, and be of the project's classes. Raises ConfigError."""

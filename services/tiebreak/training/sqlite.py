@@ -24,6 +24,8 @@ from tiebreak.training.retraction import Struck, erased
 from tiebreak.training.sqlite_eras import TABLE as ERAS
 from tiebreak.training.sqlite_eras import read_eras, write_eras
 from tiebreak.training.sqlite_schema import APPLICATION_ID, BY_TIME, ERASURES, RETRACTIONS, SCHEMA, SCHEMA_VERSION
+from tiebreak.training.sqlite_vectors import TABLE as VECTORS
+from tiebreak.training.sqlite_vectors import Pinned, pin, read_pinned
 
 _RETRY_S = 5.0
 
@@ -144,6 +146,20 @@ class Ledger:
         with self._writing():
             self._db.execute("INSERT OR IGNORE INTO facts VALUES ('project', ?)", (project,))
             self._db.execute("INSERT OR REPLACE INTO facts VALUES ('encoder', ?)", (encoder,))
+
+    def pin_vectors(self, digest: str) -> str | None:
+        """From now on models are made with these vectors of the class names (their digest; empty: none).
+
+        What it was before, where that changes what labels already here give; else None.
+        """
+        version = self.dataset_version()
+        with self._writing():
+            before = pin(self._db, digest, version)
+        return before if version else None
+
+    def vectors(self) -> tuple[Pinned, ...]:
+        """The vectors of the class names that models were made with, oldest first; none where there never were any."""
+        return read_pinned(self._db)
 
     def positions(self) -> dict[Partition, int]:
         """The next offset to read, per partition."""
@@ -343,6 +359,7 @@ class Ledger:
         self._db.execute(ERASURES)
         self._db.execute(BY_TIME)
         self._db.execute(ERAS)
+        self._db.execute(VECTORS)
 
     def _create(self) -> None:
         self.path.chmod(0o600)

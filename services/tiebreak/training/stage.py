@@ -73,6 +73,7 @@ class Trainer:
         """Raises ConfigError where ``given`` does not fit the project."""
         self._project, self._ledger, self._reader, self._metrics, self._clock = project, ledger, reader, metrics, clock
         self._encoder = encoder = given.encoder
+        self._names_digest = given.names_digest
         self._width = encoder.width if encoder is not None else width_of(project.input.tensors)
         self._contest = contest_of(
             project.training, self._width, target_of(project), given.names_for(self._width, project.classes)
@@ -117,6 +118,14 @@ class Trainer:
 
     async def _start(self) -> None:
         self._ledger.claim(self._project.project, self._encoder.digest if self._encoder is not None else "")
+        before = self._ledger.pin_vectors(self._names_digest)
+        if before is not None:
+            # Labels do not depend on them, as they do on an encoder: the weights are made again, and what comes of it is judged.
+            _log.warning(
+                "model.class_vectors has changed: a model is made anew from the same labels, and has to pass the gate",
+                was=before or "none",
+                now=self._names_digest or "none",
+            )
         self._dataset = await asyncio.to_thread(self._load)
         self._gathered.since = self._clock.monotonic()
         self._readmit()
@@ -265,7 +274,7 @@ class Trainer:
         before = self._ledger.weights()
         if weights and before and not taken.labels and weights.digest != before.digest:
             _log.warning(
-                "the ledger's weights are not reproduced: libraries, settings or retractions have changed",
+                "the ledger's weights are not reproduced: libraries, settings, class vectors or retractions have changed",
                 was=before.digest,
             )
         step = Step(taken.labels, taken.aside, taken.positions, weights, taken.readmitted, taken.eras)

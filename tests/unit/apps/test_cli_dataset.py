@@ -90,6 +90,19 @@ async def test_versions_are_listed_shown_and_compared(project: Path, tmp_path: P
     assert (compared[0], compared[-2:]) == ("added: 20", ["revised: 0", "removed: 0"])
 
 
+def test_the_datasheet_names_the_vectors_of_the_class_names(
+    project: Path, tmp_path: Path, tiebreak: CommandLine
+) -> None:
+    """The digest that a version's models were made with; nothing where there never were any."""
+    ledger = Ledger(ledger_of(tmp_path))
+    assert "class vectors" not in tiebreak("dataset", "show", project, "--data", tmp_path).out
+    ledger.pin_vectors("0123456789abcdef")
+    assert "0123456789ab" in tiebreak("dataset", "show", project, "--data", tmp_path).out
+    ledger.pin_vectors("")
+    assert "none any more" in tiebreak("dataset", "show", project, "--data", tmp_path).out
+    ledger.close()
+
+
 async def export(tiebreak: CommandLine, project: Path, out: Path) -> Ended:
     """The command, off this test's event loop."""
     return await asyncio.to_thread(tiebreak, "dataset", "export", project, out, "--data", out.parent)

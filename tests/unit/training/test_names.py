@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.labels import dataset_of, make_label, project_of
-from tests.support.training import log_for
+from tests.support.training import Running, log_for, publish_labels
 from tiebreak.contracts.errors import ConfigError
 from tiebreak.contracts.messages import Label
 from tiebreak.contracts.project import Training
@@ -18,7 +19,7 @@ from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.training.dataset import Row, training_set
 from tiebreak.training.discriminant import Discriminant
-from tiebreak.training.given import Given
+from tiebreak.training.given import NOTHING, Given
 from tiebreak.training.learner import Settings, SoftmaxCommittee
 from tiebreak.training.names import Named, Teachable, with_names
 from tiebreak.training.sklearn_learners import contest_of
@@ -126,3 +127,43 @@ async def test_vectors_of_another_width_or_of_no_class_are_refused_at_the_start(
     with pytest.raises(ConfigError, match="'aple' is not one of the classes"):
         Trainer(project, ledger, reader, Metrics("tests"), SystemClock(), strange)
     ledger.close()
+
+
+async def test_other_vectors_are_told_kept_in_the_ledger_and_learned_with(tmp_path: Path) -> None:
+    """After a change of the file the same labels give another model, which is offered; the ledger says from when on; back is back."""
+    project = project_of(
+        [WIDTH], CLASSES, training=Training(learner="softmax", committee=1, min_labels=10, step_s=0.05)
+    )
+    log = await log_for(project)
+    labels = [make_label(f"e{i}", CLASSES[i % 2], near(CLASSES[i % 2], 1)[0].tolist(), settled_ms=i) for i in range(20)]
+    await publish_labels(log, project, labels)
+    first, other = Given(names=CENTRES), Given(names=CENTRES | {"cedar": -CENTRES["cedar"]})
+    one, two = first.names_digest, other.names_digest
+    digests: list[str] = []
+    told: list[tuple[str, str]] = []
+    for given in (first, first, other, NOTHING, first):
+        with capture_logs() as logs:
+            async with Running(project, log, tmp_path / "l", given=given) as run:
+                await run.trains(20)
+        digests.append(run.candidates[-1].digest)
+        told += [(entry["was"], entry["now"]) for entry in logs if "class_vectors has changed" in entry["event"]]
+    assert told == [(one, two), (two, "none"), ("none", one)]
+    assert digests[0] == digests[1] == digests[4]
+    assert len(set(digests)) == 3
+    ledger = Ledger(tmp_path / "l")
+    pinned = [(pinned.digest, pinned.since) for pinned in ledger.vectors()]
+    assert pinned == [(one, 0), (two, 20), ("", 20), (one, 20)]
+    ledger.close()
+
+
+def test_the_digest_is_of_the_vectors_and_not_of_their_file() -> None:
+    """In any order the same; a number, a name or a class more makes another one."""
+    digest = Given(names=CENTRES).names_digest
+    assert Given(names=dict(reversed(CENTRES.items()))).names_digest == digest
+    others = [
+        Given(names=CENTRES | {"apple": CENTRES["beech"]}),
+        Given(names={name.upper(): vector for name, vector in CENTRES.items()}),
+        Given(names=CENTRES | {"elder": CENTRES["cedar"]}),
+    ]
+    assert len({digest, *(other.names_digest for other in others)}) == 4
+    assert NOTHING.names_digest == ""
