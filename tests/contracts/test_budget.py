@@ -26,26 +26,36 @@ class Adapter:
 
     budget: Callable[[Project], Budget]
     open_tasks: Callable[[int], Awaitable[None]]
+    settled: Callable[[int], Awaitable[None]]
     snapshots: Callable[[Project], Snapshots]
 
 
 def in_memory() -> Adapter:
-    waiting = 0
+    waiting = done = 0
 
     async def open_tasks(count: int) -> None:
         nonlocal waiting
         waiting = count
 
-    return Adapter(lambda made: MemoryBudget(made, lambda: waiting), open_tasks, lambda _: MemorySnapshots())
+    async def settled(count: int) -> None:
+        nonlocal done
+        done = count
+
+    budget = lambda made: MemoryBudget(made, lambda: waiting, lambda: done)  # noqa: E731
+    return Adapter(budget, open_tasks, settled, lambda _: MemorySnapshots())
 
 
 def in_redis(client: redis.asyncio.Redis) -> Adapter:
     async def open_tasks(count: int) -> None:
         await client.set("tb:{p}:open_tasks", count)
 
+    async def settled(count: int) -> None:
+        await client.set("tb:{p}:settled_tasks", count)
+
     return Adapter(
         lambda made: RedisBudget(client, made, server_clock=False),
         open_tasks,
+        settled,
         lambda made: RedisSnapshots(client, made),
     )
 
@@ -281,3 +291,50 @@ async def test_twin_and_redis_agree_on_money_too(redis_client: redis.asyncio.Red
         if rng.random() < 0.1:
             for budget in (twin, real):
                 await budget.borrow(3, f"burst{step}", 2.5)
+
+
+def aged(*, rate: float = 3600.0) -> Project:
+    """A project whose tasks may wait 100 s, declared with one label a second, and labels to spare."""
+    return project(budget=BudgetSection(labels_per_hour=rate, carry_over=1000, max_open_tasks=500, queue_age_s=100.0))
+
+
+async def test_a_queue_is_as_long_as_people_settle_in_time(adapter: Adapter) -> None:
+    """At the declared pace of one a second fifty may wait; where nobody settles, the ten that always may; where many do, more."""
+    budget = adapter.budget(aged())
+    assert (await budget.take(400, 100.0, "b0")).granted == 50
+    await adapter.open_tasks(50)
+    assert (await budget.take(400, 100.0, "b1")).granted == 0
+    for minute in range(1, 10):
+        await budget.take(1, 100.0 + 60 * minute, f"idle{minute}")
+    await adapter.open_tasks(0)
+    assert (await budget.take(400, 700.0, "b2")).granted == 10
+    await adapter.settled(600)
+    assert (await budget.take(400, 800.0, "b3")).granted > 200
+
+
+async def test_a_count_that_fell_says_nothing_of_people(adapter: Adapter) -> None:
+    """A queue built anew counts from 0: the pace is what it was, not negative, and goes on from there."""
+    budget = adapter.budget(aged())
+    await adapter.settled(1000)
+    assert (await budget.take(400, 100.0, "b1")).granted == 50
+    await adapter.settled(0)
+    assert (await budget.take(400, 100.0, "b2")).granted == 50
+    assert (await budget.take(400, 50.0, "b3")).granted == 50
+
+
+@pytest.mark.redis
+async def test_twin_and_redis_agree_on_the_pace_too(redis_client: redis.asyncio.Redis) -> None:
+    """Four hundred random steps of people, queue and clock: the same grants from both."""
+    rng = random.Random(5)
+    both = in_memory(), in_redis(redis_client)
+    now, done = 100.0, 0
+    twin, real = (adapter.budget(aged()) for adapter in both)
+    for step in range(400):
+        now += rng.choice([0.0, 0.4, 30.0, -3.0])
+        done = max(0, done + rng.choice([0, 1, 7, -40]))
+        waiting = rng.randrange(0, 80)
+        for adapter in both:
+            await adapter.open_tasks(waiting)
+            await adapter.settled(done)
+        wanted = rng.randrange(0, 20)
+        assert await twin.take(wanted, now, f"s{step}") == await real.take(wanted, now, f"s{step}")

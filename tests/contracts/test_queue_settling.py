@@ -64,6 +64,19 @@ async def test_a_decision_is_stored_once_and_given_out_again_until_it_is_publish
     assert await queue.settle([rival]) == [None]
 
 
+async def test_what_was_settled_is_counted_for_the_pace_of_the_budget(bench: Bench) -> None:
+    """One for each time a task is settled, none for a decision given out again: the sampler's budget reads it in Redis."""
+    queue = bench.queue()
+    await queue.add([a_task(1), a_task(2)])
+    for person in ("ann", "bob"):
+        (lease,) = (await queue.claim(person, 1)).leases
+        (applied,) = await queue.apply([await answer(queue, lease, person, "dog")])
+        decision = decided(applied.record)
+        assert await queue.settle([decision]) == await queue.settle([decision]) == [decision.label]
+    if bench.client is not None:
+        assert int(await bench.client.get(f"tb:{{{bench.project.project}}}:settled_tasks") or 0) == 2
+
+
 def _renamed(decision: Settlement) -> Label:
     return replace(decision.label, value="bird", method=LabelMethod.AUTO)
 

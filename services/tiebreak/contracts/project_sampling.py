@@ -94,12 +94,16 @@ class Sampling(Section):
 class Budget(Section):
     """How many labels people can give. ``carry_over`` caps what unspent budget may pile up to; tasks stop at ``max_open_tasks``.
 
+    ``queue_age_s``: how long a task may wait, at the pace at which people settle tasks now. When they leave, fewer are asked for, so
+    that the queue stays short enough; when they return, more, up to ``labels_per_hour``. Not set: ``max_open_tasks`` alone bounds it.
+
     ``money_per_hour``: what they may cost besides, in the unit of ``labeling.cost_per_answer``; what is unspent piles up for an hour.
     """
 
     labels_per_hour: Annotated[float, Field(gt=0.0, le=1e9)] = 600.0
     carry_over: Annotated[int, Field(ge=1, le=1_000_000)] = 50
     max_open_tasks: Annotated[int, Field(ge=1, le=10_000_000)] = 1000
+    queue_age_s: Annotated[float, Field(ge=10.0, le=2_592_000.0)] | None = None
     money_per_hour: Annotated[float, Field(gt=0.0, le=1e12)] | None = None
 
 

@@ -8,27 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import floor, isfinite
+from math import exp, floor, isfinite
 
 from tiebreak.contracts import project
 
 REPAYMENT = 0.5  # of each refill goes to what bursts borrowed, until it is paid back
 # Refills are sums of small doubles: 0.1 ten times is a hair below 1, and a whole label must not wait for that hair.
 HAIR = 1e-9
+HEADROOM = 0.5  # of the time a task may wait is what today's pace is planned to take: half of the people may leave
+LEAST_OPEN = 10
+PRIOR = 0.25  # of the pace's memory is what the declared budget counts for at the start
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """``per_s`` tokens (labels) a second, at most ``carry_over`` of them piled up, nothing while ``max_open`` tasks wait."""
+    """``per_s`` tokens (labels) a second, at most ``carry_over`` of them piled up, nothing while ``max_open`` tasks wait; with
+    ``queue_age_s`` nothing either while more wait than people settle in time."""
 
     per_s: float
     carry_over: float
     max_open: int
+    queue_age_s: float | None = None
 
     @classmethod
     def of(cls, budget: project.Budget) -> Limits:
         """The limits that a project file sets."""
-        return cls(budget.labels_per_hour / 3600.0, float(budget.carry_over), budget.max_open_tasks)
+        return cls(budget.labels_per_hour / 3600.0, float(budget.carry_over), budget.max_open_tasks, budget.queue_age_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,57 @@ def within_purse(purse: Bucket, limits: Limits, bill: Sequence[float]) -> int:
 def pay(purse: Bucket, money: float) -> Bucket:
     """The purse after so much is spent; it may owe."""
     return replace(purse, tokens=purse.tokens - money)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast people settle tasks: ``done`` of them within ``span_s``, both forgotten; ``settled`` is the queue's own count."""
+
+    done: float
+    span_s: float
+    settled: int
+    at_s: float
+
+
+def fresh_pace(limits: Limits, settled: int, now_s: float) -> Pace:
+    """What is believed before anybody was watched: the pace that the budget was declared with."""
+    span_s = memory_s(limits) * PRIOR
+    return Pace(limits.per_s * span_s, span_s, settled, now_s)
+
+
+def memory_s(limits: Limits) -> float:
+    """The time constant of the pace: a quarter of what a task may wait, so that a change is believed in time to matter."""
+    return max(5.0, (limits.queue_age_s or 0.0) / 4.0)
+
+
+def watched(pace: Pace, limits: Limits, settled: int, now_s: float) -> Pace:
+    """The pace after another look at the queue. A count that fell (a queue built anew), or a clock that went back, says nothing.
+
+    >>> limits = Limits(1.0, 50.0, 100, 40.0)
+    >>> later = watched(Pace(10.0, 10.0, 100, 0.0), limits, 100, 10.0)
+    >>> round(later.done / later.span_s, 2)
+    0.27
+    """
+    gap = now_s - pace.at_s
+    if gap < 0.0 or settled < pace.settled or not isfinite(gap):
+        return Pace(pace.done, pace.span_s, settled, now_s)
+    kept = exp(-gap / memory_s(limits))
+    return Pace(pace.done * kept + settled - pace.settled, pace.span_s * kept + gap, settled, now_s)
+
+
+def longest_queue(pace: Pace, limits: Limits) -> int:
+    """How many tasks may wait: what people settle in ``HEADROOM`` of the time that one may wait, and ``LEAST_OPEN`` at least.
+
+    By Little's law a queue of that length is worked off in time at half of today's pace. The few that are always open are how anybody's
+    return is noticed.
+
+    >>> longest_queue(Pace(20.0, 10.0, 0, 0.0), Limits(1.0, 50.0, 1000, 60.0))
+    60
+    """
+    if limits.queue_age_s is None:
+        return limits.max_open
+    allowed = HEADROOM * limits.queue_age_s * pace.done / max(pace.span_s, 1e-9)
+    return min(limits.max_open, max(LEAST_OPEN, floor(min(allowed, 1e15))))
 
 
 def borrow(bucket: Bucket, labels: float) -> Bucket:

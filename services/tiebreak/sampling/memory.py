@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from tiebreak.contracts.ports import Grant
@@ -18,12 +19,15 @@ T = TypeVar("T")
 
 
 class MemoryBudget:
-    """A budget in this process. ``open_tasks`` answers how many tasks wait in the queue."""
+    """A budget in this process. ``open_tasks`` answers how many tasks wait in the queue, ``settled`` how many were ever settled."""
 
-    def __init__(self, project: Project, open_tasks: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self, project: Project, open_tasks: Callable[[], int] = lambda: 0, settled: Callable[[], int] = lambda: 0
+    ) -> None:
         self._limits, self._purse_limits = Limits.of(project.budget), purse_limits(project.budget)
         self._purse: budget.Bucket | None = None
-        self._open_tasks = open_tasks
+        self._open_tasks, self._settled = open_tasks, settled
+        self._pace: budget.Pace | None = None
         self._bucket: budget.Bucket | None = None
         self._grants: OrderedDict[str, int] = OrderedDict()
         self._bursts: OrderedDict[str, None] = OrderedDict()
@@ -35,13 +39,21 @@ class MemoryBudget:
         if granted is None:
             bucket = self._bucket or budget.full(self._limits, now_s)
             able = self._able(wanted, now_s, bill)
-            self._bucket, granted = budget.take(bucket, self._limits, able, open_tasks, now_s)
+            limits = replace(self._limits, max_open=self._longest(now_s))
+            self._bucket, granted = budget.take(bucket, limits, able, open_tasks, now_s)
             if self._purse is not None:
                 self._purse = budget.pay(self._purse, sum(bill[:granted]))
             if wanted > 0:
                 self._grants[batch_key] = granted
                 _forget(self._grants)
         return Grant(min(granted, max(0, wanted)), open_tasks)
+
+    def _longest(self, now_s: float) -> int:
+        limits, settled = self._limits, self._settled()
+        if limits.queue_age_s is None:
+            return limits.max_open
+        self._pace = budget.watched(self._pace or budget.fresh_pace(limits, settled, now_s), limits, settled, now_s)
+        return budget.longest_queue(self._pace, limits)
 
     def _able(self, wanted: int, now_s: float, bill: Sequence[float]) -> int:
         limits = self._purse_limits

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from tiebreak.contracts.errors import SlowDown
 from tiebreak.contracts.ports import Grant
 from tiebreak.contracts.project import Project
+from tiebreak.sampling import budget
 from tiebreak.sampling.budget import REPAYMENT, Limits
 from tiebreak.sampling.pricing import purse_limits
 
@@ -33,12 +34,16 @@ class RedisBudget:
         self._base = f"tb:{{{project.project}}}"
         self._limits, self._purse = Limits.of(project.budget), purse_limits(project.budget)
         self._server_clock = server_clock
+        self._pacing: tuple[float | str, ...] = ("", "", "", "", "")
+        if (age_s := self._limits.queue_age_s) is not None:
+            self._pacing = (age_s, budget.HEADROOM, budget.LEAST_OPEN, budget.memory_s(self._limits), budget.PRIOR)
         self._take = client.register_script(_script("budget_take"))
         self._borrow = client.register_script(_script("budget_borrow"))
 
     async def take(self, wanted: int, now_s: float, batch_key: str, bill: Sequence[float] = ()) -> Grant:
         """Take up to ``wanted`` labels, once per ``batch_key``: a replayed batch gets its first answer again."""
         keys = [f"{self._base}:budget", f"{self._base}:budget:batch:{_short(batch_key)}", f"{self._base}:open_tasks"]
+        keys.append(f"{self._base}:settled_tasks")
         limits = self._limits
         now = "" if self._server_clock else repr(now_s)
         args: list[int | float | str] = [
@@ -49,6 +54,7 @@ class RedisBudget:
             REPAYMENT,
             GRANT_TTL_MS,
             now,
+            *self._pacing,
         ]
         if self._purse is not None:
             args += [self._purse.per_s, self._purse.carry_over, *bill]

@@ -7,6 +7,7 @@
 -- epoch            string  present: the index is built            builder        string  the nonce of who builds it (30 s)
 -- fence            integer the fencing counter                    order          integer places on the `again` routes
 -- open_tasks       integer tasks not yet settled, expired or withdrawn        in_review      integer those of them in dispute
+-- settled_tasks    integer how often a task was settled, for the pace of the budget
 -- bodies           hash    task -> the encoded task             task:<task>    hash    see below; made at the first claim
 -- open:<route>     zset    untouched tasks by rank               again:<route>  zset    begun or disputed tasks by place
 -- cursor:<route>   hash    annotator -> last place looked at      leases         zset    task -> deadline

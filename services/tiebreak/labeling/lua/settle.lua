@@ -4,7 +4,7 @@
 -- Invariant: a label revision of a task has one content for ever; open_tasks counts tasks without a standing label.
 if not ready() then return {'BUILDING'} end
 local now = now_ms()
-local out, changes, purge = {'OK'}, 0, {}
+local out, changes, purge, settled = {'OK'}, 0, {}, 0
 for i = 4, #ARGV, 5 do
   local id, sequence, rev, withdrawn, label = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3] == '1', ARGV[i + 4]
   local key = task_key(id)
@@ -21,6 +21,7 @@ for i = 4, #ARGV, 5 do
     local change = (h[4] == 'settled' and 1 or 0) - (withdrawn and 0 or 1)
     redis.call('HSET', key, 'lr', rev, 'lb', label, 'st', state, 'ls', withdrawn and '0' or sequence)
     changes = changes + change
+    if change < 0 then settled = settled + 1 end
     if h[4] == 'in_review' then redis.call('DECR', P .. 'in_review') end
     unoffer(id, h[5], h[4])
     if withdrawn then
@@ -34,6 +35,7 @@ for i = 4, #ARGV, 5 do
   end
 end
 if changes ~= 0 then redis.call('INCRBY', P .. 'open_tasks', changes) end
+if settled > 0 then redis.call('INCRBY', P .. 'settled_tasks', settled) end
 local places = {}
 for id in pairs(purge) do
   places[#places + 1] = now + ARGV[2]
