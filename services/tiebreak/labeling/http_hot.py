@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import orjson
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,7 +21,8 @@ from tiebreak.contracts.errors import TiebreakError, Unauthenticated
 from tiebreak.labeling.access import Principal, Right
 from tiebreak.labeling.http_context import LabelingContext
 from tiebreak.labeling.http_errors import of_bug, of_error
-from tiebreak.labeling.http_models import ClaimIn, VoteIn, annotation_out, claim_out, vote_of
+from tiebreak.labeling.http_fields import annotation_fields, claim_fields
+from tiebreak.labeling.http_models import ClaimIn, VoteIn, vote_of
 from tiebreak.labeling.http_security import HEADERS
 from tiebreak.labeling.port import Refused
 from tiebreak.labeling.stage_token_cache import TokenCache
@@ -87,14 +89,13 @@ class HotPaths:
         if reply is None:
             await self._app(scope, _again(heard, receive), send)
         else:
-            status, model = reply
+            status, content = reply
             took_s, request = self._ctx.clock.monotonic() - began, "claim" if answer == self._claim else "submit"
             self._ctx.metrics.observe("tiebreak_labeling_request_seconds", took_s, request=request)
-            content = model.__pydantic_serializer__.to_json(model)
             if not whole_answer(scope, status, _HEAD, content):
                 await _send(send, status, content, [_JSON, (b"content-length", b"%d" % len(content))])
 
-    def _answer_of(self, scope: Scope) -> Callable[[_Knock], Awaitable[tuple[int, BaseModel] | None]] | None:
+    def _answer_of(self, scope: Scope) -> Callable[[_Knock], Awaitable[tuple[int, bytes] | None]] | None:
         if scope["type"] != "http" or scope["method"] != "POST" or _JSON not in scope["headers"]:
             return None
         path: str = scope["path"]
@@ -102,7 +103,7 @@ class HotPaths:
             return self._claim
         return self._submit if path.endswith("/annotations") else None
 
-    async def _claim(self, knock: _Knock) -> tuple[int, BaseModel] | None:
+    async def _claim(self, knock: _Knock) -> tuple[int, bytes] | None:
         visit, wanted = await self._admit(knock), _read(ClaimIn, knock.body)
         if visit is None or wanted is None:
             return None
@@ -117,9 +118,9 @@ class HotPaths:
                 await queue.release(who.name, lease.task.task_id, lease.token)
             raise
         self._ctx.metrics.count("tiebreak_labeling_claims_total", outcome="leased")
-        return 200, claim_out(claimed, self._ctx.project.labeling.lease_s)
+        return 200, orjson.dumps(claim_fields(claimed, self._ctx.project.labeling.lease_s))
 
-    async def _submit(self, knock: _Knock) -> tuple[int, BaseModel] | None:
+    async def _submit(self, knock: _Knock) -> tuple[int, bytes] | None:
         found, further = _SUBMIT.fullmatch(knock.path), _NEXT.fullmatch(knock.query)
         if found is None or further is None or not _KEY.fullmatch(knock.key):
             return None
@@ -133,7 +134,7 @@ class HotPaths:
         said = vote_of(found[1], knock.key.decode(), vote)
         accepted = await self._ctx.desk.accept(visit.who, said, want=int(further[1] or 0), still=still)
         labeling = self._ctx.project.labeling
-        return 201, annotation_out(accepted, labeling.lease_s, labeling.undo_s)
+        return 201, orjson.dumps(annotation_fields(accepted, labeling.lease_s, labeling.undo_s))
 
     async def _admit(self, knock: _Knock) -> _Visit | None:
         epoch = self._cache.epoch()

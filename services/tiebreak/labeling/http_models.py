@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 from tiebreak.contracts.codec import dump_json
-from tiebreak.contracts.messages import Payload, PayloadKind
+from tiebreak.contracts.messages import PayloadKind
 from tiebreak.labeling.access import Role
-from tiebreak.labeling.payloads import Cell, shown
-from tiebreak.labeling.port import Act, Claimed, Done, Lease
-from tiebreak.labeling.stage_answers import Accepted, Submission
+from tiebreak.labeling.payloads import Cell
+from tiebreak.labeling.port import Act, Done
+from tiebreak.labeling.stage_answers import Submission
 
 Seconds = Annotated[float, Field(ge=0.0, le=86_400.0)]
 Token = Annotated[int, Field(ge=0, lt=2**53)]
@@ -296,14 +296,6 @@ class RevealOut(Out):
     audit_sequence: int
 
 
-def payload_out(payload: Payload | None) -> PayloadOut:
-    """A payload as the page shows it."""
-    seen = shown(payload)
-    return PayloadOut(
-        kind=seen.kind, media_type=seen.media_type, text=seen.text, image=seen.image, columns=seen.columns
-    )
-
-
 def _said(vote: VoteIn) -> str:
     if vote.answer is None:
         return vote.value
@@ -321,48 +313,6 @@ def vote_of(task_id: str, key: str, vote: VoteIn) -> Submission:
         comment=vote.comment,
         flagged=vote.flagged,
         lead_time_s=vote.lead_time_s,
-    )
-
-
-def task_out(lease: Lease, lease_s: float) -> TaskOut:
-    """A leased task for its holder's eyes."""
-    task_id, payload, schema_version = lease.question
-    return TaskOut(
-        task_id=task_id,
-        lease=LeaseOut(
-            id=f"{task_id}.{lease.token}",
-            token=lease.token,
-            claimed_ms=lease.claimed_ms,
-            deadline_ms=lease.deadline_ms,
-            lease_s=lease_s,
-        ),
-        payload=payload_out(payload),
-        schema_version=schema_version,
-    )
-
-
-def claim_out(claimed: Claimed, lease_s: float) -> ClaimOut:
-    """What a person holds, or why it is nothing."""
-    return ClaimOut(
-        tasks=tuple(task_out(lease, lease_s) for lease in claimed.leases),
-        reason=claimed.reason.value if claimed.reason else None,
-        retry_after_s=round(claimed.retry_after_s, 3),
-    )
-
-
-def annotation_out(accepted: Accepted, lease_s: float, undo_s: float) -> AnnotationOut:
-    """An accepted answer."""
-    a = accepted.annotation
-    return AnnotationOut(
-        annotation_id=a.annotation_id,
-        task_id=a.task_id,
-        value=a.value,
-        state=a.state,
-        revision=a.revision,
-        submitted_ms=a.submitted_ms,
-        undo_s=undo_s,
-        task=task_out(accepted.lease, lease_s) if accepted.lease else None,
-        next=claim_out(accepted.next, lease_s) if accepted.next else None,
     )
 
 

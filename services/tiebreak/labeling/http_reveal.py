@@ -17,7 +17,8 @@ from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.access import Principal, Right
 from tiebreak.labeling.http_context import LabelingContext
-from tiebreak.labeling.http_models import RevealIn, RevealOut, payload_out
+from tiebreak.labeling.http_fields import payload_out
+from tiebreak.labeling.http_models import RevealIn, RevealOut
 from tiebreak.labeling.http_security import guarded_router, needs
 from tiebreak.labeling.http_tasks import task_id
 from tiebreak.labeling.refusals import not_found

@@ -11,6 +11,7 @@ from tiebreak.contracts.errors import Conflict, Invalid
 from tiebreak.labeling.access import Principal, Right
 from tiebreak.labeling.answers import json_schema
 from tiebreak.labeling.http_context import LabelingContext
+from tiebreak.labeling.http_fields import annotation_out, claim_out
 from tiebreak.labeling.http_models import (
     AnnotationOut,
     ClaimIn,
@@ -23,8 +24,6 @@ from tiebreak.labeling.http_models import (
     RenewOut,
     SkipIn,
     VoteIn,
-    annotation_out,
-    claim_out,
     done_out,
     vote_of,
 )

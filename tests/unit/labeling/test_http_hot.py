@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import redis.asyncio
 
 from tests.support.labeling import a_project, a_task
 from tests.support.labeling_api import Office, claim, open_office, submit
-from tiebreak.contracts.messages import AnnotationState
+from tiebreak.contracts.messages import AnnotationState, Payload, PayloadKind
 from tiebreak.labeling.http import create_app
 from tiebreak.labeling.http_context import LabelingContext
 from tiebreak.labeling.redis import RedisQueue
@@ -135,3 +136,31 @@ def over(ctx: LabelingContext, queue: RedisQueue, tokens: RedisTokens) -> Labeli
     return LabelingContext(
         ctx.project, queue, tokens, ctx.writer, ctx.metrics, ctx.clock, token_epoch=queue.token_epoch
     )
+
+
+async def test_both_ways_show_every_kind_of_payload_alike(office: Office) -> None:
+    """Text, an image, a table with numbers beyond 64 bits, none: byte for byte what the framework answers, and so after a vote."""
+    row = b'{"name": "\\u00e9", "big": 123456789012345678901234567890, "x": 1.0, "no": null, "yes": true, "list": [1]}'
+    payloads = [
+        Payload(PayloadKind.TEXT, "text/plain", "caf\u00e9 \u2603 \U0001f600 \u2028 </script>".encode()),
+        Payload(PayloadKind.IMAGE, "image/png", b"\x89PNG\x00\xff"),
+        Payload(PayloadKind.TABLE, "application/json", row),
+        None,
+    ]
+    await office.queue.add([replace(a_task(10 + i), payload=payload) for i, payload in enumerate(payloads)])
+    ann = await office.client("ann")
+    hot, slow = await both_ways(ann, "/v1/projects/pets/tasks:claim", b'{"max":10}')
+    assert len(hot.json()["tasks"]) == 7
+    assert _still(hot.content) == _still(slow.content)
+    task = hot.json()["tasks"][0]
+    vote, path = (
+        b'{"lease_token":%d,"value":"cat"}' % task["lease"]["token"],
+        f"/v1/tasks/{task['task_id']}/annotations",
+    )
+    hot, slow = await both_ways(ann, f"{path}?next=10", vote, **{"idempotency-key": "one"})
+    assert _still(hot.content) == _still(slow.content)
+
+
+def _still(body: bytes) -> bytes:
+    """The body but for the deadlines, which move with every claim."""
+    return re.sub(rb'"deadline_ms":\d+', b'"deadline_ms":0', body)

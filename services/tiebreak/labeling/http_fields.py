@@ -1,0 +1,75 @@
+"""What fills the bodies that people get all day: one mapping for the framework's models and for the two hot requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tiebreak.contracts.messages import Payload
+from tiebreak.labeling.http_models import AnnotationOut, ClaimOut, PayloadOut
+from tiebreak.labeling.payloads import shown
+from tiebreak.labeling.port import Claimed, Lease
+from tiebreak.labeling.stage_answers import Accepted
+
+
+def payload_fields(payload: Payload | None) -> dict[str, Any]:
+    """:class:`PayloadOut` of a payload, as the page shows it."""
+    seen = shown(payload)
+    return {
+        "kind": seen.kind,
+        "media_type": seen.media_type,
+        "text": seen.text,
+        "image": seen.image,
+        "columns": seen.columns,
+    }
+
+
+def payload_out(payload: Payload | None) -> PayloadOut:
+    """A payload as the page shows it."""
+    return PayloadOut.model_validate(payload_fields(payload))
+
+
+def _task_fields(lease: Lease, lease_s: float) -> dict[str, Any]:
+    task_id, payload, schema_version = lease.question
+    held = {
+        "id": f"{task_id}.{lease.token}",
+        "token": lease.token,
+        "claimed_ms": lease.claimed_ms,
+        "deadline_ms": lease.deadline_ms,
+        "lease_s": lease_s,
+    }
+    return {"task_id": task_id, "lease": held, "payload": payload_fields(payload), "schema_version": schema_version}
+
+
+def claim_fields(claimed: Claimed, lease_s: float) -> dict[str, Any]:
+    """:class:`ClaimOut`: what a person holds, or why it is nothing."""
+    return {
+        "tasks": [_task_fields(lease, lease_s) for lease in claimed.leases],
+        "reason": claimed.reason.value if claimed.reason else None,
+        "retry_after_s": round(claimed.retry_after_s, 3),
+    }
+
+
+def claim_out(claimed: Claimed, lease_s: float) -> ClaimOut:
+    """What a person holds, or why it is nothing."""
+    return ClaimOut.model_validate(claim_fields(claimed, lease_s))
+
+
+def annotation_fields(accepted: Accepted, lease_s: float, undo_s: float) -> dict[str, Any]:
+    """:class:`AnnotationOut` of an accepted answer."""
+    a = accepted.annotation
+    return {
+        "annotation_id": a.annotation_id,
+        "task_id": a.task_id,
+        "value": a.value,
+        "state": a.state,
+        "revision": a.revision,
+        "submitted_ms": a.submitted_ms,
+        "undo_s": undo_s,
+        "task": _task_fields(accepted.lease, lease_s) if accepted.lease else None,
+        "next": claim_fields(accepted.next, lease_s) if accepted.next else None,
+    }
+
+
+def annotation_out(accepted: Accepted, lease_s: float, undo_s: float) -> AnnotationOut:
+    """An accepted answer."""
+    return AnnotationOut.model_validate(annotation_fields(accepted, lease_s, undo_s))
