@@ -29,7 +29,7 @@ TURNS, SIZE = 60, 400
     ("turns", "extra"), [(123, {}), (30, {"window_s": 1.0}), (30, {"strategy": "error_reduction"})]
 )
 def test_a_million_identical_events_cost_their_share_and_no_memory(turns: int, extra: dict[str, Any]) -> None:
-    """They spend no more than their share of the events, look like no drift, and leave a bounded state (1,007,616 by default, fewer elsewhere)."""
+    """They spend no more than their share, look like no drift, and leave a bounded state (a million by default, fewer elsewhere)."""
     made = policy(target_share=0.01, **extra)
     state, spent, records, sizes = initial(made), 0, 0, []
     p = np.tile(np.array([[0.6, 0.3, 0.1]], np.float32), (8192, 1))
