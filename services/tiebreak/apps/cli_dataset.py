@@ -15,19 +15,18 @@ from rich.table import Table
 
 from tiebreak.apps import cli_options as o
 from tiebreak.apps.auditing import on_record_if_possible
-from tiebreak.apps.deploying import store_of
+from tiebreak.apps.deploying import learned_from
 from tiebreak.apps.exporting import Form, export_labels
 from tiebreak.apps.train import LEDGERS_FOLDER
 from tiebreak.contracts.audit import Action
 from tiebreak.contracts.codec import decode_label
-from tiebreak.contracts.erasure import digests_of
 from tiebreak.contracts.errors import NotFound
 from tiebreak.contracts.messages import Label
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.project_file import load_project
 from tiebreak.runtime.settings import Options, Settings
 from tiebreak.training.datasheet import Datasheet, changes, datasheet, standing
-from tiebreak.training.sqlite import Erasure, Ledger, Retraction
+from tiebreak.training.sqlite import Ledger, Retraction
 
 dataset_app = typer.Typer(no_args_is_help=True, help="The labels that models are made from, version by version.")
 ledger_app = typer.Typer(no_args_is_help=True, help="Take labels back.")
@@ -123,7 +122,11 @@ def export(
         at = ledger.dataset_version() if version is None else version
     said = (Action.DATASET_EXPORTED, f"version {at}", f"{len(kept)} labels to {out.name}")
     o.run(on_record_if_possible(load_project(project), settings, "", *said))
-    export_labels(kept, out, form)
+    if export_labels(kept, out, form):
+        typer.echo(
+            "The table was there before: its earlier versions stay until VACUUM removes them, people erased since included.",
+            err=True,
+        )
     typer.echo(f"{len(kept)} labels written to {out}.")
 
 
@@ -156,44 +159,8 @@ def retract(
         now_ms = int(SystemClock().wall() * 1000)
         new = ledger.retract(Retraction(annotator, by or getpass.getuser(), reason, now_ms))
     typer.echo(f"{annotator}: {len(touched)} labels, {'retracted' if new else 'retracted before'}.")
-    for model in o.run(_models_of(load_project(project).project, settings, touched)):
+    for model in o.run(learned_from(load_project(project).project, settings, touched)):
         typer.echo(f"  {model} learned from them")
-
-
-@ledger_app.command("erase")
-def erase(
-    project: o.ProjectFile,
-    subject: Annotated[str, typer.Option(help="The subject as events name it; what masking made of it is found too.")],
-    reason: Annotated[str, typer.Option(help="Why: it is kept.")] = "on request",
-    by: Annotated[str, typer.Option(help="Who decides. [default: your user name]")] = "",
-    data: o.Data = None,
-) -> None:
-    """Forget a person: overwrite what their labels hold, list the models they touched, and let the trainer fit without them.
-
-    The ledger and the audit trail keep a digest in place of the subject, so that a replay of the log does not bring them back.
-    Nothing leaves the queue or the topics: `tasks`, `annotations` and `labels` are kept for ever, without masking as they were sent.
-    Exports made before hold the person still: make them again.
-
-    [bold]Example[/bold]
-
-        tiebreak ledger erase project.yaml --subject customer-17
-    """
-    with _ledger(project, data) as (ledger, settings):
-        loaded = load_project(project)
-        gone = set[str]()
-        for key in digests_of(loaded.project, subject):
-            o.run(on_record_if_possible(loaded, settings, by, Action.SUBJECT_ERASED, key, reason))
-            now_ms = int(SystemClock().wall() * 1000)
-            gone.update(ledger.erase(Erasure(key, by or getpass.getuser(), reason, now_ms)))
-    typer.echo(f"{len(gone)} labels erased.")
-    for model in o.run(_models_of(loaded.project, settings, gone)):
-        typer.echo(f"  {model} learned from them")
-
-
-async def _models_of(project: str, settings: Settings, labels: set[str]) -> list[str]:
-    store = store_of(settings)
-    versions = await store.versions(project)
-    return [v for v in versions if labels & set((await store.manifest(project, v)).label_ids)]
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 
 from tiebreak.apps.stream import models_of
@@ -37,6 +38,13 @@ def deployer_of(process: Process) -> Deployer:
         store_of(process.settings), process.log, SandboxProbe(process.project), process.metrics, process.clock
     )
     return Deployer(process.project, tools)
+
+
+async def learned_from(project: str, settings: Settings, label_ids: AbstractSet[str]) -> list[str]:
+    """The stored models that any of these labels trained."""
+    store = store_of(settings)
+    versions = await store.versions(project)
+    return [v for v in versions if label_ids & set((await store.manifest(project, v)).label_ids)]
 
 
 def store_of(settings: Settings) -> FileModelStore:

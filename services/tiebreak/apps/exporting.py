@@ -26,10 +26,11 @@ class Form(StrEnum):
 _SUFFIXES = {".jsonl": Form.JSON_LINES, ".ndjson": Form.JSON_LINES, ".parquet": Form.PARQUET, ".pq": Form.PARQUET}
 
 
-def export_labels(labels: Sequence[Label], out: Path, form: Form = Form.BY_NAME) -> None:
+def export_labels(labels: Sequence[Label], out: Path, form: Form = Form.BY_NAME) -> bool:
     """One row per label, in the order of settling. A Delta table gets a new version that holds these labels alone.
 
-    Raises ConfigError for a name that tells no format, or without the library that writes it.
+    Whether what was there before can still be read, as the earlier versions of a Delta table can. Raises ConfigError for a name
+    that tells no format, or without the library that writes it.
     """
     rows = [_row(label) for label in sorted(labels, key=lambda x: (x.settled_ms, x.label_id))]
     named = _SUFFIXES.get(out.suffix) if form is Form.BY_NAME else form
@@ -37,14 +38,16 @@ def export_labels(labels: Sequence[Label], out: Path, form: Form = Form.BY_NAME)
         raise ConfigError(f"Cannot tell the format of {out} from its name.", fix="Call it .parquet or .jsonl.")
     if named is Form.JSON_LINES:
         out.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-        return
+        return False
     arrow = _library("pyarrow", "Writing Parquet needs pyarrow.", "parquet")
     table = arrow.Table.from_pylist(rows, schema=_schema(arrow))
     if named is Form.DELTA:
         delta = _library("deltalake", "Writing a Delta table needs deltalake.", "delta")
+        there = bool(delta.DeltaTable.is_deltatable(str(out)))
         delta.write_deltalake(str(out), table, mode="overwrite", schema_mode="overwrite")
-        return
+        return there
     importlib.import_module("pyarrow.parquet").write_table(table, out)
+    return False
 
 
 def _library(name: str, needs: str, extra: str) -> Any:

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp
 
 from tiebreak.apps.recording_runs import RUNS_FOLDER, RecordingSink
 from tiebreak.apps.stream import models_of
-from tiebreak.apps.striking import heed_trail
+from tiebreak.apps.striking import follow_trail, heed_trail
 from tiebreak.apps.wiring import Process, open_sandbox
 from tiebreak.contracts.errors import ConfigError
 from tiebreak.contracts.project import Project
@@ -66,7 +66,8 @@ async def assemble_train(process: Process) -> ASGIApp | None:
         ledger.close()
 
     process.life.on_stop(Phase.SINKS, "ledger", close_ledger)
-    await heed_trail(ledger, AuditTrail(process.log, project.project, process.clock))
+    trail = AuditTrail(process.log, project.project, process.clock)
+    heard = await heed_trail(ledger, trail)
     reader = process.log.reader([topic.of(project.project) for topic in (Topic.LABELS, Topic.DRIFT)], None)
     process.life.on_stop(Phase.SINKS, "labels reader", reader.close)
     given = Given(await encoder_of(project), await asyncio.to_thread(load_class_vectors, project))
@@ -77,7 +78,11 @@ async def assemble_train(process: Process) -> ASGIApp | None:
     async def work(stop: asyncio.Event) -> None:
         await trainer.run(stop, sink, deployer)
 
+    async def follow(stop: asyncio.Event) -> None:
+        await follow_trail(ledger.path, trail, heard, stop)
+
     process.life.run(Phase.SOURCES, "training", work)
+    process.life.run(Phase.SOURCES, "trail", follow)
     if project.gate.rollout == "canary":
         process.life.run(Phase.WORK, "rollouts", deployer.run)
     return None

@@ -13,13 +13,10 @@ import pyarrow.parquet
 import pytest
 
 from tests.support.command_line import CommandLine, Ended
-from tests.support.eventually import eventually
 from tests.support.labels import blob_labels, make_label
 from tests.support.training import Running, log_for, publish_labels
 from tiebreak.apps.striking import heed_trail
-from tiebreak.contracts import ids
 from tiebreak.contracts.audit import Action
-from tiebreak.contracts.erasure import subject_digest
 from tiebreak.contracts.messages import Label, Vote
 from tiebreak.deployment.files import FileModelStore
 from tiebreak.events.memory import MemoryLog
@@ -188,58 +185,10 @@ async def test_a_delta_table_holds_the_version_and_keeps_the_one_before(
             *("--version", version, "--data", tmp_path),
         )
         assert f"{version} labels written" in ended.out
+        assert ("earlier versions stay until VACUUM" in ended.err) == (version == "60")
     table = deltalake.DeltaTable(str(tmp_path / "table"))
     assert (table.version(), table.to_pyarrow_table().num_rows) == (1, 60)
     assert deltalake.DeltaTable(str(tmp_path / "table"), version=0).to_pyarrow_table().num_rows == 40
-
-
-async def test_an_erased_person_is_gone_from_the_file_and_stays_gone_when_the_log_is_replayed(
-    project: Path, tmp_path: Path, tiebreak: CommandLine
-) -> None:
-    """Not a byte of the answers is left in the ledger; a ledger rebuilt from the topics ends at the same weights."""
-    loaded = load_project(project)
-    labels = [replace(x, subject="ann-17" if i % 4 == 0 else "") for i, x in enumerate(blob_labels(60))]
-    labels[0] = replace(labels[0], predicted="a-very-telling-word")
-    log = await log_for(loaded)
-    async with Running(loaded, log, ledger_of(tmp_path)) as run:
-        await publish_labels(log, loaded, labels)
-        await run.trains(60)
-        ended = await asyncio.to_thread(tiebreak, "ledger", "erase", project, "--subject", "ann-17", "--data", tmp_path)
-        assert "15 labels erased." in ended.out
-        await eventually(lambda: len(run.candidates[-1].manifest.label_ids) == 36)
-        kept = run.candidates[-1].digest
-    assert b"a-very-telling-word" not in b"".join(x.read_bytes() for x in ledger_of(tmp_path).parent.iterdir())
-    trail = AuditTrail(log, "tests", SystemClock())
-    await trail.ensure_topic()
-    await trail.append("ann", Action.SUBJECT_ERASED, subject_digest("tests", "ann-17"), "on request")
-    rebuilt = Ledger(tmp_path / "rebuilt.sqlite")
-    await heed_trail(rebuilt, trail)
-    rebuilt.close()
-    async with Running(loaded, log, tmp_path / "rebuilt.sqlite") as run:
-        await run.trains(60)
-        assert run.candidates[-1].digest == kept
-    assert b"a-very-telling-word" not in (tmp_path / "rebuilt.sqlite").read_bytes()
-
-
-async def test_a_person_is_erased_by_the_original_where_masking_left_a_pseudonym(
-    project: Path, tmp_path: Path, tiebreak: CommandLine
-) -> None:
-    """Labels from before and after masking was turned on: both are found, nobody else's, also by the pseudonym alone."""
-    loaded, original = load_project(project), "ann@example.org"
-    pseudonym, other = (ids.pseudonym("tests", subject) for subject in (original, "bob@example.org"))
-    subjects = [original, pseudonym, other, pseudonym]
-    labels = [replace(x, subject=subjects[i % 4]) for i, x in enumerate(blob_labels(40))]
-    log = await log_for(loaded)
-    async with Running(loaded, log, ledger_of(tmp_path)) as run:
-        await publish_labels(log, loaded, labels)
-        await run.trains(40)
-
-    async def erase(subject: str) -> str:
-        ended = await asyncio.to_thread(tiebreak, "ledger", "erase", project, "--subject", subject, "--data", tmp_path)
-        return ended.out
-
-    assert "30 labels erased." in await erase(original)
-    assert "10 labels erased." in await erase(other)
 
 
 async def test_retractions_on_the_audit_trail_outlive_the_ledger(tmp_path: Path, project: Path) -> None:
