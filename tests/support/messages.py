@@ -28,7 +28,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
     max_leaves=6,
 )
 
-_INT32 = {"source_partition", "partition", "votes_wanted", "schema_version", "revision"}
+_INT32 = {"source_partition", "partition", "votes_wanted", "schema_version", "schema_added", "revision"}
 _SPECIAL: dict[tuple[type, str], st.SearchStrategy[Any]] = {
     (m.Event, "fields"): st.none(),
     (Tensor, "shape"): st.lists(st.integers(0, 2**31), max_size=3).map(tuple),

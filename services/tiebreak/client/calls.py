@@ -47,6 +47,7 @@ def submit(
 ) -> Call[m.Annotation]:
     """Answer a task with a class, or with other JSON; hold ``further`` tasks after it."""
     said = {"value": answer} if isinstance(answer, str) else {"answer": answer}
+    more["answer_schema_version"] = task.answer_schema_version
     body = {"lease_token": task.lease.token, **said, **{k: v for k, v in more.items() if v not in (None, "", False)}}
     onward = {"next": str(further)} if further else {}
     return Call("POST", f"/v1/tasks/{task.task_id}/annotations", m.annotation_of, body, onward, _key(key))

@@ -32,12 +32,13 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task in your hands."""
+    """A task in your hands. ``answer_schema_version``: of the schema to answer by; it goes back with the answer."""
 
     task_id: str
     lease: Lease
     payload: Payload
     schema_version: int
+    answer_schema_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,7 @@ class ProjectInfo:
     schema_version: int
     open_tasks: int
     you: Me
+    answer_schema_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,13 @@ def task_of(raw: Json) -> Task:
         image=b64decode(seen["image"]),
         columns=tuple((name, value) for name, value in seen["columns"]),
     )
-    return Task(raw["task_id"], _plain(Lease, raw["lease"]), payload, raw["schema_version"])
+    return Task(
+        raw["task_id"],
+        _plain(Lease, raw["lease"]),
+        payload,
+        raw["schema_version"],
+        raw.get("answer_schema_version", ""),
+    )
 
 
 def claim_of(raw: Json) -> Claim:
@@ -189,7 +197,13 @@ def me_of(raw: Json) -> Me:
 
 def project_of(raw: Json) -> ProjectInfo:
     """The project."""
-    made: ProjectInfo = _plain(ProjectInfo, raw, you=me_of(raw["you"]), classes=tuple(raw["classes"]))
+    made: ProjectInfo = _plain(
+        ProjectInfo,
+        raw,
+        you=me_of(raw["you"]),
+        classes=tuple(raw["classes"]),
+        answer_schema_version=raw.get("answer_schema_version", ""),
+    )
     return made
 
 

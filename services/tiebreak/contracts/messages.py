@@ -141,7 +141,8 @@ class AnnotationState(StrEnum):
 class Annotation:
     """Topic ``annotations``: one person's answer about one task. A change of mind is a higher ``revision`` of the same id.
 
-    ``reviewer``: given in review; it settles the task alone.
+    ``reviewer``: given in review; it settles the task alone. ``schema_version`` and ``schema_added`` (classes that people had added
+    to an open set): what its annotator saw.
     """
 
     annotation_id: str
@@ -160,6 +161,7 @@ class Annotation:
     flagged: bool = False
     idempotency_key: str = ""
     reviewer: bool = False
+    schema_added: int = 0
 
 
 class LabelMethod(StrEnum):

@@ -14,6 +14,7 @@ from tiebreak.contracts.answer_text import number_text
 from tiebreak.contracts.codec import dump_json, parse_json
 from tiebreak.contracts.errors import BadRecord, Invalid
 from tiebreak.contracts.project import Answer, AnswerKind, Project
+from tiebreak.labeling.schema_versions import SchemaVersion
 
 MAX_ANSWER_BYTES = 32_768
 MAX_ITEMS = 200
@@ -143,11 +144,15 @@ def _box(classes: Sequence[str], item: object, path: str) -> Item:
 
 
 def json_schema(project: Project, classes: Sequence[str]) -> dict[str, Any]:
-    """The answer as JSON Schema (2020-12), with the version, the question, the guidelines and the examples of the project."""
+    """The answer as JSON Schema (2020-12), with the version, the question, the guidelines and the examples of the project.
+
+    ``classes``: the project's, and those that people added.
+    """
     labeling = project.labeling
+    version = SchemaVersion(labeling.schema_version, max(0, len(classes) - len(project.classes.names)))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": f"urn:tiebreak:{project.project}:answer:{labeling.schema_version}",
+        "$id": f"urn:tiebreak:{project.project}:answer:{version}",
         "title": labeling.question,
         "description": labeling.guidelines,
         **_form(labeling.answer, classes),

@@ -11,12 +11,14 @@ from tiebreak.contracts.log import Writer
 from tiebreak.contracts.ports import History
 from tiebreak.contracts.ports_models import Models
 from tiebreak.contracts.project import Project
+from tiebreak.labeling.http_fields import Terms
 from tiebreak.labeling.port import Queue, Tokens
 from tiebreak.labeling.stage import Doorbell
 from tiebreak.labeling.stage_answers import Desk
 from tiebreak.labeling.stage_door import Door, Issuer
 from tiebreak.labeling.stage_people import People
 from tiebreak.labeling.stage_recall import Recall
+from tiebreak.labeling.stage_schema import Schema
 from tiebreak.labeling.stage_withdrawals import Withdrawals
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.health import Health
@@ -53,6 +55,7 @@ class LabelingContext:
     audit: AuditTrail | None = None
     issuer: Issuer | None = None
     door: Door = field(init=False)
+    schema: Schema = field(init=False)
     desk: Desk = field(init=False)
     withdrawals: Withdrawals = field(init=False)
 
@@ -60,7 +63,8 @@ class LabelingContext:
         # One door for all routes: each person has one bucket, wherever they knock.
         object.__setattr__(self, "door", Door(self.tokens, self.clock, self.project.access, self.issuer))
         # And one desk: answers of one moment share their way to the log.
-        object.__setattr__(self, "desk", Desk(self.project, self.queue, self.writer, self.metrics))
+        object.__setattr__(self, "schema", Schema(self.project, self.queue, self.clock))
+        object.__setattr__(self, "desk", Desk(self.project, self.queue, self.writer, self.metrics, self.schema))
         object.__setattr__(self, "withdrawals", Withdrawals(self.desk, self.queue, self.recall))
 
     originals: History | None = None
@@ -73,9 +77,7 @@ class LabelingContext:
         if name != self.project.project:
             raise NotFound("There is no such project.", fix="Your token belongs to one project; see where you got it.")
 
-    async def classes(self) -> tuple[str, ...]:
-        """The project's classes and those people added."""
-        names = self.project.classes.names
-        if not self.project.classes.open:
-            return names
-        return (*names, *(name for name in await self.queue.classes() if name not in names))
+    async def terms(self) -> Terms:
+        """What holds for everybody who works here now."""
+        labeling = self.project.labeling
+        return Terms(labeling.lease_s, labeling.undo_s, str(await self.schema.now()))

@@ -174,7 +174,7 @@ def _looking(router: APIRouter, ctx: LabelingContext) -> None:
         """Make gold of a task that is still on the queue (or was settled lately). Its answer must be certain."""
         ctx.check_project(name)
         wanted, people = task_id(body.task_id), _people(ctx)
-        if body.answer not in await ctx.classes():
+        if body.answer not in await ctx.schema.classes():
             raise Invalid("The answer is not one of the project's classes.", fix="Choose one of `classes`.")
         if ctx.audit is not None:
             await ctx.audit.append(who.name, Action.PROJECT_CHANGED, wanted, "kept as gold")

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from tiebreak.contracts.messages import Payload
 from tiebreak.labeling.http_models import AnnotationOut, ClaimOut, PayloadOut
 from tiebreak.labeling.payloads import shown
 from tiebreak.labeling.port import Claimed, Lease
 from tiebreak.labeling.stage_answers import Accepted
+
+
+class Terms(NamedTuple):
+    """What holds for everybody at one moment: durations in seconds, and the version of the schema."""
+
+    lease_s: float
+    undo_s: float
+    schema: str
 
 
 def payload_fields(payload: Payload | None) -> dict[str, Any]:
@@ -28,33 +36,39 @@ def payload_out(payload: Payload | None) -> PayloadOut:
     return PayloadOut.model_validate(payload_fields(payload))
 
 
-def _task_fields(lease: Lease, lease_s: float) -> dict[str, Any]:
+def _task_fields(lease: Lease, terms: Terms) -> dict[str, Any]:
     task_id, payload, schema_version = lease.question
     held = {
         "id": f"{task_id}.{lease.token}",
         "token": lease.token,
         "claimed_ms": lease.claimed_ms,
         "deadline_ms": lease.deadline_ms,
-        "lease_s": lease_s,
+        "lease_s": terms.lease_s,
     }
-    return {"task_id": task_id, "lease": held, "payload": payload_fields(payload), "schema_version": schema_version}
+    return {
+        "task_id": task_id,
+        "lease": held,
+        "payload": payload_fields(payload),
+        "schema_version": schema_version,
+        "answer_schema_version": terms.schema,
+    }
 
 
-def claim_fields(claimed: Claimed, lease_s: float) -> dict[str, Any]:
+def claim_fields(claimed: Claimed, terms: Terms) -> dict[str, Any]:
     """:class:`ClaimOut`: what a person holds, or why it is nothing."""
     return {
-        "tasks": [_task_fields(lease, lease_s) for lease in claimed.leases],
+        "tasks": [_task_fields(lease, terms) for lease in claimed.leases],
         "reason": claimed.reason.value if claimed.reason else None,
         "retry_after_s": round(claimed.retry_after_s, 3),
     }
 
 
-def claim_out(claimed: Claimed, lease_s: float) -> ClaimOut:
+def claim_out(claimed: Claimed, terms: Terms) -> ClaimOut:
     """What a person holds, or why it is nothing."""
-    return ClaimOut.model_validate(claim_fields(claimed, lease_s))
+    return ClaimOut.model_validate(claim_fields(claimed, terms))
 
 
-def annotation_fields(accepted: Accepted, lease_s: float, undo_s: float) -> dict[str, Any]:
+def annotation_fields(accepted: Accepted, terms: Terms) -> dict[str, Any]:
     """:class:`AnnotationOut` of an accepted answer."""
     a = accepted.annotation
     return {
@@ -64,12 +78,12 @@ def annotation_fields(accepted: Accepted, lease_s: float, undo_s: float) -> dict
         "state": a.state,
         "revision": a.revision,
         "submitted_ms": a.submitted_ms,
-        "undo_s": undo_s,
-        "task": _task_fields(accepted.lease, lease_s) if accepted.lease else None,
-        "next": claim_fields(accepted.next, lease_s) if accepted.next else None,
+        "undo_s": terms.undo_s,
+        "task": _task_fields(accepted.lease, terms) if accepted.lease else None,
+        "next": claim_fields(accepted.next, terms) if accepted.next else None,
     }
 
 
-def annotation_out(accepted: Accepted, lease_s: float, undo_s: float) -> AnnotationOut:
+def annotation_out(accepted: Accepted, terms: Terms) -> AnnotationOut:
     """An accepted answer."""
-    return AnnotationOut.model_validate(annotation_fields(accepted, lease_s, undo_s))
+    return AnnotationOut.model_validate(annotation_fields(accepted, terms))

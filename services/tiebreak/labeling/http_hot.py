@@ -118,7 +118,7 @@ class HotPaths:
                 await queue.release(who.name, lease.task.task_id, lease.token)
             raise
         self._ctx.metrics.count("tiebreak_labeling_claims_total", outcome="leased")
-        return 200, orjson.dumps(claim_fields(claimed, self._ctx.project.labeling.lease_s))
+        return 200, orjson.dumps(claim_fields(claimed, await self._ctx.terms()))
 
     async def _submit(self, knock: _Knock) -> tuple[int, bytes] | None:
         found, further = _SUBMIT.fullmatch(knock.path), _NEXT.fullmatch(knock.query)
@@ -133,8 +133,7 @@ class HotPaths:
 
         said = vote_of(found[1], knock.key.decode(), vote)
         accepted = await self._ctx.desk.accept(visit.who, said, want=int(further[1] or 0), still=still)
-        labeling = self._ctx.project.labeling
-        return 201, orjson.dumps(annotation_fields(accepted, labeling.lease_s, labeling.undo_s))
+        return 201, orjson.dumps(annotation_fields(accepted, await self._ctx.terms()))
 
     async def _admit(self, knock: _Knock) -> _Visit | None:
         epoch = self._cache.epoch()

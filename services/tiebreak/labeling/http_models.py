@@ -11,6 +11,7 @@ from tiebreak.contracts.messages import PayloadKind
 from tiebreak.labeling.access import Role
 from tiebreak.labeling.payloads import Cell
 from tiebreak.labeling.port import Act, Done
+from tiebreak.labeling.schema_versions import PATTERN
 from tiebreak.labeling.stage_answers import Submission
 
 Seconds = Annotated[float, Field(ge=0.0, le=86_400.0)]
@@ -29,7 +30,13 @@ _LEASE = {
     "deadline_ms": _NOW + 60_000,
     "lease_s": 60.0,
 }
-_TASK_OUT = {"task_id": _TASK, "lease": _LEASE, "payload": _PAYLOAD, "schema_version": 1}
+_TASK_OUT = {
+    "task_id": _TASK,
+    "lease": _LEASE,
+    "payload": _PAYLOAD,
+    "schema_version": 1,
+    "answer_schema_version": "1.2",
+}
 _DONE = {
     "annotation_id": _ANNOTATION,
     "task_id": _TASK,
@@ -74,11 +81,12 @@ class ClaimIn(Body):
 class VoteIn(Body):
     """An answer: ``value`` names a class, ``answer`` is JSON of the project's ``answer_schema``; one of the two.
 
-    ``lead_time_s`` is active time as the page measured it.
+    ``lead_time_s`` is active time as the page measured it. ``answer_schema_version``: the one that was in front of the annotator, so
+    that the answer says what they could choose from; left out, it is the newest.
     """
 
     model_config = _like(
-        {"lease_token": _TOKEN, "value": "cat", "lead_time_s": 2.4},
+        {"lease_token": _TOKEN, "value": "cat", "lead_time_s": 2.4, "answer_schema_version": "1.2"},
         {"lease_token": _TOKEN, "answer": [{"start": 3, "end": 8, "label": "cat"}], "lead_time_s": 4.1},
     )
 
@@ -88,6 +96,7 @@ class VoteIn(Body):
     lead_time_s: Seconds | None = None
     comment: Annotated[str, StringConstraints(max_length=2000)] = ""
     flagged: bool = False
+    answer_schema_version: Annotated[str, StringConstraints(pattern=rf"^({PATTERN})?$")] = ""
 
     @model_validator(mode="after")
     def _one_answer(self) -> Self:
@@ -140,7 +149,10 @@ class LeaseOut(Out):
 
 
 class TaskOut(Out):
-    """A task in your hands."""
+    """A task in your hands. ``schema_version``: the schema's when it was made; ``answer_schema_version``: what it is to be answered by,
+
+    to be sent back with the answer. It grows when the project file's does (``2``), and with each class that people add (``2.1``).
+    """
 
     model_config = _like(_TASK_OUT)
 
@@ -148,6 +160,7 @@ class TaskOut(Out):
     lease: LeaseOut
     payload: PayloadOut
     schema_version: int
+    answer_schema_version: str
 
 
 class ClaimOut(Out):
@@ -249,6 +262,7 @@ class ProjectOut(Out):
             "lease_s": 60.0,
             "undo_s": 10.0,
             "schema_version": 1,
+            "answer_schema_version": "1",
             "answer_schema": {"type": "string", "enum": ["cat", "dog", "bird"]},
             "open_tasks": 12,
             "you": _ME,
@@ -265,6 +279,7 @@ class ProjectOut(Out):
     lease_s: float
     undo_s: float
     schema_version: int
+    answer_schema_version: str
     answer_schema: dict[str, Any]
     open_tasks: int
     you: MeOut
@@ -313,6 +328,7 @@ def vote_of(task_id: str, key: str, vote: VoteIn) -> Submission:
         comment=vote.comment,
         flagged=vote.flagged,
         lead_time_s=vote.lead_time_s,
+        schema=vote.answer_schema_version,
     )
 
 

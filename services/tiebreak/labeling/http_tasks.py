@@ -86,7 +86,7 @@ def _claiming(router: APIRouter, ctx: LabelingContext) -> None:
         if ctx.people is not None and not claimed.leases:
             ctx.people.check(who.name)
         ctx.metrics.count("tiebreak_labeling_claims_total", outcome=claimed.reason or "leased")
-        return claim_out(claimed, labeling.lease_s)
+        return claim_out(claimed, await ctx.terms())
 
     @router.post("/leases/{lease}:renew")
     async def renew(lease: str, who: Annotator) -> RenewOut:
@@ -119,10 +119,8 @@ async def _claim(ctx: LabelingContext, body: ClaimIn, who: Principal, request: R
 
 
 def _answering(router: APIRouter, ctx: LabelingContext) -> None:
-    labeling = ctx.project.labeling
-
     async def accept(who: Principal, said: Submission, want: int = 0) -> AnnotationOut:
-        return annotation_out(await ctx.desk.accept(who, said, want=want), labeling.lease_s, labeling.undo_s)
+        return annotation_out(await ctx.desk.accept(who, said, want=want), await ctx.terms())
 
     @router.post("/tasks/{task}/annotations", status_code=201)
     async def submit(task: str, body: VoteIn, who: Annotator, idempotency: Key, further: Further = 0) -> AnnotationOut:
@@ -170,7 +168,7 @@ def _answering(router: APIRouter, ctx: LabelingContext) -> None:
         key = idempotency_key(idempotency)
         accepted = await ctx.withdrawals.own(who.name, task_id(annotation), key)
         ctx.doorbell.ring()
-        return annotation_out(accepted, labeling.lease_s, labeling.undo_s)
+        return annotation_out(accepted, await ctx.terms())
 
 
 def _looking(router: APIRouter, ctx: LabelingContext) -> None:
@@ -196,7 +194,7 @@ def _looking(router: APIRouter, ctx: LabelingContext) -> None:
     async def info(name: str, who: Reader) -> ProjectOut:
         """The question, the guidelines, the classes, and how much is open."""
         ctx.check_project(name)
-        stats, classes = await ctx.queue.stats(), await ctx.classes()
+        stats, classes = await ctx.queue.stats(), await ctx.schema.classes()
         return ProjectOut(
             project=project.project,
             description=project.description,
@@ -208,6 +206,7 @@ def _looking(router: APIRouter, ctx: LabelingContext) -> None:
             lease_s=labeling.lease_s,
             undo_s=labeling.undo_s,
             schema_version=labeling.schema_version,
+            answer_schema_version=str(await ctx.schema.now()),
             answer_schema=json_schema(project, classes),
             open_tasks=stats.open_tasks,
             you=await me_of(who),
@@ -219,8 +218,9 @@ def _looking(router: APIRouter, ctx: LabelingContext) -> None:
         ctx.check_project(name)
         if not project.classes.open:
             raise Conflict("The classes of this project are fixed.", fix="Choose one of them, or ask a manager.")
-        known = await ctx.classes()
+        known = await ctx.schema.classes()
         made = class_of(body.name, known)
         if made not in known:
             await ctx.queue.add_class(made)
+            await ctx.schema.classes()  # who asks next is told so
         return ClassOut(name=made)

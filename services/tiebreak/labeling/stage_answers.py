@@ -24,7 +24,9 @@ from tiebreak.labeling.lifecycle import class_of
 from tiebreak.labeling.payloads import shown
 from tiebreak.labeling.port import Act, Answer, Claimed, Lease, Queue, Receipt, Refusal
 from tiebreak.labeling.refusals import refused
+from tiebreak.labeling.schema_versions import SchemaVersion
 from tiebreak.labeling.stage import annotation_message
+from tiebreak.labeling.stage_schema import Schema
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.runtime.together import Together
 
@@ -34,7 +36,10 @@ _MOST = 500
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a person says about a task. ``lead_time_s``: active time as the page measured it, None when it did not."""
+    """What a person says about a task. ``lead_time_s``: active time as the page measured it, None when it did not.
+
+    ``schema``: the version of the schema that they saw, empty: the newest.
+    """
 
     act: Act
     task_id: str
@@ -44,11 +49,12 @@ class Submission:
     comment: str = ""
     flagged: bool = False
     lead_time_s: float | None = None
+    schema: str = ""
 
     def digest(self) -> str:
         """The same for the same request, whatever the order of its fields on the wire."""
         content = (self.act, self.task_id, self.token, self.value, self.comment, self.flagged, self.lead_time_s)
-        return sha256(orjson.dumps(content)).hexdigest()
+        return sha256(orjson.dumps((*content, self.schema) if self.schema else content)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +74,19 @@ class Desk:
     """Takes people's answers. ``publish_timeout_s`` bounds how long the log may take to acknowledge them."""
 
     def __init__(
-        self, project: Project, queue: Queue, writer: Writer, metrics: Metrics, publish_timeout_s: float = 3.0
+        self,
+        project: Project,
+        queue: Queue,
+        writer: Writer,
+        metrics: Metrics,
+        schema: Schema,
+        publish_timeout_s: float = 3.0,
     ) -> None:
         self._project = project
         self._queue = queue
         self._writer = writer
         self._metrics = metrics
+        self._schema = schema
         self._publish_timeout_s = publish_timeout_s
         self._publishing = Together(self._publish, _MOST)
 
@@ -85,12 +98,13 @@ class Desk:
         ``want`` > 0: the person then holds so many tasks, as after a claim. ``still`` raises when they lost the right to answer; it
         is asked once the queue has answered, before anything is on the log.
         """
+        seen = await self._schema.seen(said.schema)
         value = await self._value(said) if said.act is Act.VOTE else ""
         receipt = await self._queue.prepare(
             Answer(said.act, said.task_id, who.name, said.key, said.digest(), said.token)
         )
         await still()
-        annotation = self._annotation(who, said, receipt, value)
+        annotation = self._annotation(who, said, receipt, (value, seen))
         await self._publishing.ask(annotation_message(annotation))
         lease: Lease | None = None
         claimed: Claimed | None = None
@@ -124,8 +138,7 @@ class Desk:
             return canonical(answer, classes.names, value, await self._length(said.task_id))
         if not classes.open:
             return canonical(answer, classes.names, value)
-        known = (*classes.names, *await self._queue.classes())
-        return class_of(value, known)
+        return class_of(value, await self._schema.classes())
 
     async def _length(self, task_id: str) -> int:
         """Of the task's text, as it is shown; without bound where there is none, or it is not here any more."""
@@ -133,7 +146,10 @@ class Desk:
         seen = shown(task.payload) if task is not None else None
         return len(seen.text) if seen is not None and seen.kind == "text" else MAX_OFFSET
 
-    def _annotation(self, who: Principal, said: Submission, receipt: Receipt, value: str) -> Annotation:
+    def _annotation(
+        self, who: Principal, said: Submission, receipt: Receipt, answered: tuple[str, SchemaVersion]
+    ) -> Annotation:
+        value, seen = answered
         elapsed_s = _elapsed_s(receipt)
         voted = receipt.state in (AnnotationState.SUBMITTED, AnnotationState.LATE)
         return Annotation(
@@ -149,11 +165,12 @@ class Desk:
             lead_time_s=elapsed_s if said.lead_time_s is None else min(said.lead_time_s, elapsed_s),
             claimed_ms=receipt.claimed_ms,
             submitted_ms=receipt.accepted_ms,
-            schema_version=self._project.labeling.schema_version,
+            schema_version=seen.declared,
             comment=said.comment,
             flagged=said.flagged,
             idempotency_key=said.key,
             reviewer=voted and receipt.review and who.may(Right.REVIEW),
+            schema_added=seen.added,
         )
 
 

@@ -93,10 +93,15 @@ class Rebuilder:
             return False
         erased = erased_in(await self._trail.sound())
         await builder.begin_erasure(sorted(erased))
-        overturning = Overturning()
+        overturning, classes = Overturning(), dict[str, None]()
         async for record in records_of(self._log, Topic.ANNOTATIONS.of(self._project.project)):
             with suppress(BadRecord):  # the settler has put it on `dead`
-                overturning.hear(annotation_of(record, self._project))
+                overturning.hear(a := annotation_of(record, self._project))
+                if a.value and self._project.classes.open:
+                    classes.setdefault(a.value)
+        for name in classes:  # those of settled tasks, too
+            if name not in self._project.classes.names:
+                await builder.add_class(name)
         while True:
             heard = overturning.heard
             settled = await self._settled(overturning)

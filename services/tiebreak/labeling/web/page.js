@@ -25,6 +25,10 @@ const on = {
     view.counted(info.you.answered);
     view.resting("loading");
   },
+  changed(info) {
+    view.project(info);
+    if (session?.current) drawClasses();
+  },
   task(task) {
     if (!task) return view.resting("loading");
     task.shownAt = performance.now();

@@ -140,9 +140,21 @@ export class Session {
     // What is on the screen stays there, whatever the order of the answer.
     if (before && this.held.includes(before)) this.held = [before, ...this.held.filter((task) => task !== before)];
     else if (before) this.on.notice("That task went to somebody else. Here is the next one.");
+    // Somebody added a class, or the project file changed: what is on the screen must be what is asked.
+    if (said.tasks.some((task) => task.answer_schema_version !== this.info.answer_schema_version)) this.learn();
     if (!this.current) this.on.resting(said.reason ?? "loading");
     else if (this.current !== before) this.on.task(this.current);
     return said.tasks.length;
+  }
+
+  /** Read the project anew. Not now is no harm: the next claim tells again. */
+  async learn() {
+    try {
+      Object.assign(this.info, await api.project(this.name));
+      this.on.changed(this.info);
+    } catch (problem) {
+      if (problem.status === 401) this.on.signedOut();
+    }
   }
 
   /** Answer (or, with `value` null, skip) what is on the screen, and show the next. */
@@ -153,8 +165,9 @@ export class Session {
     const lead = task.shownAt ? Math.min(86_400, (performance.now() - task.shownAt) / 1000) : null;
     const body = { lease_token: task.lease.token, flagged, lead_time_s: lead };
     const item = { task, value, key: newKey(), annotation: null };
+    const seen = this.info.answer_schema_version;
     if (value === null) item.body = { ...body, reason: comment.slice(0, 500) };
-    else item.body = { ...body, ...(typeof value === "string" ? { value } : { answer: value }), comment };
+    else item.body = { ...body, ...(typeof value === "string" ? { value } : { answer: value }), comment, answer_schema_version: seen };
     this.outbox.push(item);
     this.spent.add(task.lease.id);
     this.last = item;
@@ -232,6 +245,7 @@ export class Session {
 
   async addClass(name) {
     const made = (await api.addClass(this.name, name)).name;
+    await this.learn();
     if (!this.info.classes.includes(made)) this.info.classes.push(made);
     return made;
   }
