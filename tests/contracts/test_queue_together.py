@@ -6,12 +6,15 @@ import asyncio
 
 import pytest
 import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError
 
 from tests.support.labeling import CALM, a_project, a_task
 from tiebreak.labeling.port import Claimed
 from tiebreak.labeling.redis import RedisQueue
 from tiebreak.labeling.redis_wire import prefix_of
+from tiebreak.runtime.redis_server import RedisServer
 
 pytestmark = pytest.mark.redis
 
@@ -45,3 +48,26 @@ async def test_a_server_that_forgot_its_scripts_is_told_them_again(redis_client:
     await redis_client.script_flush()
     assert (await queue.claim("ann", 1)).leases[0].token == first.token
     assert await queue.add([a_task(1, project.project), a_task(2, project.project)]) == 1
+
+
+async def test_the_connection_kept_for_the_next_run_is_replaced_when_redis_closed_it(
+    redis_client: redis.asyncio.Redis, redis_server: RedisServer
+) -> None:
+    """Closed while nobody asked: the next claim is answered, without a second try, and no connection is lost to the pool."""
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
+        redis_server.url, max_connections=2, retry=Retry(NoBackoff(), 0)
+    )
+    project = a_project("kept")
+    async with redis.asyncio.Redis(connection_pool=pool) as client:
+        queue = RedisQueue(client, project, CALM)
+        builder = await queue.begin_build()
+        if builder is not None:
+            await builder.end_build([])
+        await queue.add([a_task(1, project.project)])
+        (held,) = (await queue.claim("ann", 1)).leases
+        for _ in range(3):
+            await redis_client.client_kill_filter(_type="normal", skipme=True)
+            await redis_client.ping()  # they are closed before it answers
+            assert (await queue.claim("ann", 1)).leases[0].token == held.token
+            assert await client.ping()
+    await pool.aclose()

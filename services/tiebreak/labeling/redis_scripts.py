@@ -54,6 +54,8 @@ class Scripts:
         self._scripts = load_scripts(client, names)
         self._people = _people_script(client)
         self._nonce = nonce
+        # Taking a connection out of the pool and giving it back costs as much as the exchange itself.
+        self._kept: Any = None
         self._together = Together(self._exchange, _MOST, _EVERY_S)
         self.seen: bytes | None = None
         """The token epoch before the newest run of :meth:`ask`: whoever is answered knows it as of their own call."""
@@ -96,12 +98,14 @@ class Scripts:
 
     async def _converse(self, packed: bytes) -> list[Any]:
         """Send one command and read its reply, again after an error of the connection as redis-py does."""
-        pool = self._client.connection_pool
-        connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # a decorator of theirs hides its type
+        connection = await self._connected()
+        # One limit for both halves: theirs makes a task of every write (Python 3.11).
+        limit_s, connection.socket_timeout = connection.socket_timeout, None
+        well = False
 
         async def once() -> list[Any]:
-            await connection.send_packed_command(packed)
-            async with asyncio.timeout(connection.socket_timeout):
+            async with asyncio.timeout(limit_s):
+                await connection.send_packed_command(packed)
                 reply: list[Any] = await connection.read_response(timeout=math.inf)
                 return reply
 
@@ -110,11 +114,33 @@ class Scripts:
 
         try:
             replies: list[Any] = await connection.retry.call_with_retry(once, failed)
+            well = True
             return replies
         except TimeoutError as error:
             raise RedisTimeoutError("no reply in time") from error
         finally:
+            connection.socket_timeout = limit_s
+            await self._put_back(connection, well=well)
+
+    async def _connected(self) -> Any:
+        """The connection that was kept, looked at as the pool would do it; or one of the pool's."""
+        pool = self._client.connection_pool
+        connection, self._kept = self._kept, None
+        if connection is None:
+            return await pool.get_connection()  # type: ignore[no-untyped-call]  # a decorator of theirs hides its type
+        try:
+            await pool.ensure_connection(connection)
+        except BaseException:
             await pool.release(connection)
+            raise
+        return connection
+
+    async def _put_back(self, connection: Any, *, well: bool) -> None:
+        # A builder is soon gone, and what it kept would be lost to the pool.
+        if well and self._kept is None and not self._nonce:
+            self._kept = connection
+        else:
+            await self._client.connection_pool.release(connection)
 
 
 async def _answer(replies: Sequence[list[Any] | Exception]) -> Sequence[list[Any]] | Exception:
