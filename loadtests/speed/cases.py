@@ -7,7 +7,7 @@ from statistics import median
 
 from loadtests.figures import Figure, judged
 from loadtests.speed import worker
-from loadtests.speed.clocked import Measured
+from loadtests.speed.clocked import Measured, together
 from loadtests.speed.ground import Ground, cores, fill_now, free_cores
 from loadtests.speed.models import HEAVY_LAYERS, project
 from loadtests.speed.runs import filled, micros, model, pipeline, rate
@@ -99,19 +99,24 @@ def replicas(where: Ground, size: Size) -> list[Figure]:
     for turn in range(size.turns):
         alone.append(pipeline(where, made, events, f"one-{turn}", core=places[-1]))
         both.append(_two(where, made, events, f"two-{turn}", places))
-    ratio = median(pair / one.rate for pair, one in zip(both, alone, strict=True))
-    how = f"{median(both):,.0f} together against {rate(alone)} events/s alone; {kind}; {events:,} events, {size.turns} turns"
+    rates = [together(pair) for pair in both]
+    ratio = median(pair / one.rate for pair, one in zip(rates, alone, strict=True))
+    single, each = micros(alone), micros([run for pair in both for run in pair])
+    how = (
+        f"{median(rates):,.0f} together against {rate(alone)} events/s alone; processor time {each:.1f} against {single:.1f} us "
+        f"per event, so {2 * single / each:.2f} by processor time; {kind}; {events:,} events, {size.turns} turns"
+    )
     judge = size.judge and places[0] != places[1]
     return [judged("speed", "two replicas / one", ratio, how, judge=judge)]
 
 
-def _two(where: Ground, made: Project, events: int, group: str, places: Sequence[int]) -> float:
-    """Events per second of two replicas, each over the half of the partitions that the group gives it."""
+def _two(where: Ground, made: Project, events: int, group: str, places: Sequence[int]) -> list[Measured]:
+    """Two replicas, each over the half of the partitions that the group gives it."""
     half = {"kafka": where.kafka, "redis": where.redis, "project_json": made.model_dump_json(), "group": group}
     share = {"events": events // 2, "partitions": made.partitions // 2}
     both = [worker.begin("pipeline", core=core, **half, **share) for core in places]
     try:
-        return sum(each.result().rate for each in both)
+        return [each.result() for each in both]
     finally:
         for each in both:
             each.stop()

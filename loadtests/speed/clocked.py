@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+
+import numpy as np
 
 WARM_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """``events`` in ``seconds`` of wall clock and ``cpu_seconds`` of this process."""
+    """``events`` in ``seconds`` of wall clock and ``cpu_seconds`` of this process.
+
+    ``steps``: when (on the machine's monotonic clock) how many were done, from where they count to the last.
+    """
 
     events: int
     seconds: float
     cpu_seconds: float
     notes: dict[str, float] = field(default_factory=dict)
+    steps: list[tuple[float, int]] = field(default_factory=list)
 
     @property
     def rate(self) -> float:
@@ -25,6 +32,20 @@ class Measured:
     def as_json(self) -> dict[str, object]:
         """For the line that a child prints."""
         return asdict(self)
+
+
+def together(both: Sequence[Measured]) -> float:
+    """Events per second of several processes over the time in which all of them were at work. Between two steps, in proportion."""
+    start = max(each.steps[0][0] for each in both)
+    end = min(each.steps[-1][0] for each in both)
+    if end <= start:
+        raise ValueError("the processes were never at work at the same time: there is no common rate")
+    return sum(_done(each, end) - _done(each, start) for each in both) / (end - start)
+
+
+def _done(measured: Measured, at: float) -> float:
+    times, done = zip(*measured.steps, strict=True)
+    return float(np.interp(at, times, done))
 
 
 class Stopwatch:
@@ -37,6 +58,7 @@ class Stopwatch:
         self._began = (0, time.perf_counter(), time.process_time())
         self._ended = 0.0
         self._cpu: float | None = None
+        self._steps: list[tuple[float, int]] = []
 
     def begin(self) -> None:
         """The first events are at hand, none is done. Counts only where there are too few steps to leave the first ones out."""
@@ -49,6 +71,8 @@ class Stopwatch:
         # A process's own time is a call into the kernel, and a dear one: not for every step.
         if self._warm is None and self.done >= WARM_SHARE * self.total:
             self._warm = (self.done + ahead, self._ended, time.process_time())
+        if self.total:
+            self._steps.append((self._ended, self.done))
         if self.total and self.finished:
             self._cpu = time.process_time()
 
@@ -63,4 +87,5 @@ class Stopwatch:
         # Of what was begun before the clock was, nothing counts: with few large batches a rate would gain by it.
         warm = self._warm if self._warm is not None and self._warm[0] < self.done else self._began
         done, wall, cpu = warm
-        return Measured(self.done - done, self._ended - wall, ended - cpu, notes)
+        counted = [(wall, done), *(step for step in self._steps if step[0] > wall)]
+        return Measured(self.done - done, self._ended - wall, ended - cpu, notes, counted)

@@ -62,9 +62,15 @@ class Training(Section):
 
     @model_validator(mode="after")
     def _keys_of_the_learner(self) -> Self:
-        idle = sorted({"hidden", "l2"} & self.model_fields_set) if self.learner in {"trees", "partial_fit"} else []
+        # Against the defaults, not against what was given: a project that is written out whole is the same project.
+        changed = {name for name in ("hidden", "l2", "estimator") if getattr(self, name) != _default(name)}
+        idle = sorted(changed & {"hidden", "l2"}) if self.learner in {"trees", "partial_fit"} else []
         if idle:
             raise ValueError(f"{idle[0]}: belongs to learner 'softmax', {self.learner} has none")
-        if "estimator" in self.model_fields_set and self.learner != "partial_fit":
+        if "estimator" in changed and self.learner != "partial_fit":
             raise ValueError("estimator: belongs to learner 'partial_fit'")
         return self
+
+
+def _default(name: str) -> object:
+    return Training.model_fields[name].default

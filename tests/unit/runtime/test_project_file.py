@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tiebreak.contracts.errors import ConfigError
+from tiebreak.contracts.project import Project
 from tiebreak.runtime.project_file import MAX_BYTES, load_project, parse_project
 
 GOOD = """\
@@ -139,3 +140,10 @@ def test_a_model_file_is_found_beside_the_project_file(tmp_path: Path) -> None:
         load_project(path)
     (tmp_path / "model.onnx").write_bytes(b"x")
     assert load_project(path).model.file == str((tmp_path / "model.onnx").resolve())
+
+
+@pytest.mark.parametrize("learner", ["auto", "softmax", "trees", "partial_fit"])
+def test_a_project_that_is_written_out_whole_is_the_same_project(learner: str) -> None:
+    """Benchmarks and children are handed one so: a key at its default is not a key that somebody set."""
+    made = parse_project(f"{GOOD}training: {{learner: {learner}}}\n")
+    assert Project.model_validate_json(made.model_dump_json()) == made

@@ -187,7 +187,7 @@ def test_without_skl2onnx_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) ->
 def test_keys_without_effect_or_of_the_trainer_are_refused() -> None:
     """An estimator beside another learner, a seed in its options, kernels, several classes, naive Bayes behind an encoder."""
     with pytest.raises(ValidationError, match="estimator: belongs to learner 'partial_fit'"):
-        Training(estimator=ESTIMATORS["sgd"])
+        Training(estimator=ESTIMATORS["bayes"])
     with pytest.raises(ValidationError, match="random_state is set by the trainer"):
         Estimator(options={"random_state": 3})
     with pytest.raises(ValidationError, match="hidden: belongs to learner 'softmax'"):
