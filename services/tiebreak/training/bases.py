@@ -56,8 +56,15 @@ class Bases:
             return plan, plan.select(rows)  # members of a base would not know the new class until the next cut
         return replace(plan, learner=_After(known.base)), (*known.rows, *rows[cut:])
 
+    def fitted(self, plan: Plan, before: Sequence[Row], classes: Sequence[str]) -> Model:
+        """``plan`` fitted to these rows: the base, where it is of the same ones."""
+        known = self._kept.get(plan.name)
+        same = known is not None and known.key == _key(plan, before, classes)
+        model = known.base.model if known is not None and same else None
+        return model if model is not None else plan.fit(before, classes)
+
     def _base(self, plan: Plan, before: Sequence[Row], classes: Sequence[str]) -> _Kept | None:
-        key = blake2b(f"{plan.name}\0{tuple(classes)}".encode() + marks(before).tobytes(), digest_size=16).digest()
+        key = _key(plan, before, classes)
         known = self._kept.get(plan.name)
         if known is None or known.key != key:
             rows = plan.select(before)
@@ -66,3 +73,7 @@ class Bases:
             known = _Kept(key, plan.learner.base(training_set(rows, classes)), rows)
             self._kept = {plan.name: known}
         return known
+
+
+def _key(plan: Plan, before: Sequence[Row], classes: Sequence[str]) -> bytes:
+    return blake2b(f"{plan.name}\0{tuple(classes)}".encode() + marks(before).tobytes(), digest_size=16).digest()

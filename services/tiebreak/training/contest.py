@@ -100,7 +100,10 @@ class Contest:
         result = np.zeros((len(self.plans), 2))
         for i, plan in enumerate(self.plans):
             if len({row.value for row in plan.select(before)}) > 1:
-                result[i, 0] = weights @ target.credit(plan.fit(before, classes).probabilities(x), truth)
+                model = (
+                    self._bases.fitted(plan, before, classes) if self._bases is not None else plan.fit(before, classes)
+                )
+                result[i, 0] = weights @ target.credit(model.probabilities(x), truth)
             result[i, 1] = weights.sum()
         return result
 

@@ -215,7 +215,8 @@ def classes_of(names: Sequence[str], rows: Sequence[Row], target: Target = CLASS
     if target.form is not Form.CLASSES:
         return target.columns(names)
     found = dict.fromkeys(names)
-    for row in rows:
+    # Most rows say nothing new, and a window has tens of thousands of them.
+    for row in [row for row in rows if row.value not in found or len(row.distribution) > 1]:
         if row.value not in found or len(row.distribution) > 1:
             found.update(dict.fromkeys(sorted(row.distribution or {row.value: 1.0}, key=lambda n: (n != row.value, n))))
     return tuple(found)

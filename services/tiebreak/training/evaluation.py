@@ -16,7 +16,9 @@ from tiebreak.contracts.tensors import FloatArray, Form
 from tiebreak.training.dataset import Row
 from tiebreak.training.features import Matrix
 from tiebreak.training.learner import Model, bootstrap, softmax
+from tiebreak.training.recall import Recall
 from tiebreak.training.targets import CLASSES, Target, brier, truth_of
+from tiebreak.training.trees import TreeModel
 
 _MOST_WEIGHT = 20.0
 _FEWEST_FOR_TEMPERATURE = 30
@@ -33,22 +35,34 @@ class Contender:
 
     ``crossed``: where that was fitted on the labels that judge, the temperatures to judge with instead, one for each half of them
     (:func:`half_of`), fitted on the other half. Else its calibration would be measured on what it was fitted to.
+    ``recall``: what was said of audit rows before; without it everything is asked anew, to the same end.
     """
 
     model: Model
     temperature: float = 1.0
     crossed: tuple[float, float] | None = None
     target: Target = CLASSES
+    recall: Recall | None = None
 
-    def probabilities(self, rows: Sequence[Row]) -> FloatArray:
-        """``(n, k)`` to judge by."""
-        x = _features(rows)
+    def probabilities(self, rows: Sequence[Row], x: FloatArray | None = None) -> FloatArray:
+        """``(n, k)`` to judge by. ``x``: the rows' features where they are stacked already."""
+        x = _features(rows) if x is None else x
+        model, summed = self.model, None
+        if self.recall is not None and isinstance(model, TreeModel):
+            summed = self.recall.sums(model, rows, x)
+
+        def at(temperature: float, chosen: slice | NDArray[np.bool_]) -> FloatArray:
+            if summed is None or not isinstance(model, TreeModel):
+                return model.probabilities(x[chosen], temperature)
+            result: FloatArray = model.tempered(summed[:, chosen], temperature).mean(axis=0)
+            return result
+
         if self.crossed is None:
-            return self.model.probabilities(x, self.temperature)
-        found = np.empty((len(rows), len(self.model.classes)), np.float32)
+            return at(self.temperature, slice(None))
+        found = np.empty((len(rows), len(model.classes)), np.float32)
         second = half_of(rows)
         for half, temperature in zip((~second, second), self.crossed, strict=True):
-            found[half] = self.model.probabilities(x[half], temperature)
+            found[half] = at(temperature, half)
         return found
 
 
@@ -73,18 +87,21 @@ def half_of(rows: Sequence[Row]) -> NDArray[np.bool_]:
     return (found & np.uint64(1)).astype(np.bool_)
 
 
-def calibrated(model: Model, rows: Sequence[Row], target: Target = CLASSES) -> Contender:
+def calibrated(model: Model, rows: Sequence[Row], target: Target = CLASSES, recall: Recall | None = None) -> Contender:
     """``model`` with the temperature in [0.25, 4] of the lowest NLL on audit labels (Guo et al., ICML 2017); 1 with too few of them.
 
     A temperature is of one distribution over classes: other forms have none.
     """
     rows = rows[-_MOST_FOR_TEMPERATURE:]
     if len(rows) < _FEWEST_FOR_TEMPERATURE or target.form is not Form.CLASSES:
-        return Contender(model, target=target)
-    logs: FloatArray = np.log(np.maximum(model.voters(_features(rows)), _TINY)).astype(np.float32)
+        return Contender(model, target=target, recall=recall)
+    x = _features(rows)
+    known = model.tempered(recall.sums(model, rows, x)) if recall is not None and isinstance(model, TreeModel) else None
+    voters = model.voters(x) if known is None else known
+    logs: FloatArray = np.log(np.maximum(voters, _TINY)).astype(np.float32)
     columns, second = _columns(model, rows), half_of(rows)
     crossed = [_temperature(logs[:, half], columns[half]) for half in (second, ~second)]
-    return Contender(model, _temperature(logs, columns), (crossed[0], crossed[1]), target)
+    return Contender(model, _temperature(logs, columns), (crossed[0], crossed[1]), target, recall)
 
 
 def _temperature(logs: FloatArray, columns: NDArray[np.int64]) -> float:
@@ -125,10 +142,10 @@ class _Answers:
     target: Target
 
     @classmethod
-    def of(cls, contender: Contender, rows: Sequence[Row]) -> _Answers:
+    def of(cls, contender: Contender, rows: Sequence[Row], x: FloatArray | None = None) -> _Answers:
         target = contender.target
         truth = truth_of(target, [row.value for row in rows], contender.model.classes)
-        p = contender.probabilities(rows) if rows else truth.astype(np.float32)
+        p = contender.probabilities(rows, x) if rows else truth.astype(np.float32)
         return cls(p, truth, _columns(contender.model, rows), target)
 
     def right(self) -> Matrix:
@@ -151,8 +168,9 @@ def evaluate(
 ) -> Evaluation:
     """Judge on ``audit`` (never trained), and on ``training`` by the members whose bootstrap left each label out."""
     champion = serving.contender if serving else None
-    ours = _Answers.of(challenger, audit)
-    theirs = _Answers.of(champion, audit) if champion else None
+    x = _features(audit) if audit else None
+    ours = _Answers.of(challenger, audit, x)
+    theirs = _Answers.of(champion, audit, x) if champion else None
     left_out = _left_out(challenger, champion, training)
     total = sum(left_out.weights)
     effective = total * total / max(sum(w * w for w in left_out.weights), 1e-12)
@@ -179,7 +197,8 @@ def evaluate(
 
 def compare(champion: Contender, challenger: Contender, rows: Sequence[Row]) -> Paired:
     """Both on the same audit rows, with their Brier scores."""
-    return _pairs(rows, _Answers.of(champion, rows), _Answers.of(challenger, rows))
+    x = _features(rows) if rows else None
+    return _pairs(rows, _Answers.of(champion, rows, x), _Answers.of(challenger, rows, x))
 
 
 def _pairs(rows: Sequence[Row], champion: _Answers, challenger: _Answers) -> Paired:

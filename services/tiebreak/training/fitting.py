@@ -19,6 +19,7 @@ from tiebreak.training.evaluation import Serving, calibrated, evaluate
 from tiebreak.training.export import Encoder, export, inputs_of
 from tiebreak.training.learner import Learner, Model
 from tiebreak.training.plans import Plan
+from tiebreak.training.recall import Recall
 from tiebreak.training.slices import slices_of
 from tiebreak.training.targets import target_of
 
@@ -80,11 +81,21 @@ class Stamp:
     era_ms: int = 0
 
 
-def train(learner: Learner, project: Project, material: Material, serving: Serving | None, stamp: Stamp) -> Candidate:
-    """Fit, calibrate, evaluate, export. The version's name is the data set's number and the file's digest: a repeat repeats it."""
+def train(
+    learner: Learner,
+    project: Project,
+    material: Material,
+    serving: Serving | None,
+    stamp: Stamp,
+    recall: Recall | None = None,
+) -> Candidate:
+    """Fit, calibrate, evaluate, export. The version's name is the data set's number and the file's digest: a repeat repeats it.
+
+    ``recall`` saves work and changes nothing.
+    """
     target = target_of(project)
     model = learner.fit(training_set(material.training, material.classes, target))
-    judged = calibrated(model, material.audit, target)
+    judged = calibrated(model, material.audit, target, recall)
     temperature = judged.temperature
     data = export(model, project.input.tensors, temperature, stamp.encoder)
     digest = sha256(data).hexdigest()
@@ -100,8 +111,9 @@ def train(learner: Learner, project: Project, material: Material, serving: Servi
     judging = material.audit if len(evaluation.audit) else ()
     in_slices = {**slices_of(judging, project), **target.parts([row.value for row in judging])}
     evaluation = replace(evaluation, audit=replace(evaluation.audit, slices=in_slices))
-    settled = {row.label_id: row.settled_ms for row in (*material.training, *material.audit)}
-    evaluation = of_era(evaluation, settled, stamp.era_ms)
+    if stamp.era_ms:
+        settled = {row.label_id: row.settled_ms for row in (*material.training, *material.audit)}
+        evaluation = of_era(evaluation, settled, stamp.era_ms)
     manifest = Manifest(
         project=project.project,
         version=version,

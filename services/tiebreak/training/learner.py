@@ -162,6 +162,10 @@ class Learner(Protocol):
 class Base(Protocol):
     """What a learner found out from many labels, to go on from."""
 
+    @property
+    def model(self) -> Model | None:
+        """What a fit to the same labels gives, to the bit; None where that is not at hand."""
+
     def after(self, labels: TrainingSet) -> Model:
         """A model of ``labels``: those of the base, then those that came since. A function of both sets; cheaper than a fit."""
 

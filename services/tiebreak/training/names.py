@@ -46,6 +46,10 @@ class NamedBase:
     inner: Base
     vectors: Vectors
 
+    @property
+    def model(self) -> Model | None:
+        return self.inner.model
+
     def after(self, labels: TrainingSet) -> Model:
         return self.inner.after(with_names(labels, self.vectors))
 

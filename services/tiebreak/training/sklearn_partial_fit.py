@@ -139,6 +139,10 @@ class PartialFitBase:
     heads: Sequence[Any]
     seen: frozenset[str]
 
+    @property
+    def model(self) -> None:
+        """Its graph would have to be made for this."""
+
     def after(self, labels: TrainingSet) -> GraphModel:
         return self.learner.go_on(self, labels)
 

@@ -53,7 +53,8 @@ class SklearnTrees:
         """All members."""
         if not len(labels):
             raise ValueError("base: no labels")
-        return TreesBase([self._grow(labels, m) for m in range(self._committee)], self._grow, self._seed)
+        members = [self._grow(labels, m) for m in range(self._committee)]
+        return TreesBase(_model(labels, members, self._seed), members, self._grow)
 
     def _grow(self, labels: TrainingSet, member: int) -> list[_Tree]:
         weights = labels.weights * bootstrap(labels.label_ids, self._committee, self._seed)[member]
@@ -73,14 +74,14 @@ class SklearnTrees:
 class TreesBase:
     """Each step grows one member anew, whose turn it is by the newest label; the others are the base's."""
 
+    model: TreeModel
     members: list[list[_Tree]]
     grow: Callable[[TrainingSet, int], list[_Tree]]
-    seed: int
 
     def after(self, labels: TrainingSet) -> TreeModel:
-        turn = int(unit_hash(self.seed, "turn", labels.label_ids[-1]) * len(self.members))
+        turn = int(unit_hash(self.model.seed, "turn", labels.label_ids[-1]) * len(self.members))
         members = [self.grow(labels, m) if m == turn else trees for m, trees in enumerate(self.members)]
-        return _model(labels, members, self.seed)
+        return _model(labels, members, self.model.seed)
 
 
 def _model(labels: TrainingSet, members: list[list[_Tree]], seed: int) -> TreeModel:

@@ -24,6 +24,7 @@ from tiebreak.training.evaluation import Contender, Serving
 from tiebreak.training.export import read_back, width_of
 from tiebreak.training.fitting import AUDIT_ROWS, Material, Stamp, gathered, planned, train
 from tiebreak.training.given import NOTHING, Given
+from tiebreak.training.recall import Recall
 from tiebreak.training.retraction import Struck, erased
 from tiebreak.training.sklearn_learners import contest_of
 from tiebreak.training.sqlite import AsideLabel, Ledger, LedgerLabel, Step, Weights
@@ -85,6 +86,7 @@ class Trainer:
         self._gathered = _Gathered()
         self._offer: Candidate | None = None
         self._serving: Serving | None = None
+        self._recall = Recall()
         self._owed = False
         self._unreviewed = True
         self._trained_at = self._rested_at = clock.monotonic()
@@ -102,7 +104,7 @@ class Trainer:
 
         ``judge``: who may roll back on new audit labels. Raises Conflict, ConfigError, Unreachable at start.
         """
-        reviewer = Reviewer(judge, target_of(self._project)) if judge is not None else None
+        reviewer = Reviewer(judge, target_of(self._project), self._recall) if judge is not None else None
         await self._start()
         while not stop.is_set():
             try:
@@ -310,7 +312,7 @@ class Trainer:
     def _train(self, material: Material, serving: Serving | None, stamp: Stamp) -> Candidate:
         plan, wanted = planned(self._contest, material)
         _log.debug("plan", plan=plan.name, labels=len(wanted.training))
-        return train(plan.learner, self._project, wanted, serving, stamp)
+        return train(plan.learner, self._project, wanted, serving, stamp, self._recall)
 
     async def _champion(self, sink: CandidateSink) -> Serving | None:
         known = await sink.champion()
@@ -318,7 +320,8 @@ class Trainer:
             return None
         if self._serving is None or self._serving.version != known.version:
             ours = read_back(known.model) if known.model is not None else None
-            contender = Contender(*ours, target=target_of(self._project)) if ours is not None else None
+            target = target_of(self._project)
+            contender = Contender(*ours, target=target, recall=self._recall) if ours is not None else None
             self._serving = Serving(known.version, contender)
         return self._serving
 

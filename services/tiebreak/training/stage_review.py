@@ -9,6 +9,7 @@ from tiebreak.contracts.errors import ModelRefused
 from tiebreak.training.dataset import Row
 from tiebreak.training.evaluation import Contender, compare
 from tiebreak.training.export import read_back
+from tiebreak.training.recall import Recall
 from tiebreak.training.targets import CLASSES, Target
 
 Compute = Callable[[Callable[[], Paired]], Awaitable[Paired]]
@@ -20,8 +21,8 @@ class Reviewer:
     Only those: the labels before helped to choose it, and would speak for it whatever it is worth.
     """
 
-    def __init__(self, judge: ServingJudge, target: Target = CLASSES) -> None:
-        self._judge, self._target = judge, target
+    def __init__(self, judge: ServingJudge, target: Target = CLASSES, recall: Recall | None = None) -> None:
+        self._judge, self._target, self._recall = judge, target, recall
         self._read: dict[str, Contender] = {}
 
     async def review(self, audit: Sequence[Row], era_ms: int, compute: Compute) -> None:
@@ -47,4 +48,4 @@ class Reviewer:
             ours = read_back(model.model) if model.model is not None else None
         except ModelRefused:
             return None  # torn: it cannot be judged on features, and serving is what the scorers make of it
-        return Contender(*ours, target=self._target) if ours is not None else None
+        return Contender(*ours, target=self._target, recall=self._recall) if ours is not None else None

@@ -67,7 +67,11 @@ class Target(Protocol):
 def truth_of(target: Target, texts: Sequence[str], classes: Sequence[str]) -> Matrix:
     """``(n, c)`` of the answers, one row each."""
     width = 1 if target.form is Form.VALUES else len(classes)
-    return np.array([target.row(text, classes) for text in texts]).reshape(len(texts), width)
+    places: dict[str, int] = {}
+    at = [places.setdefault(text, len(places)) for text in texts]
+    # Thousands of labels have a few dozen answers: each is read once.
+    rows = np.array([target.row(text, classes) for text in places]).reshape(len(places), width)
+    return rows[at] if at else np.zeros((0, width))
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,9 +56,11 @@ class Watched:
 
     learner: Continuing
     bases: int = 0
+    fits: int = 0
     seen: list[int] = field(default_factory=list)
 
     def fit(self, labels: TrainingSet) -> Model:
+        self.fits += 1
         return SoftmaxCommittee(Settings(committee=3)).fit(labels)
 
     def base(self, labels: TrainingSet) -> Base:
@@ -101,6 +103,40 @@ def test_few_labels_are_refitted_and_many_have_one_base_per_cut() -> None:
     cuts = {newest_cuts(rows[:end], 1, 7)[0] for end in range(BELOW + 20, 801, 20)}
     assert watched.bases == len(cuts)
     assert max(watched.seen) <= BELOW
+
+
+@pytest.mark.parametrize("learner", LEARNERS, ids=lambda learner: type(learner).__name__)
+def test_a_base_holds_what_a_fit_to_its_labels_gives(learner: Learner) -> None:
+    """So the contest may judge by it."""
+    labels = training_set(rows_of(400), CLASSES)
+    assert isinstance(learner, Continuing)
+    model = learner.base(labels).model
+    assert model is not None
+    assert model.digest() == learner.fit(labels).digest()
+
+
+def test_a_block_that_a_base_came_before_is_judged_without_another_fit() -> None:
+    """The plan that was taken is not learned twice from the same labels; what comes out is what a contest without bases says."""
+    rows = rows_of(1200)
+
+    def fits(below: int | None) -> tuple[int, list[float]]:
+        watched, other = (
+            Watched(SoftmaxCommittee(Settings(committee=3))),
+            SoftmaxCommittee(Settings(committee=2, seed=9)),
+        )
+        plans = [Plan("first", watched, 2000, BELOW, 7), Plan("other", other, 50, 50, 7)]
+        asked = Contest(plans, 7, below)
+        said: list[float] = []
+        for end in range(BELOW + 20, 1201, 20):
+            found = asked.scores(rows[:end], CLASSES)
+            said += found.tolist() if found is not None else []
+            if below is not None:
+                assert asked.ready(rows[:end], CLASSES)[0].name == "first"
+        return watched.fits, said
+
+    (with_bases, said), (without, same) = fits(BELOW), fits(None)
+    assert said == same
+    assert with_bases < without
 
 
 def test_a_class_that_is_new_since_the_cut_is_learned_by_every_member_at_once() -> None:
