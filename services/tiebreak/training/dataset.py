@@ -15,6 +15,7 @@ from hashlib import blake2b
 import numpy as np
 
 from tiebreak.contracts.hashing import hashes
+from tiebreak.contracts.ids import label_id, task_id
 from tiebreak.contracts.messages import Label
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.tensors import FloatArray, Form
@@ -32,6 +33,7 @@ class Aside(StrEnum):
 
     UNDECODABLE = "undecodable"
     OTHER_PROJECT = "other_project"
+    UNKNOWN_TASK = "unknown_task"
     UNKNOWN_SCHEMA = "unknown_schema"
     UNKNOWN_CLASS = "unknown_class"
     WRONG_FEATURES = "wrong_features"
@@ -43,6 +45,10 @@ def refuse(label: Label, project: Project, width: int) -> tuple[Aside, str] | No
     """Why this label cannot be learned from, or None. ``width`` is the number of features; a withdrawal needs none."""
     if label.project != project.project:
         return Aside.OTHER_PROJECT, f"it belongs to project {label.project!r}"
+    # An erased label names its task in place of the event.
+    asked = label.task_id in (task_id(label.project, label.event_id), label.event_id if label.withdrawn else None)
+    if not asked or label.label_id != label_id(label.task_id):
+        return Aside.UNKNOWN_TASK, f"label {label.label_id!r} names task {label.task_id!r}, which no event here has"
     if not 1 <= label.schema_version <= project.labeling.schema_version:
         return (
             Aside.UNKNOWN_SCHEMA,

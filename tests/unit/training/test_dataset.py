@@ -10,15 +10,20 @@ import pytest
 from tests.support.labels import blob_labels, dataset_of, make_label, project_of, revised
 from tiebreak.contracts.messages import Label
 from tiebreak.training.dataset import Aside, choose, classes_of, refuse, training_set
+from tiebreak.training.retraction import erased
 
 PROJECT = project_of([2], ("a", "b"))
-GOOD = make_label("e", "a", [1, 2])
+GOOD, OTHER = make_label("e", "a", [1, 2]), make_label("other", "b", [1, 2])
 
 
 @pytest.mark.parametrize(
     ("label", "reason"),
     [
         (replace(GOOD, project="other"), Aside.OTHER_PROJECT),
+        (replace(GOOD, task_id=OTHER.task_id), Aside.UNKNOWN_TASK),
+        (replace(GOOD, task_id=OTHER.task_id, label_id=OTHER.label_id), Aside.UNKNOWN_TASK),
+        (replace(GOOD, label_id=OTHER.label_id), Aside.UNKNOWN_TASK),
+        (replace(GOOD, label_id=OTHER.label_id, value="", withdrawn=True), Aside.UNKNOWN_TASK),
         (replace(GOOD, schema_version=2), Aside.UNKNOWN_SCHEMA),
         (replace(GOOD, schema_version=0), Aside.UNKNOWN_SCHEMA),
         (replace(GOOD, value="z"), Aside.UNKNOWN_CLASS),
@@ -40,6 +45,7 @@ def test_good_labels_and_withdrawals_are_admitted() -> None:
     """A withdrawal carries no class or features that matter, and an open set takes any class."""
     assert refuse(GOOD, PROJECT, 2) is None
     assert refuse(replace(GOOD, value="", distribution={}, features=(), withdrawn=True), PROJECT, 2) is None
+    assert refuse(erased(GOOD), PROJECT, 2) is None
     assert refuse(replace(GOOD, value="new", distribution={}), project_of([2], (), open_set=True), 2) is None
 
 

@@ -137,6 +137,21 @@ async def test_what_cannot_be_learned_from_is_kept_aside_and_taken_in_once_it_ca
     assert run.candidates[-1].manifest.classes == ("a", "b", "c", "new")
 
 
+async def test_a_label_of_an_unknown_task_is_kept_aside(tmp_path: Path) -> None:
+    """Somebody writes a label that names no task of ours, and one that takes another's id: the labels learned from stand."""
+    log, labels = await log_for(PROJECT), blob_labels(30)
+    stray = replace(labels[0], revision=2, value="b", distribution={}, task_id="t", event_id="never sent")
+    taken = replace(labels[1], revision=2, withdrawn=True, task_id=labels[2].task_id, event_id=labels[2].event_id)
+    await publish_labels(log, PROJECT, [*labels, stray, taken])
+    async with Running(PROJECT, log, tmp_path / "l") as run:
+        await run.trains(30)
+        await eventually(run.ledger.aside)
+        kept = run.ledger.aside()
+    assert [one.reason for one in kept] == [Aside.UNKNOWN_TASK] * 2
+    assert any("names task 't', which no event here has" in one.detail for one in kept)
+    assert await digest_of(tmp_path, "without", labels) == run.candidates[-1].digest
+
+
 async def test_a_broker_that_stops_loses_no_label_and_doubles_none(tmp_path: Path) -> None:
     """The log goes down between two portions and comes back: the trainer goes on by itself, each label counted once."""
     log = await log_for(PROJECT)
