@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from scripts.kafka import Broker, free_port
 from tests.contracts.conftest import OPTIONS
@@ -113,6 +114,28 @@ async def test_dead_letters_have_room_for_the_largest_record(log: KafkaLog) -> N
     writer = log.writer()
     await writer.publish(Outputs([Message("tiebreak.roomy.dead", b"k", b"x" * (OPTIONS.max_record_bytes + 1000))]))
     await writer.close(5.0)
+
+
+async def test_a_retention_that_is_made_shorter_is_the_topics_and_nothing_else_is_touched(
+    log: KafkaLog, kafka_address: str
+) -> None:
+    """Segments end in time for it to be kept; what the topic was made with, or an operator gave it, stays."""
+    topic = await fresh_topic(log, 2)
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_address)
+    await admin.start()
+
+    async def settings() -> dict[str, str]:
+        (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)])
+        return {name: value for name, value, _, source, *_ in answer.resources[0][4] if source == 1}
+
+    before = await settings()
+    await log.retain([TopicSpec(topic, 1, 86_400_000)])
+    assert await settings() == before | {"retention.ms": "86400000", "segment.ms": "10800000"}
+    assert before["max.message.bytes"] == str(OPTIONS.max_record_bytes)
+    assert await log.partitions(topic) == 2
+    with pytest.raises(ConfigError, match=r"refuses the retention of tiebreak\.nowhere"):
+        await log.retain([TopicSpec("tiebreak.nowhere.events", 1, 1000)])
+    await admin.close()
 
 
 async def test_publishing_to_a_stopped_broker_fails_in_time_and_closing_does_not_hang(

@@ -14,6 +14,7 @@ from tiebreak.contracts.log import Headers, Outputs, Partition
 from tiebreak.contracts.topics import TopicSpec
 from tiebreak.events.assignment import share_of
 from tiebreak.events.leases import Lease
+from tiebreak.events.memory import MemoryLog
 from tiebreak.events.redis_store import RedisStore, pack_headers, unpack_headers
 from tiebreak.events.redis_streams import RedisLog
 from tiebreak.runtime.clock import ManualClock, SystemClock
@@ -96,6 +97,26 @@ async def test_old_records_are_trimmed_and_offsets_never_repeat(redis_client: re
     await publish(log, messages(topic, ["305"]))
     async with reading(log, topic, None) as reader:
         assert [r.offset for r in await take(reader, 1)] == [305]
+
+
+async def test_a_retention_that_is_made_shorter_is_heeded_from_the_next_record_on(
+    redis_client: redis.asyncio.Redis,
+) -> None:
+    """The topic was kept for ever; now what is older than an hour goes, and `ensure_topics` leaves it at that."""
+    clock = ManualClock(wall=1_000_000.0)
+    topic = "tiebreak.p.events"
+    for log in (RedisLog(redis_client, clock=clock, lease=LEASE), MemoryLog(clock=clock, lease=LEASE)):
+        await log.ensure_topics([TopicSpec(topic, 1, None)])
+        await publish(log, messages(topic, ["old"]))
+        clock.advance(7200.0)
+        await log.retain([TopicSpec(topic, 9, 3_600_000)])
+        await log.ensure_topics([TopicSpec(topic, 1, None)])
+        await publish(log, messages(topic, ["new"]))
+        async with reading(log, topic, None) as reader:
+            assert [r.value for r in await take(reader, 1)] == [b"new"]
+        assert await log.partitions(topic) == 1
+        with pytest.raises(ConfigError, match="nowhere"):
+            await log.retain([TopicSpec("tiebreak.nowhere.events", 1, 1000)])
 
 
 async def test_records_that_were_trimmed_unread_are_an_error_not_a_jump(redis_client: redis.asyncio.Redis) -> None:

@@ -11,9 +11,10 @@ from tiebreak.apps import cli_options as o
 from tiebreak.apps.admitting import admit, open_door
 from tiebreak.apps.auditing import open_trail, whoever_runs_this
 from tiebreak.apps.up import ensure_topics
+from tiebreak.apps.wiring import specs_of
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.tensors import Form
-from tiebreak.contracts.topics import specs_for
+from tiebreak.contracts.topics import DAY_MS
 from tiebreak.labeling.access import Role
 from tiebreak.labeling.tokens import TokenRecord, standing_tokens
 from tiebreak.runtime.clock import SystemClock
@@ -58,7 +59,7 @@ def _learning(project: Project) -> str:
 
 @topics_app.command("create")
 def create_topics(project: o.ProjectFile, kafka: o.Kafka = None, redis: o.Redis = None, data: o.Data = None) -> None:
-    """Create the project's topics where they are missing; existing ones stay as they are.
+    """Create the project's topics where they are missing; existing ones get the retention that `privacy.retention` asks for.
 
     [bold]Example[/bold]
 
@@ -66,8 +67,8 @@ def create_topics(project: o.ProjectFile, kafka: o.Kafka = None, redis: o.Redis 
     """
     loaded = load_project(project)
     o.run(ensure_topics(loaded, o.settings_of(Options(kafka, redis, data))))
-    for spec in specs_for(loaded.project, loaded.partitions):
-        kept = "for ever" if spec.retention_ms is None else f"{spec.retention_ms // 86_400_000} days"
+    for spec in specs_of(loaded):
+        kept = "for ever" if spec.retention_ms is None else f"{spec.retention_ms / DAY_MS:.4g} days"
         typer.echo(f"{spec.name}  {spec.partitions} partition(s), kept {kept}")
 
 

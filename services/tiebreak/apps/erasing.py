@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from tiebreak.apps.auditing import whoever_runs_this
 from tiebreak.apps.deploying import learned_from
 from tiebreak.apps.train import LEDGERS_FOLDER
-from tiebreak.apps.wiring import open_log, open_redis
+from tiebreak.apps.wiring import open_log, open_redis, specs_of
 from tiebreak.contracts.audit import Action
 from tiebreak.contracts.erasure import digests_of
 from tiebreak.contracts.errors import SlowDown, TiebreakError
 from tiebreak.contracts.messages import AuditRecord
 from tiebreak.contracts.project import Project
-from tiebreak.contracts.topics import DAY_MS, Topic, specs_for
+from tiebreak.contracts.topics import DAY_MS, Topic
 from tiebreak.labeling.redis import RedisQueue
 from tiebreak.labeling.stage_erasing import Eraser
 from tiebreak.runtime.audit_trail import AuditTrail
@@ -113,8 +113,8 @@ def _exports(records: Sequence[AuditRecord]) -> str:
 
 def _topics(project: Project) -> Sequence[Place]:
     masked = "with masks and a pseudonym" if project.privacy.mask else "as they were sent"
-    kept = {spec.name: spec.retention_ms for spec in specs_for(project.project, project.partitions)}
-    for_days = {topic: round((kept[topic.of(project.project)] or 0) / DAY_MS) for topic in (Topic.EVENTS, Topic.DEAD)}
+    kept = {spec.name: spec.retention_ms for spec in specs_of(project)}
+    for_days = {topic: f"{(kept[topic.of(project.project)] or 0) / DAY_MS:.4g}" for topic in (Topic.EVENTS, Topic.DEAD)}
     return [
         Place(
             "topics",

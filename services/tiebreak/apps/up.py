@@ -12,11 +12,10 @@ from pathlib import Path
 import structlog
 
 from tiebreak.apps.children import Child, ChildEnded, Part, options_of
-from tiebreak.apps.wiring import open_log
+from tiebreak.apps.wiring import open_log, specs_of
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.errors import TiebreakError
 from tiebreak.contracts.project import Project
-from tiebreak.contracts.topics import specs_for
 from tiebreak.labeling.access import check_exposure
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.health import Health
@@ -118,9 +117,12 @@ async def running(
 
 
 async def ensure_topics(project: Project, settings: Settings) -> None:
-    """Create the project's topics where they are missing."""
+    """Create the project's topics where they are missing, and give those there the retention that the project file asks for."""
+    kept = project.privacy.retention.of_topics()
+    specs = specs_of(project)
     async with open_log(settings) as stream_log:
-        await stream_log.ensure_topics(specs_for(project.project, project.partitions))
+        await stream_log.ensure_topics(specs)
+        await stream_log.retain([spec for spec in specs if spec.name in {topic.of(project.project) for topic in kept}])
 
 
 async def until_ready(up: Running) -> bool:

@@ -21,6 +21,7 @@ from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.errors import ConfigError, Unreachable
 from tiebreak.contracts.log import Log
 from tiebreak.contracts.project import Project
+from tiebreak.contracts.topics import TopicSpec, specs_for
 from tiebreak.events.kafka import KafkaLog
 from tiebreak.events.redis_streams import RedisLog
 from tiebreak.runtime.clock import SystemClock
@@ -73,6 +74,11 @@ class Process:
             return f"no progress for {age:.0f} s"
 
         self.health.live_while(name, progress)
+
+
+def specs_of(project: Project) -> tuple[TopicSpec, ...]:
+    """The project's topics, kept for as long as its file says."""
+    return specs_for(project.project, project.partitions, project.privacy.retention.of_topics())
 
 
 def open_sandbox(life: Lifecycle) -> Sandbox:

@@ -177,6 +177,9 @@ class Log(Protocol):
     async def ensure_topics(self, specs: Sequence[TopicSpec]) -> None:
         """Create what is missing. An existing topic is left as it is."""
 
+    async def retain(self, specs: Sequence[TopicSpec]) -> None:
+        """Give topics that exist the retention of their ``specs``, and nothing else. Raises ConfigError where the log refuses."""
+
     async def partitions(self, topic: str) -> int:
         """How many partitions the topic has; 0 when it does not exist."""
 

@@ -16,7 +16,7 @@ from tiebreak.contracts.project_access import Access, Sso
 from tiebreak.contracts.project_answers import Answer, AnswerKind
 from tiebreak.contracts.project_gate import Canary, Gate, Slice
 from tiebreak.contracts.project_labeling import Gold, Labeling, RoutingRule
-from tiebreak.contracts.project_privacy import MaskPattern, Privacy
+from tiebreak.contracts.project_privacy import MaskPattern, Privacy, Retention
 from tiebreak.contracts.project_sampling import (
     Balance,
     Budget,
@@ -50,6 +50,7 @@ __all__ = [
     "Name",
     "NearDuplicates",
     "Privacy",
+    "Retention",
     "RoutingRule",
     "Sampling",
     "Section",

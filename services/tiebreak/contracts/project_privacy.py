@@ -9,6 +9,7 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from tiebreak.contracts.project_section import Section, Share
+from tiebreak.contracts.topics import DAY_MS, Topic
 
 
 class MaskPattern(Section):
@@ -38,8 +39,28 @@ class MaskPattern(Section):
 EntityName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,62}$")]
 
 
+Days = Annotated[float, Field(ge=1 / 24, le=36_500.0)]
+
+
+class Retention(Section):
+    """For how many days things are kept that may be about people.
+
+    ``events_days``: the topics ``events``, unmasked, and ``predictions``. ``dead_days``: the topic ``dead``, unmasked. A topic that
+    exists keeps the retention it has where the file does not name one.
+    """
+
+    events_days: Days = 7.0
+    dead_days: Days = 28.0
+
+    def of_topics(self) -> Mapping[Topic, int]:
+        """In milliseconds, of those that the file names."""
+        named = {Topic.EVENTS: "events_days", Topic.PREDICTIONS: "events_days", Topic.DEAD: "dead_days"}
+        given = {topic: name for topic, name in named.items() if name in self.model_fields_set}
+        return {topic: round(getattr(self, name) * DAY_MS) for topic, name in given.items()}
+
+
 class Privacy(Section):
-    """Masking of payloads before a task exists (needs the ``privacy`` extra).
+    """Masking of payloads before a task exists (needs the ``privacy`` extra), and how long things are kept.
 
     ``entities`` are Presidio's names. ``columns`` of tables are personal whatever they hold: column to the entity that names its masks.
     ``phone_regions`` are ISO countries whose national numbers are looked for as well. What scores below ``threshold`` is left.
@@ -51,3 +72,4 @@ class Privacy(Section):
     columns: Annotated[Mapping[str, EntityName], Field(max_length=500)] = {}
     phone_regions: Annotated[tuple[str, ...], Field(max_length=20)] = ("US", "GB")
     threshold: Share = 0.3
+    retention: Retention = Retention()

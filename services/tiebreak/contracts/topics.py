@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -55,8 +56,10 @@ _RETENTION_MS: dict[Topic, int | None] = {
 }
 
 
-def specs_for(project: str, partitions: int) -> tuple[TopicSpec, ...]:
-    """The nine topics of a project, with ``partitions`` partitions where order does not forbid it."""
-    return tuple(
-        TopicSpec(topic.of(project), 1 if topic in _SINGLE else partitions, _RETENTION_MS[topic]) for topic in Topic
-    )
+def specs_for(project: str, partitions: int, kept_ms: Mapping[Topic, int] | None = None) -> tuple[TopicSpec, ...]:
+    """The nine topics of a project, with ``partitions`` partitions where order does not forbid it.
+
+    ``kept_ms``: the retention that the project asks for, where it is not the usual one.
+    """
+    kept = {**_RETENTION_MS, **(kept_ms or {})}
+    return tuple(TopicSpec(topic.of(project), 1 if topic in _SINGLE else partitions, kept[topic]) for topic in Topic)

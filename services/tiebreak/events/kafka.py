@@ -9,6 +9,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 from aiokafka.producer.message_accumulator import BatchBuilder
 
@@ -29,6 +30,11 @@ from tiebreak.events.leases import missing_topic
 from tiebreak.events.runs import Run, runs_of
 
 _DROP_S = 1.0
+# Where a setting comes from, in Kafka's protocol: this one is the topic's own.
+_OF_TOPIC = 1
+# Kafka deletes whole segments, and none that is being written: with its own seven days a record would outlive a shorter retention.
+_SEGMENTS = 8
+_LEAST_SEGMENT_MS = 600_000
 
 
 class KafkaLog:
@@ -70,10 +76,26 @@ class KafkaLog:
         for spec in specs:
             await self._until_led(spec)
 
+    async def retain(self, specs: Sequence[TopicSpec]) -> None:
+        admin = await self._connected()
+        for spec in specs:
+            (known,) = await self._call(admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, spec.name)]))
+            code, detail, _, _, entries = known.resources[0]
+            self._check(spec, code, detail)
+            # What is not sent again would be set back to the broker's defaults: the old request replaces all that a topic has.
+            own = {name: value for name, value, _, source, *_ in entries if source == _OF_TOPIC}
+            wanted = ConfigResource(ConfigResourceType.TOPIC, spec.name, own | _kept(spec))
+            (done,) = await self._call(admin.alter_configs([wanted]))
+            self._check(spec, *done.resources[0][:2])
+
+    def _check(self, spec: TopicSpec, code: int, detail: str | None) -> None:
+        if code:
+            raise ConfigError(f"Kafka refuses the retention of {spec.name}: {for_code(code).__name__} {detail or ''}.")
+
     def _new_topic(self, spec: TopicSpec, copies: int) -> NewTopic:
         limit = self._cluster.options.max_record_bytes
         configs = {
-            "retention.ms": str(-1 if spec.retention_ms is None else spec.retention_ms),
+            **_kept(spec),
             "cleanup.policy": "compact" if spec.compacted else "delete",
             # A dead letter wraps a whole record.
             "max.message.bytes": str(2 * limit if spec.name.endswith(f".{Topic.DEAD}") else limit),
@@ -274,3 +296,10 @@ async def _all(futures: Sequence[asyncio.Future[Any]]) -> list[Any]:
         if isinstance(result, BaseException):
             raise result
     return results
+
+
+def _kept(spec: TopicSpec) -> dict[str, str]:
+    if spec.retention_ms is None:
+        return {"retention.ms": "-1"}
+    segment_ms = max(_LEAST_SEGMENT_MS, spec.retention_ms // _SEGMENTS)
+    return {"retention.ms": str(spec.retention_ms), "segment.ms": str(segment_ms)}

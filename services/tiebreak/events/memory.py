@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.errors import NotAssigned, PublishFailed, TiebreakError, Unreachable
@@ -90,6 +90,11 @@ class MemoryLog:
         for spec in specs:
             self._store.create(spec)
 
+    async def retain(self, specs: Sequence[TopicSpec]) -> None:
+        await self._store.ping()
+        for spec in specs:
+            self._store.retain(spec)
+
     async def partitions(self, topic: str) -> int:
         return await self._store.partitions(topic)
 
@@ -157,6 +162,9 @@ class _MemoryStore:
         if spec.name not in self._topics:
             self._topics[spec.name] = spec
             self._streams.update({Partition(spec.name, i): _Stream() for i in range(spec.partitions)})
+
+    def retain(self, spec: TopicSpec) -> None:
+        self._topics[spec.name] = replace(spec, partitions=self.count(spec.name))
 
     def count(self, topic: str) -> int:
         if topic not in self._topics:

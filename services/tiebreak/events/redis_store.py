@@ -83,12 +83,17 @@ class RedisStore:
 
     async def create(self, spec: TopicSpec) -> None:
         """An existing topic is left as it is."""
-        retention = "" if spec.retention_ms is None else str(spec.retention_ms)
         key = _topic_key(spec.name)
         with self._reached():
             # Retention first: a topic exists once it has partitions.
-            await self._client.hsetnx(key, "retention_ms", retention)
+            await self._client.hsetnx(key, "retention_ms", _kept(spec))
             await self._client.hsetnx(key, "partitions", str(spec.partitions))
+
+    async def retain(self, spec: TopicSpec) -> None:
+        """From the next record on, what is older goes."""
+        await self.count(spec.name)
+        with self._reached():
+            await self._client.hset(_topic_key(spec.name), "retention_ms", _kept(spec))
 
     async def partitions(self, topic: str) -> int:
         with self._reached():
@@ -214,6 +219,10 @@ def _script(name: str) -> str:
 def _address(client: redis.asyncio.Redis) -> str:
     kwargs = client.connection_pool.connection_kwargs
     return str(kwargs.get("path") or f"{kwargs.get('host', 'localhost')}:{kwargs.get('port', 6379)}")
+
+
+def _kept(spec: TopicSpec) -> str:
+    return "" if spec.retention_ms is None else str(spec.retention_ms)
 
 
 def _topic_key(topic: str) -> str:

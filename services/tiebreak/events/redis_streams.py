@@ -48,6 +48,10 @@ class RedisLog:
         for spec in specs:
             await self._store.create(spec)
 
+    async def retain(self, specs: Sequence[TopicSpec]) -> None:
+        for spec in specs:
+            await self._store.retain(spec)
+
     async def partitions(self, topic: str) -> int:
         return await self._store.partitions(topic)
 

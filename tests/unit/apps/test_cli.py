@@ -163,6 +163,15 @@ def test_topics_and_events_and_what_became_of_them(
     assert created.out.splitlines()[0] == "tiebreak.small.events  2 partition(s), kept 7 days"
     again = tiebreak("topics", "create", project, "--data", data)
     assert again == created
+    shorter = tmp_path / "shorter.yaml"
+    shorter.write_text(project.read_text() + "privacy: {retention: {events_days: 2, dead_days: 0.5}}\n")
+    kept = tiebreak("topics", "create", shorter, "--data", data).out.splitlines()
+    assert [kept[i].rsplit(", ")[1] for i in (0, 1, 2, 7)] == [
+        "kept 2 days",
+        "kept 2 days",
+        "kept for ever",
+        "kept 0.5 days",
+    ]
     events = tmp_path / "events.csv"
     events.write_text("id,p,q\na,1,2\nb,x,2\nc,3,4\n")
     produced = tiebreak("produce", project, events, "--data", data)

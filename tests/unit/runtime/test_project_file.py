@@ -50,6 +50,10 @@ def test_a_minimal_file_gives_a_project_with_defaults() -> None:
             "project.yaml: sampling.stratgy: is not a key of a project file. Did you mean 'strategy'?",
         ),
         ("training: [1]", "project.yaml: training: [1] is not a mapping of keys."),
+        (
+            "privacy: {retention: {events_days: 0}}",
+            "project.yaml: privacy.retention.events_days: 0 is out of range: from 0.0416667 to 36500.",
+        ),
         ("privacy: {mask: perhaps}", "project.yaml: privacy.mask: 'perhaps' is not true or false."),
         (
             "labeling: {votes: 4, max_votes: 2}",
