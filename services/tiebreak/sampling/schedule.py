@@ -10,7 +10,7 @@ stream that ends soon after has spent its budget all the same: early labels are 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from math import exp
+from math import ceil, exp
 
 from tiebreak.contracts.project import Burst, Sampling
 from tiebreak.sampling.budget import REPAYMENT
@@ -135,8 +135,13 @@ def open_burst(plan: Plan, burst_id: str, at: int, burst: Burst, base: float) ->
 
 
 def burst_labels(plan: Plan, burst: Burst) -> int:
-    """The size of a burst opened now: ``burst.labels``, or what a stream as young as this can pay back."""
-    return min(burst.labels, int(max(LEAST_BURST, BURST_PART * plan.planned)))
+    """The size of a burst opened now: ``burst.labels``, or what a stream as young as this can pay back, less what is owed still.
+
+    Alarm after alarm would else borrow faster than half of the share pays back. One label is left at least: that a burst opened is
+    what the trainer goes by.
+    """
+    most = min(burst.labels, int(max(LEAST_BURST, BURST_PART * plan.planned)))
+    return max(min(1, burst.labels), most - ceil(plan.debt))
 
 
 def spent(plan: Plan, labels: int, seen: int) -> Plan:

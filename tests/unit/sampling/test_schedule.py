@@ -87,6 +87,19 @@ def test_a_burst_on_a_young_stream_is_small() -> None:
     assert s.burst_labels(grown, Burst(labels=0)) == 0
 
 
+def test_alarm_after_alarm_owes_no_more_than_one_burst() -> None:
+    """With an alarm every 2,000 events for as long as it takes, the debt stays within one burst, and spending within it of the plan."""
+    burst, plan, asked = Burst(multiplier=4.0, labels=60), PAID, 0.0
+    for block in range(4000):
+        if block % 32 == 0:
+            plan = s.open_burst(plan, f"b{block}", block * 64, burst, 0.02)
+        plan = s.next_block(plan, 0.02, 64, block * 64, burst)
+        asked += plan.share * 64
+        plan = s.spent(plan, round(plan.share * 64), block * 64)
+        assert plan.debt <= 60.0
+    assert asked - 0.02 * 64 * 4000 <= 60.0
+
+
 def test_refusals_are_forgotten_as_time_goes_by() -> None:
     """A share squeezed to a tenth, which is granted almost nothing, is whole again after 150 labels' time at the full share."""
     plan, blocks = replace(PAID, squeeze=s.LEAST_SQUEEZE), 0
