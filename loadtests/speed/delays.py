@@ -10,7 +10,7 @@ from loadtests.figures import Figure, judged
 from loadtests.speed import worker
 from loadtests.speed.clocked import Measured
 from loadtests.speed.ground import Ground, cores
-from loadtests.speed.runs import filled, pipeline
+from loadtests.speed.runs import filled
 from loadtests.speed.sizes import Size
 from tiebreak.contracts.topics import Topic
 
@@ -22,11 +22,10 @@ def latency(where: Ground, size: Size) -> list[Figure]:
     """At half of the peak that both carry: the echo, the pipeline, and the pipeline with a new model every two seconds, in turns."""
     ours, bare = _peaks(where, size)
     rate = 0.5 * min(ours, bare)
-    turns: list[dict[str, Measured]] = []
-    # A cold broker compiles itself while it is asked, and what it is asked first would pay for it.
-    for turn in range(-1 if size.judge else 0, size.turns):
-        seen = {name: _asked(where, f"{name}{turn}", name, rate, size.latency_s) for name in ("echo", "calm", "swaps")}
-        turns += [seen] if turn >= 0 else []
+    turns = [
+        {name: _asked(where, f"{name}{turn}", name, rate, size.latency_s) for name in ("echo", "calm", "swaps")}
+        for turn in range(size.turns)
+    ]
     at = f"at {rate:,.0f} events/s, half of the lower peak (echo {bare:,.0f}, pipeline {ours:,.0f})"
     return [
         _held(turns, "p50", at, judge=size.judge),
@@ -36,15 +35,17 @@ def latency(where: Ground, size: Size) -> list[Figure]:
 
 
 def _peaks(where: Ground, size: Size) -> tuple[float, float]:
-    """Events per second of the pipeline and of the echo over a full topic, the medians of three."""
-    events = size.raw // 4
-    ours, bare = [], []
-    for turn in range(min(3, size.turns)):
-        made = filled(where, f"speed-peak-{turn}", "raw", events)
-        ours.append(pipeline(where, made, events, "peak").rate)
-        topics: dict[str, Any] = {"source": Topic.EVENTS.of(made.project), "target": Topic.PREDICTIONS.of(made.project)}
-        bare.append(worker.measure("echo_peak", kafka=where.kafka, group="echo-peak", events=events, **topics).rate)
-    return median(ours), median(bare)
+    """Events per second that the pipeline and the echo answer while as many are sent as they take: medians of three.
+
+    With sender, broker and receiver at work beside them, as they are when waits are measured: without a third core that is less than
+    what either makes of a topic that lies full. The first answers make the broker compile itself, and so do not count.
+    """
+    sides: dict[str, list[float]] = {"calm": [], "echo": []}
+    for turn in range(min(4, size.turns + 1)):
+        for side, rates in sides.items():
+            measured = _asked(where, f"{side}-peak-{turn}", side, 0.0, size.latency_s / 2)
+            rates.extend([measured.rate] if turn else [])
+    return median(sides["calm"]), median(sides["echo"])
 
 
 def _held(turns: Sequence[Mapping[str, Measured]], part: str, at: str, *, judge: bool) -> Figure:

@@ -6,18 +6,18 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 import numpy as np
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from loadtests.speed.clocked import Measured, Stopwatch
+from loadtests.speed.clocked import Measured
 from loadtests.speed.drains import assigned_consumer
 from loadtests.speed.models import vectors
 from tiebreak.events.kafka_client import Cluster, KafkaOptions, KafkaSecurity
 
 TICK_S = 0.005
+WINDOW = 20_000
 WARM_S = 2.0
 READY_S = 60.0
 LATE_S = 10.0
@@ -41,7 +41,10 @@ class Probe:
         self._counting_from = float("inf")
 
     async def run(self, rate: float, seconds: float) -> Measured:
-        """Wait until the other side answers, warm up, then measure for ``seconds``. Notes in milliseconds; ``lost`` in events."""
+        """Wait until the other side answers, warm up, then measure for ``seconds``. Notes in milliseconds; ``lost`` in events.
+
+        ``rate`` 0: as fast as the other side answers, with ``WINDOW`` events on their way; the rate of what this gives is the peak.
+        """
         producer = AIOKafkaProducer(bootstrap_servers=self._kafka, acks="all", max_batch_size=2**19)
         consumer = assigned_consumer(self._kafka)
         await producer.start()
@@ -79,10 +82,11 @@ class Probe:
     async def _send_at(self, producer: AIOKafkaProducer, rate: float, seconds: float) -> None:
         began = time.perf_counter()
         while (passed := time.perf_counter() - began) < seconds:
-            due = int(passed * rate)
+            due = int(passed * rate) if rate else len(self._back) + WINDOW
             if due > self._sent:
                 first, self._sent = self._sent, due
-                await self._send(producer, [(began + number / rate, number) for number in range(first, due)])
+                pace = 1.0 / rate if rate else passed / due
+                await self._send(producer, [(began + number * pace, number) for number in range(first, due)])
             await asyncio.sleep(TICK_S)
 
     async def _send(self, producer: AIOKafkaProducer, events: Sequence[tuple[float, int]]) -> None:
@@ -129,50 +133,29 @@ async def probe(kafka: str, source: str, target: str, rate: float, seconds: floa
 
 async def echo(kafka: str, source: str, target: str, group: str, seconds: float) -> Measured:
     """The bare thing that latency is held against: consume, produce the same bytes, wait for the acknowledgements, commit."""
-    async with _echoing(kafka, source, group, "latest") as (consumer, producer):
-        events, end = 0, time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            events += await _echo_once(consumer, producer, target)
-    return Measured(events, seconds, time.process_time())
-
-
-async def echo_peak(kafka: str, source: str, target: str, group: str, events: int) -> Measured:
-    """The rate of the same echo over ``events`` events that lie there already."""
-    watch = Stopwatch(events)
-    async with _echoing(kafka, source, group, "earliest") as (consumer, producer):
-        while not watch.finished:
-            watch.add(await _echo_once(consumer, producer, target))
-    return watch.measured()
-
-
-@asynccontextmanager
-async def _echoing(
-    kafka: str, source: str, group: str, begin: str
-) -> AsyncIterator[tuple[AIOKafkaConsumer, AIOKafkaProducer]]:
-    # The pipeline's own client settings, so that both pay for the same promises; only where the group starts is the echo's own.
+    # The pipeline's own client settings, so that both pay for the same promises; only the group starts at the newest record.
     cluster = Cluster(kafka, "echo", KafkaSecurity(), KafkaOptions())
-    consumer = AIOKafkaConsumer(source, **{**cluster.consumer_arguments(group), "auto_offset_reset": begin})
+    consumer = AIOKafkaConsumer(source, **{**cluster.consumer_arguments(group), "auto_offset_reset": "latest"})
     producer = AIOKafkaProducer(**cluster.producer_arguments())
     await consumer.start()
     await producer.start()
-    yield consumer, producer
+    events, end = 0, time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        fetched = await consumer.getmany(timeout_ms=500, max_records=4096)
+        if not fetched:
+            continue
+        sent = []
+        for partition, records in fetched.items():
+            batch = producer.create_batch()
+            for record in records:
+                if batch.append(key=record.key, value=record.value, timestamp=None, headers=HEADERS) is None:
+                    sent.append(await producer.send_batch(batch, target, partition=partition.partition))
+                    batch = producer.create_batch()
+                    batch.append(key=record.key, value=record.value, timestamp=None, headers=HEADERS)
+            sent.append(await producer.send_batch(batch, target, partition=partition.partition))
+            events += len(records)
+        await asyncio.gather(*sent)
+        await consumer.commit()
     await consumer.stop()
     await producer.stop()
-
-
-async def _echo_once(consumer: AIOKafkaConsumer, producer: AIOKafkaProducer, target: str) -> int:
-    fetched = await consumer.getmany(timeout_ms=500, max_records=4096)
-    if not fetched:
-        return 0
-    sent = []
-    for partition, records in fetched.items():
-        batch = producer.create_batch()
-        for record in records:
-            if batch.append(key=record.key, value=record.value, timestamp=None, headers=HEADERS) is None:
-                sent.append(await producer.send_batch(batch, target, partition=partition.partition))
-                batch = producer.create_batch()
-                batch.append(key=record.key, value=record.value, timestamp=None, headers=HEADERS)
-        sent.append(await producer.send_batch(batch, target, partition=partition.partition))
-    await asyncio.gather(*sent)
-    await consumer.commit()
-    return sum(map(len, fetched.values()))
+    return Measured(events, seconds, time.process_time())

@@ -15,7 +15,7 @@ from typing import Any
 from loadtests.speed.clocked import Measured
 from loadtests.speed.drains import drain
 from loadtests.speed.ground import cores, pin
-from loadtests.speed.latency import echo, echo_peak, probe
+from loadtests.speed.latency import echo, probe
 from loadtests.speed.pipeline import run_pipeline
 from loadtests.speed.soak import serve, session_loop, soak
 
@@ -23,7 +23,6 @@ ROOT = Path(__file__).resolve().parents[2]
 ROLES: Mapping[str, Callable[..., Awaitable[Measured]]] = {
     "drain": drain,
     "echo": echo,
-    "echo_peak": echo_peak,
     "pipeline": run_pipeline,
     "probe": probe,
     "serve": serve,
