@@ -9,7 +9,7 @@ from loadtests.figures import Figure, judged
 from loadtests.speed import worker
 from loadtests.speed.clocked import Measured, together
 from loadtests.speed.ground import Ground, cores, fill_now, free_cores
-from loadtests.speed.models import HEAVY_LAYERS, project
+from loadtests.speed.models import HEAVIEST_LAYERS, HEAVY_LAYERS, project
 from loadtests.speed.runs import filled, micros, model, pipeline, rate
 from loadtests.speed.sizes import Size
 from tiebreak.contracts.project import Project
@@ -82,38 +82,43 @@ def _rows(runs: Sequence[Measured]) -> float:
 
 
 def replicas(where: Ground, size: Size) -> list[Figure]:
-    """Two replicas on the partitions of one, each on a core.
+    """Two replicas on the partitions of one, each on a core, and each over as many events as the one alone.
 
     Where there are three cores, the servers have the first one to themselves and the small model is used. Where there are two, one
-    replica shares its core with the servers: the heavy model keeps them nearly idle, so that the cores are the replicas' own.
+    replica shares its core with the servers: a very heavy model keeps them nearly idle, so that the cores are the replicas' own.
+    There are more events than are counted: nobody runs dry while another is still counted.
     """
     spare = free_cores()
     if len(spare) > 1:
         places, kind, events = spare[:2], "small model", size.raw // 2
-        made = filled(where, "speed-replicas", "raw", events)
+        made = filled(where, "speed-replicas", "raw", 3 * events)
     else:
-        places, kind, events = list(cores()), "heavy model, servers on the first replica's core", size.heavy
-        made = project("speed-replicas", str(model(where, "heavy", HEAVY_LAYERS)))
-        fill_now(where, made, events, "raw")
+        places, kind, events = (
+            list(cores()),
+            "very heavy model, servers on the first replica's core",
+            2 * size.heavy // 3,
+        )
+        made = project("speed-replicas", str(model(where, "heaviest", HEAVIEST_LAYERS)))
+        fill_now(where, made, 3 * events, "raw")
     alone, both = [], []
     for turn in range(size.turns):
         alone.append(pipeline(where, made, events, f"one-{turn}", core=places[-1]))
         both.append(_two(where, made, events, f"two-{turn}", places))
-    rates = [together(pair) for pair in both]
-    ratio = median(pair / one.rate for pair, one in zip(rates, alone, strict=True))
+    rates, lone = [together(pair) for pair in both], [together([one]) for one in alone]
+    ratio = median(pair / one for pair, one in zip(rates, lone, strict=True))
     single, each = micros(alone), micros([run for pair in both for run in pair])
     how = (
-        f"{median(rates):,.0f} together against {rate(alone)} events/s alone; processor time {each:.1f} against {single:.1f} us "
-        f"per event, so {2 * single / each:.2f} by processor time; {kind}; {events:,} events, {size.turns} turns"
+        f"{median(rates):,.0f} together against {median(lone):,.0f} events/s alone; processor time {each:.1f} against {single:.1f} us "
+        f"per event, so {2 * single / each:.2f} by processor time; {kind}; {events:,} events each, {size.turns} turns"
     )
     judge = size.judge and places[0] != places[1]
     return [judged("speed", "two replicas / one", ratio, how, judge=judge)]
 
 
 def _two(where: Ground, made: Project, events: int, group: str, places: Sequence[int]) -> list[Measured]:
-    """Two replicas, each over the half of the partitions that the group gives it."""
+    """Two replicas, each over ``events`` events in the half of the partitions that the group gives it."""
     half = {"kafka": where.kafka, "redis": where.redis, "project_json": made.model_dump_json(), "group": group}
-    share = {"events": events // 2, "partitions": made.partitions // 2}
+    share = {"events": events, "partitions": made.partitions // 2}
     both = [worker.begin("pipeline", core=core, **half, **share) for core in places]
     try:
         return [each.result() for each in both]

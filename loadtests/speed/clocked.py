@@ -35,7 +35,10 @@ class Measured:
 
 
 def together(both: Sequence[Measured]) -> float:
-    """Events per second of several processes over the time in which all of them were at work. Between two steps, in proportion."""
+    """Events per second of several processes over the time in which all of them were at work. Between two steps, in proportion.
+
+    From a step to a step: what was begun before the one is as much, in the mean, as what is begun after the other.
+    """
     start = max(each.steps[0][0] for each in both)
     end = min(each.steps[-1][0] for each in both)
     if end <= start:
@@ -87,5 +90,5 @@ class Stopwatch:
         # Of what was begun before the clock was, nothing counts: with few large batches a rate would gain by it.
         warm = self._warm if self._warm is not None and self._warm[0] < self.done else self._began
         done, wall, cpu = warm
-        counted = [(wall, done), *(step for step in self._steps if step[0] > wall)]
-        return Measured(self.done - done, self._ended - wall, ended - cpu, notes, counted)
+        steps = [step for step in self._steps if step[0] >= wall]
+        return Measured(self.done - done, self._ended - wall, ended - cpu, notes, steps)
