@@ -102,7 +102,8 @@ class Task:
 
     ``audience``: the only person it is for. ``gold``: the right answer is known. Gold without an audience is kept to be copied
     for people, never offered itself; gold never becomes a label. ``withdrawn_by``: a later record of the same task takes it back,
-    since that model decides the event by now; where somebody has begun it, it stays.
+    since that model decides the event by now; where somebody has begun it, it stays. ``deadline_ms``: when the answer should be there
+    (0: no matter); it orders the queue, and is answered late rather than never.
     """
 
     task_id: str
@@ -126,6 +127,7 @@ class Task:
     audience: str = ""
     gold: str = ""
     withdrawn_by: str = ""
+    deadline_ms: int = 0
 
 
 class AnnotationState(StrEnum):

@@ -13,7 +13,9 @@ from tiebreak.contracts.project_section import ClassName, Name, Section, Share
 
 
 class RoutingRule(Section):
-    """Tasks for which all that is said holds go to ``lane``, and to people with ``skill`` only.
+    """Tasks for which all that is said holds go to ``lane``, and to people with ``skill`` only; they are to be answered within
+
+    ``answer_within_s`` of their making (0: no matter).
 
     ``cost``: an answer there costs so many ordinary ones, which sampling weighs. Of each, the first rule that says holds.
     """
@@ -23,6 +25,7 @@ class RoutingRule(Section):
     reasons: tuple[Reason, ...] = ()
     lane: Literal["", "triage", "normal", "backfill"] = ""
     skill: Literal[""] | Name = ""
+    answer_within_s: Annotated[float, Field(ge=0.0, le=31_536_000.0)] = 0.0
     cost: Annotated[float, Field(gt=0.0, le=1000.0)] | None = None
 
 
@@ -48,9 +51,11 @@ class Labeling(Section):
     When a model is promoted, waiting tasks are scored anew: one whose utility it puts below ``decided_below`` times the threshold it
     had to reach is taken back, since that model decides it; the others move to their new place. 0 takes none back.
 
-    ``rules`` route tasks to lanes and skills; ``skills`` names the people of each. Answers cost ``cost_per_answer`` each, gold
-    included; once they cost ``cost_cap`` nobody is given a new task, and what is in people's hands is still taken. With
-    ``pause_suspects`` who answers one class, or together with somebody, gets no new tasks until a manager lets them go on.
+    ``rules`` route tasks to lanes and skills. Of two tasks the older is served first, a triage task as if it were ``lane_head_start_s``
+    older and a backfill task as if it were as much younger, so that no lane waits for ever. ``skills`` names the
+    people of each. Answers cost ``cost_per_answer`` each, gold included; once they cost ``cost_cap`` nobody is given a new task, and
+    what is in people's hands is still taken. With ``pause_suspects`` who answers one class, or together with somebody, gets no new
+    tasks until a manager lets them go on.
     """
 
     votes: Annotated[int, Field(ge=1, le=25)] = 1
@@ -66,6 +71,7 @@ class Labeling(Section):
     pause_suspects: bool = False
     cost_per_answer: Annotated[float, Field(ge=0.0, le=1e6)] = 0.0
     cost_cap: Annotated[float, Field(gt=0.0, le=1e12)] | None = None
+    lane_head_start_s: Annotated[float, Field(ge=0.0, le=31_536_000.0)] = 3600.0
     lease_s: Annotated[float, Field(ge=1.0, le=86_400.0)] = 60.0
     task_ttl_s: Annotated[float, Field(ge=1.0, le=31_536_000.0)] = 86_400.0
     undo_s: Annotated[float, Field(ge=0.0, le=3600.0)] = 10.0

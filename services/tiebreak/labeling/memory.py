@@ -10,11 +10,10 @@ from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.erasure import is_erased
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
 from tiebreak.contracts.project import Project
-from tiebreak.labeling.lifecycle import Lane, TaskState, rank
+from tiebreak.labeling.lifecycle import Lane, TaskState
 from tiebreak.labeling.memory_housekeeping import erase, rerank, sweep, withdraw
 from tiebreak.labeling.memory_state import Entry, State
 from tiebreak.labeling.port import (
-    RESTORED_MS,
     Act,
     Answer,
     Applied,
@@ -35,7 +34,7 @@ from tiebreak.labeling.port import (
 )
 from tiebreak.labeling.port_erasing import Erased
 from tiebreak.labeling.refusals import building, not_found, refused
-from tiebreak.labeling.routing import Usher, everybody, expires_from, route_of
+from tiebreak.labeling.routing import Usher, everybody, expires_from, place_of, route_of
 from tiebreak.labeling.settling import Remembered
 
 _STATE_OF = {
@@ -84,7 +83,9 @@ class MemoryQueue:
             if task.task_id in s.tasks:
                 continue  # twice in one batch
             created = task.created_ms or self._now()
-            s.tasks[task.task_id] = Entry(task, route_of(task), rank(created, task.priority))
+            s.tasks[task.task_id] = Entry(
+                task, route_of(task), place_of(replace(task, created_ms=created), self._settings.head_start_ms)
+            )
             s.expiry[task.task_id] = (expires_from(task) or created) + self._settings.task_ttl_ms
             s.open_tasks += 1
             s.offer(task.task_id)
@@ -103,7 +104,7 @@ class MemoryQueue:
         leases = self._held(annotator, want, now)
         routes = self._usher(annotator, want, review, skills) if routes is None else routes
         while len(leases) < want:
-            task_id = s.take(annotator, routes)
+            task_id = s.take(annotator, routes, self._settings.head_start_ms)
             if task_id is None:
                 break
             leases.append(self._lease(task_id, annotator, now))
@@ -302,7 +303,7 @@ class MemoryQueue:
         return withdraw(self._guard(), task_ids)
 
     async def rerank(self, tasks: Sequence[Task]) -> int:
-        return rerank(self._guard(), tasks)
+        return rerank(self._guard(), self._settings, tasks)
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
@@ -340,7 +341,7 @@ class MemoryQueue:
 
     async def restore(self, known: Remembered) -> bool:
         now = self._now()
-        return self._guard().restore(known, now, now + max(RESTORED_MS, self._settings.undo_ms))
+        return self._guard().restore(known, now, self._settings)
 
     async def look(self, task_id: str) -> Task | None:
         s = self._guard()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tiebreak.contracts.messages import Task
-from tiebreak.labeling.lifecycle import TaskState, rank
+from tiebreak.labeling.lifecycle import TaskState
 from tiebreak.labeling.memory_state import State
 from tiebreak.labeling.port import QueueSettings, Swept
 from tiebreak.labeling.port_erasing import Erased
-from tiebreak.labeling.routing import route_of
+from tiebreak.labeling.routing import place_of, route_of
 
 
 def sweep(s: State, settings: QueueSettings, now: int, limit: int) -> Swept:
@@ -88,11 +88,11 @@ def _erase(s: State, task_id: str) -> Erased:
     return Erased(int(here or gold is not None), int(entry.holder is not None), len(entry.answers))
 
 
-def rerank(s: State, tasks: Sequence[Task]) -> int:
+def rerank(s: State, settings: QueueSettings, tasks: Sequence[Task]) -> int:
     """Give waiting tasks the place of their priority; how many were waiting."""
     waiting = [task for task in tasks if task.task_id in s.routes[route_of(task)]]
     for task in waiting:
-        s.tasks[task.task_id].rank = rank(task.created_ms, task.priority)
+        s.tasks[task.task_id].rank = place_of(task, settings.head_start_ms)
         s.unoffer(task.task_id)
         s.offer(task.task_id)
     return len(waiting)

@@ -6,13 +6,14 @@ from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from math import inf
+from operator import itemgetter
 
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
 from tiebreak.labeling.consensus import Ballot, ballot_of
-from tiebreak.labeling.lifecycle import REVIEW, TaskState, rank
-from tiebreak.labeling.port import Done, Receipt
-from tiebreak.labeling.routing import route_of
+from tiebreak.labeling.lifecycle import REVIEW, TaskState
+from tiebreak.labeling.port import RESTORED_MS, Done, QueueSettings, Receipt
+from tiebreak.labeling.routing import lane_start, place_of, route_of
 from tiebreak.labeling.settling import Remembered, TaskRecord
 
 
@@ -189,7 +190,7 @@ class State:
         for offers in (*self.routes.values(), *self.again.values()):
             offers.drop(task_id)
 
-    def restore(self, known: Remembered, now: int, purge_at: int) -> bool:
+    def restore(self, known: Remembered, now: int, settings: QueueSettings) -> bool:
         """Put a settled task's content back; False where it did not end by being settled."""
         task = known.task
         if task.task_id in self.tasks and task.task_id not in self.emptied:
@@ -198,9 +199,9 @@ class State:
         if state is not TaskState.SETTLED:
             return False
         del self.done[task.task_id]
-        self.purge[task.task_id] = purge_at
+        self.purge[task.task_id] = now + max(RESTORED_MS, settings.undo_ms)
         if self.emptied.pop(task.task_id, None) is None:
-            entry = Entry(task, route_of(task), rank(task.created_ms, task.priority), state)
+            entry = Entry(task, route_of(task), place_of(task, settings.head_start_ms), state)
             entry.sequence = entry.settled_at = known.sequence
             entry.label_revision = revision
             for name, (a, ballot) in known.given.items():
@@ -216,14 +217,27 @@ class State:
         del self.tasks[task_id]
         self.open_tasks -= 1
 
-    def take(self, annotator: str, routes: Sequence[str]) -> str | None:
+    def take(self, annotator: str, routes: Sequence[str], head_start_ms: int) -> str | None:
         """The best task on offer that this person has not answered, taken off its route. Begun tasks of a lane come first."""
-        for route in routes:
-            for task_id in chain(self.again[route], self.routes[route]):
+        for offers in self._in_order(routes, head_start_ms):
+            for task_id in offers:
                 if not self.tasks[task_id].answered_by(annotator):
                     self.unoffer(task_id)
                     return task_id
         return None
+
+    def _in_order(self, routes: Sequence[str], head_start_ms: int) -> list[Offers]:
+        """Lines by turn. A lane's turn is that of its oldest task, within it the order of the lines holds; what is no lane is first."""
+        lines = [(route, offers) for route in routes for offers in (self.again[route], self.routes[route]) if offers]
+        turns: dict[str, float] = {}
+        placed: list[tuple[float, Offers]] = []
+        for route, offers in reversed(lines):
+            start, lane = lane_start(route, head_start_ms), route.partition("+")[0]
+            head = self.tasks[next(iter(offers))].rank
+            turns[lane] = -inf if start is None else min(turns.get(lane, inf), head + start)
+            placed.append((turns[lane], offers))
+        placed.reverse()
+        return [offers for _, offers in sorted(placed, key=itemgetter(0))]
 
     def unlease(self, task_id: str) -> None:
         """End the lease on the task, if there is one."""

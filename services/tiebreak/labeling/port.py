@@ -27,7 +27,10 @@ RESTORED_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
-    """Durations in milliseconds. ``keep_ms``: how long a settled task's grants stay, so that a very late answer is kept too."""
+    """Durations in milliseconds. ``keep_ms``: how long a settled task's grants stay, so that a very late answer is kept too.
+
+    ``head_start_ms``: of a lane over the next one.
+    """
 
     lease_ms: int
     undo_ms: int
@@ -36,6 +39,7 @@ class QueueSettings:
     keep_ms: int = 86_400_000
     pending_ms: int = 10_000
     history: int = 200
+    head_start_ms: int = 3_600_000
 
 
 def settings_for(project: Project) -> QueueSettings:
@@ -45,6 +49,7 @@ def settings_for(project: Project) -> QueueSettings:
         lease_ms=round(labeling.lease_s * 1000),
         undo_ms=round(labeling.undo_s * 1000),
         task_ttl_ms=round(labeling.task_ttl_s * 1000),
+        head_start_ms=round(labeling.lane_head_start_s * 1000),
     )
 
 
@@ -260,9 +265,10 @@ class Queue(Erasing, Protocol):
         """Make the person hold ``want`` leases and return them; those already held are renewed and come first.
 
         So a claim whose answer was lost is repeated without harm, and two tabs of one person get the same leases. ``review``:
-        disputed tasks come first. Never a task that the person answered or skipped. ``skills``: of the person's, the ones to use
-        (none: all). ``routes`` (``routing.routes_of``) are the lines to serve, in order; without it those that the usher says
-        (:meth:`LabelingQueue.serve`), who raises Invalid for a skill that the person does not have.
+        disputed tasks come first. Lanes are served by age, each with a head start over the next one (``routing.lane_start``). Never a
+        task that the person answered or skipped. ``skills``: of the person's, the ones to use (none: all). ``routes``
+        (``routing.routes_of``) are the lines to serve, in order; without it those that the usher says (:meth:`LabelingQueue.serve`),
+        who raises Invalid for a skill that the person does not have.
         """
 
     async def renew(self, annotator: str, task_id: str, token: int) -> int:

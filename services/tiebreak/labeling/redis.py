@@ -19,7 +19,7 @@ from tiebreak.contracts.erasure import subject_digest
 from tiebreak.contracts.messages import Annotation, Label, Task
 from tiebreak.contracts.project import Project
 from tiebreak.labeling import redis_wire as wire
-from tiebreak.labeling.lifecycle import Lane, rank
+from tiebreak.labeling.lifecycle import Lane
 from tiebreak.labeling.port import (
     RESTORED_MS,
     Answer,
@@ -42,7 +42,7 @@ from tiebreak.labeling.port_erasing import Erased
 from tiebreak.labeling.redis_errors import reachable
 from tiebreak.labeling.redis_scripts import Call, Scripts
 from tiebreak.labeling.refusals import building, not_found, refused
-from tiebreak.labeling.routing import Usher, everybody, expires_from, route_of
+from tiebreak.labeling.routing import Usher, everybody, expires_from, place_of, route_of
 from tiebreak.labeling.settling import Remembered
 
 _SCRIPTS = (
@@ -89,7 +89,7 @@ class RedisQueue:
             ttl_ms = self._settings.task_ttl_ms
             arguments: list[wire.Argument] = [ttl_ms, max(1, ttl_ms // _EXPIRY_STEPS)]
             for task in chunk:
-                route, place = route_of(task), rank(task.created_ms, task.priority)
+                route, place = route_of(task), place_of(task, self._settings.head_start_ms)
                 about = subject_digest(task.project, task.subject)
                 arguments += (task.task_id, route, repr(place), expires_from(task), about, wire.encode(task))
             new += (await self._run("add", arguments))[0]
@@ -108,7 +108,8 @@ class RedisQueue:
         return self._claimed(await self._ask(self._claim_call(annotator, want, routes)))
 
     def _claim_call(self, annotator: str, want: int, routes: Sequence[str]) -> Call:
-        return "claim", (annotator, want, self._settings.lease_ms, _SCAN_LIMIT, *routes)
+        s = self._settings
+        return "claim", (annotator, want, s.lease_ms, _SCAN_LIMIT, s.head_start_ms, *routes)
 
     def _claimed(self, reply: Sequence[Any]) -> Claimed:
         now, *found = reply
@@ -190,14 +191,14 @@ class RedisQueue:
     async def rerank(self, tasks: Sequence[Task]) -> int:
         moved = 0
         for chunk in _chunks(tasks):
-            places = ((t.task_id, route_of(t), repr(rank(t.created_ms, t.priority))) for t in chunk)
+            places = ((t.task_id, route_of(t), repr(place_of(t, self._settings.head_start_ms))) for t in chunk)
             moved += (await self._run("rerank", [value for place in places for value in place]))[0]
         return moved
 
     async def restore(self, known: Remembered) -> bool:
         task, stays_ms = known.task, max(RESTORED_MS, self._settings.undo_ms)
         arguments: list[wire.Argument] = [task.task_id, stays_ms, route_of(task)]
-        arguments += (repr(rank(task.created_ms, task.priority)), wire.encode(task), known.sequence)
+        arguments += (repr(place_of(task, self._settings.head_start_ms)), wire.encode(task), known.sequence)
         for name, (a, ballot) in known.given.items():
             arguments += (name, a.revision, a.state, a.lease_token, a.claimed_ms)
             arguments += (ballot.sequence, ballot.replaces, wire.ballot_text(a))

@@ -12,7 +12,7 @@ from dataclasses import replace
 from tiebreak.contracts.errors import Invalid
 from tiebreak.contracts.messages import Task
 from tiebreak.contracts.project import Labeling, RoutingRule
-from tiebreak.labeling.lifecycle import REVIEW, Lane, lane_of
+from tiebreak.labeling.lifecycle import REVIEW, Lane, lane_of, rank
 
 _PERSONAL = "to:"
 _SKILL = "+"
@@ -22,13 +22,18 @@ _TEN_YEARS_MS = 10 * 365 * 86_400_000
 
 
 def routed(task: Task, labeling: Labeling) -> Task:
-    """The task in the lane (and with the skill) that the project's rules give it: of each, the first rule that says."""
+    """The task in the lane (with the skill, and the deadline) that the project's rules give it: of each, the first rule that says.
+
+    A deadline of the task's own stands.
+    """
     if task.audience:
         return task
     matching = [rule for rule in labeling.rules if _applies(rule, task)]
     lane = next((rule.lane for rule in matching if rule.lane), lane_of(task.lane))
     skill = next((rule.skill for rule in matching if rule.skill), "")
-    return replace(task, lane=f"{lane}{_SKILL}{skill}" if skill else str(lane))
+    within_s = next((rule.answer_within_s for rule in matching if rule.answer_within_s), 0.0)
+    due_ms = task.deadline_ms or (task.created_ms + round(within_s * 1000) if within_s and task.created_ms else 0)
+    return replace(task, lane=f"{lane}{_SKILL}{skill}" if skill else str(lane), deadline_ms=due_ms)
 
 
 def _applies(rule: RoutingRule, task: Task) -> bool:
@@ -46,6 +51,29 @@ def route_of(task: Task) -> str:
         return _PERSONAL + task.audience
     lane, plus, skill = task.lane.partition(_SKILL)
     return f"{lane_of(lane)}{plus}{skill}" if skill else str(lane_of(lane))
+
+
+def lane_start(route: str, head_start_ms: int) -> int | None:
+    """How much later (ms) than a normal one a lane's task of the same age is served; less than 0 is sooner. None for what is no lane.
+
+    >>> [lane_start(route, 100) for route in ("triage+birds", "normal", "backfill", "to:ann")]
+    [-100, 0, 100, None]
+    """
+    lane = route.partition(_SKILL)[0]
+    return (_LANES.index(lane) - 1) * head_start_ms if lane in _LANES else None
+
+
+def place_of(task: Task, head_start_ms: int) -> float:
+    """The rank of a task in its line: by age and priority, and early enough for its deadline.
+
+    A task with a deadline is served as a triage task that waits since two head starts before it: one head start before its end
+    nothing fresh comes before it, whatever its lane.
+    """
+    place = rank(task.created_ms, task.priority)
+    start = lane_start(route_of(task), head_start_ms)
+    if not task.deadline_ms or start is None:
+        return place
+    return min(place, float(task.deadline_ms - 2 * head_start_ms - start))
 
 
 def expires_from(task: Task) -> int:

@@ -54,6 +54,16 @@ def test_the_first_rule_that_speaks_of_a_lane_or_a_skill_decides_it(given: Task,
     assert route_of(routed(given, LABELING)) == route
 
 
+def test_a_rule_gives_a_deadline_and_a_tasks_own_one_stands() -> None:
+    """So long after the task was made; the first matching rule that says, as for lanes; without one there is none."""
+    rules = (RoutingRule(predicted=("bird",), lane="triage"), RoutingRule(uncertainty_over=0.6, answer_within_s=90))
+    soon = Labeling(rules=rules)
+    made = task(uncertainty=0.7, predicted="bird")
+    due = [routed(t, soon).deadline_ms for t in (made, replace(made, deadline_ms=7), task())]
+    assert due == [made.created_ms + 90_000, 7, 0]
+    assert route_of(routed(made, soon)) == "triage"
+
+
 def test_a_person_is_served_their_own_then_disputes_then_lane_by_lane() -> None:
     """Within a lane, work for which a skill is needed comes first; of several skills, the ones that were asked for."""
     mine = skills_of("ann", LABELING)

@@ -1,11 +1,11 @@
 -- Make a person hold `want` leases; those already held are renewed and come first.
--- ARGV  nonce, annotator, want, lease_ms, scan limit, then the routes in the order to serve them
+-- ARGV  nonce, annotator, want, lease_ms, scan limit, head start (ms), then the routes in the order to serve them
 -- Returns {'OK', now, {id, token, claimed, deadline, body}...}, where there is nothing {'OK', now, open tasks, leases, soonest
 -- deadline}, or {'BUILDING'}.
 -- Invariant: a task has at most one holder, and is on no route while it has one. Cost O(log n): a place on an `again` route that
 -- a person cannot take (it has an answer of theirs) is looked at once, then their cursor is past it.
 if not ready() then return {'BUILDING'} end
-local annotator, want, lease_ms, budget = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local annotator, want, lease_ms, budget, head_start = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local now = now_ms()
 local out = {}
 
@@ -23,9 +23,6 @@ end
 
 local function from_again(route)
   local name = 'again:' .. route
-  if known.dry[name] then return nil end
-  known.dry[name] = redis.call('EXISTS', P .. name) == 0
-  if known.dry[name] then return nil end
   local cursor = redis.call('HGET', P .. 'cursor:' .. route, annotator) or '0'
   while budget > 0 do
     local found = redis.call('ZRANGEBYSCORE', P .. name, '(' .. cursor, '+inf', 'WITHSCORES', 'LIMIT', 0, 16)
@@ -37,6 +34,7 @@ local function from_again(route)
       local c = given(found[i], annotator)
       if c == nil or not c.stands then
         redis.call('ZREM', P .. name, found[i])
+        known.head[name] = nil
         return found[i]
       end
     end
@@ -47,27 +45,61 @@ end
 -- The first of a line; where nobody was ever given it, what its hash lacks, and its body.
 local function from_open(route)
   local name = 'open:' .. route
-  while not known.dry[name] do
+  known.head[name] = nil
+  while true do
     local found = redis.call('ZPOPMIN', P .. name)
     local id, rank = found[1], found[2]
-    if not id then
-      known.dry[name] = true
-    elseif redis.call('EXISTS', task_key(id)) == 1 then
-      return id
-    else
-      local body = body_of(id)
-      if body then return id, {'st', 'open', 'ln', route, 'rk', rank}, body end
-    end
+    if not id then return nil end
+    if redis.call('EXISTS', task_key(id)) == 1 then return id end
+    local body = body_of(id)
+    if body then return id, {'st', 'open', 'ln', route, 'rk', rank}, body end
   end
-  return nil
 end
 
-for i = 6, #ARGV do
-  while #out < want do
-    local id, fields, body = from_again(ARGV[i]), nil, nil
-    if not id then id, fields, body = from_open(ARGV[i]) end
-    if not id then break end
+-- The rank of a line's first task; false where the line is empty.
+local function head_of(name)
+  local head = known.head[name]
+  if head == nil then
+    local found = redis.call('ZRANGE', P .. name, 0, 0, 'WITHSCORES')
+    head = found[1] and tonumber(found[2]) or false
+    if head and string.sub(name, 1, 6) == 'again:' then head = tonumber(redis.call('HGET', task_key(found[1]), 'rk') or '0') end
+    known.head[name] = head
+  end
+  return head
+end
+
+-- Lines in the order to serve them where they are level. A lane's have a `start`; what is no lane is served before all lanes.
+local lines = {}
+for i = 7, #ARGV do
+  local route, lane = ARGV[i], string.match(ARGV[i], '^%l+')
+  local start = lane_start(lane, head_start)
+  lines[#lines + 1] = {take = from_again, name = 'again:' .. route, route = route, lane = lane, start = start}
+  lines[#lines + 1] = {take = from_open, name = 'open:' .. route, route = route, lane = lane, start = start}
+end
+
+-- The line whose turn it is. A lane's turn is that of its oldest task, and within a lane the order of the lines holds.
+local function first_line()
+  local first, best, lane, least = nil, math.huge, nil, math.huge
+  for i = #lines, 1, -1 do
+    local line = lines[i]
+    local head = not line.over and head_of(line.name)
+    if head then
+      if line.lane ~= lane then lane, least = line.lane, math.huge end
+      least = line.start and math.min(least, line.start + head) or -math.huge
+      if least <= best then first, best = line, least end
+    end
+  end
+  return first
+end
+
+while #out < want do
+  local line = first_line()
+  if not line then break end
+  local id, fields, body = line.take(line.route)
+  if id then
     out[#out + 1] = lease(id, annotator, now, lease_ms, fields, body)
+  else
+    line.over = true -- nothing of it is for this person
   end
 end
 

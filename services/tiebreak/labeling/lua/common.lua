@@ -32,7 +32,7 @@
 local P = KEYS[1]
 local LANES = {'triage', 'normal', 'backfill'}
 
-local known = {dry = {}}
+local known = {head = {}}
 
 local function now_ms()
   if not known.now then
@@ -76,6 +76,14 @@ local function hash_of(id)
   local all, fields = redis.call('HGETALL', task_key(id)), {}
   for j = 1, #all, 2 do fields[all[j]] = all[j + 1] end
   return fields
+end
+
+-- How much later (ms) than a normal one a lane's task is served, of the same age: less than 0 is sooner. Nil for what is no lane.
+local function lane_start(lane, head_start)
+  for i, name in ipairs(LANES) do
+    if lane == name then return (i - 2) * head_start end
+  end
+  return nil
 end
 
 local function common_lane(name)
@@ -165,6 +173,7 @@ end
 
 -- Take a task off the routes of its lane; `state` as it was while it was offered.
 local function unoffer(id, lane, state)
+  known.head = {}
   redis.call('ZREM', P .. 'open:' .. lane, id)
   redis.call('ZREM', P .. 'again:' .. lane, id)
   if state ~= 'open' then redis.call('ZREM', P .. 'again:review', id) end
@@ -178,7 +187,6 @@ local function offer(id)
   local fresh = h[1] == 'open' and tonumber(h[4] or '0') == 0
   local route = P .. (fresh and 'open:' .. h[2] or 'again:' .. (h[1] == 'in_review' and 'review' or h[2]))
   if redis.call('ZSCORE', route, id) then return end
-  known.dry = {}
   unoffer(id, h[2])
   redis.call('ZADD', route, fresh and h[3] or redis.call('INCR', P .. 'order'), id)
 end
