@@ -29,6 +29,7 @@ from tiebreak.training.dataset import row_of
 from tiebreak.training.evaluation import Contender, Serving
 from tiebreak.training.export import read_back
 from tiebreak.training.fitting import Stamp, gathered, planned, train
+from tiebreak.training.recall import Recall
 from tiebreak.training.sklearn_learners import contest_of
 from tiebreak.training.sqlite import Ledger, LedgerLabel, Step, Weights
 from tiebreak.training.sqlite_window import window_of
@@ -69,7 +70,7 @@ def step_cost(folder: Path, labels: int, learner: str = "auto", width: int = 16,
         ledger.commit(Step([_entry(i, width) for i in range(start, min(start + _CHUNK, labels))]))
     began = time.process_time()
     dataset = window_of(ledger, project.training.window)
-    opening, total, serving = time.process_time() - began, 0.0, None
+    opening, total, serving, recall = time.process_time() - began, 0.0, None, Recall()
     for repeat in range(repeats + 1):
         first = labels + 25 * repeat
         fresh = [_entry(i, width) for i in range(first, first + 25)]
@@ -78,11 +79,11 @@ def step_cost(folder: Path, labels: int, learner: str = "auto", width: int = 16,
             if dataset.known(entry.label_id) or not ledger.revision(entry.label_id):
                 dataset.add(row_of(decode_label(entry.wire)))
         plan, wanted = planned(contest, gathered(dataset, project))
-        made = train(plan.learner, project, wanted, serving, Stamp(first + 25, 1))
+        made = train(plan.learner, project, wanted, serving, Stamp(first + 25, 1), recall)
         ledger.commit(Step(fresh, weights=Weights(made.digest, made.model, made.manifest.label_ids, 0)))
         total += time.process_time() - began if repeat else 0.0
         ours = read_back(made.model)
-        serving = Serving(made.manifest.version, Contender(*ours)) if ours is not None else None
+        serving = Serving(made.manifest.version, Contender(*ours, recall=recall)) if ours is not None else None
     ledger.close()
     return Cost(total / repeats, ledger.path.stat().st_size, opening)
 

@@ -20,6 +20,8 @@ ALLOWED_DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
 # onnxruntime can be told to take session options from the file itself: a file must not choose how it is run.
 _REFUSED_METADATA = frozenset({"ort_config"})
 _MAX_ELEMENTS, _MAX_RANK = 2**31, 64
+_MAX_NESTING = 32
+_Name = tuple[str, str, str]  # of a function: domain, name, overload
 _PASS_THROUGH = frozenset({"Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Dropout"})
 _LABEL_ATTRIBUTES = ("classlabels_strings", "classlabels_int64s", "classlabels_ints")
 _DATATYPES: Mapping[int, str] = {
@@ -77,7 +79,8 @@ def refuse_unsafe(model: ModelProto, max_nodes: int) -> int:
     """Visit every message of the file, return the number of nodes. Raises ModelRefused with the first fault found.
 
     Refused anywhere (initializers, sparse tensors, constants, subgraphs, functions, training info): external data, tensors whose
-    bytes do not fill their dimensions, operators outside :data:`ALLOWED_DOMAINS` that the file does not define itself.
+    bytes do not fill their dimensions, operators outside :data:`ALLOWED_DOMAINS` that the file does not define itself, functions that
+    call themselves or grow beyond the cap when written out.
     """
     own = {(function.domain, function.name) for function in model.functions}
     nodes = 0
@@ -90,6 +93,9 @@ def refuse_unsafe(model: ModelProto, max_nodes: int) -> int:
                 raise ModelRefused(f"The graph has more than {max_nodes} nodes.", fix="Raise gate.max_nodes if meant.")
             if message.domain not in ALLOWED_DOMAINS and (message.domain, message.op_type) not in own:
                 raise ModelRefused(f"Operator {message.domain}.{message.op_type} is outside the allowed domains.")
+    functions = {(f.domain, f.name, f.overload): f for f in model.functions}
+    if _written_out(model.graph, functions, {}, ()) > max_nodes:
+        raise ModelRefused(f"Its functions written out, the graph has more than {max_nodes} nodes.")
     for entry in model.metadata_props:
         if entry.key in _REFUSED_METADATA:
             raise ModelRefused(f"The file's metadata sets {entry.key!r}: a model may not choose how it is run.")
@@ -134,6 +140,23 @@ def keep_outputs(model: ModelProto, wanted: Sequence[str]) -> ModelProto:
             value = helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, None])
         slim.graph.output.append(value)
     return slim
+
+
+def _written_out(
+    root: Message, functions: Mapping[_Name, Message], known: dict[_Name, int], within: tuple[_Name, ...]
+) -> int:
+    """Nodes once each call of the file's own functions is replaced by its body, as onnxruntime does: a few lines can be millions."""
+    if len(within) > _MAX_NESTING:
+        raise ModelRefused(f"The file's functions call one another more than {_MAX_NESTING} deep.")
+    total = 0
+    for node in _messages(root):
+        if not isinstance(node, NodeProto):
+            continue
+        name = (node.domain, node.op_type, node.overload)
+        if name in functions and name not in known:
+            known[name] = _written_out(functions[name], functions, known, (*within, name))
+        total += known.get(name, 1)
+    return total
 
 
 def _messages(root: Message) -> Iterator[Message]:
