@@ -144,10 +144,10 @@ async def test_a_file_cut_anywhere_or_with_flipped_bits_is_refused_or_sound() ->
     cuts = [GOOD[: len(GOOD) * share // 100] for share in range(100)]
     broken = []
     for _ in range(150):
-        file = bytearray(GOOD)
+        flipped = bytearray(GOOD)
         for _ in range(rng.randint(1, 8)):
-            file[rng.randrange(len(file))] ^= 1 << rng.randrange(8)
-        broken.append(bytes(file))
+            flipped[rng.randrange(len(flipped))] ^= 1 << rng.randrange(8)
+        broken.append(bytes(flipped))
     outcomes = []
     for file in (*cuts, *broken, GOOD):
         try:
