@@ -33,12 +33,17 @@ class Ours:
         for features, value in zip(x, y.tolist(), strict=True):
             self._count += 1
             name = str(value)
-            row = Row(f"l{self._count}", 1, self._count, name, {name: 1.0}, 1.0, 1.0, False, False, features)
+            beside = self._beside()
+            row = Row(f"l{self._count}", 1, self._count, name, {name: 1.0}, 1.0, 1.0, False, False, features, beside)
             self._dataset.add(row)
         rows = self._dataset.rows(audit=False, newest=self._window)
         if len({row.value for row in rows}) > 1:
             plan, chosen = self._contest.ready(rows, self._classes)
             self._model = plan.learner.fit(training_set(chosen, self._classes))
+
+    def _beside(self) -> bytes:
+        """The unlabelled events that come along with a label."""
+        return b""
 
     def forget(self, newest: int) -> None:
         """Let go of all labels but the ``newest``."""

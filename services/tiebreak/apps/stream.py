@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 from starlette.types import ASGIApp
@@ -26,6 +27,7 @@ from tiebreak.runtime.lifecycle import Phase
 from tiebreak.runtime.masking import Mask, load_mask
 from tiebreak.runtime.onnx_encoder import load_encoder
 from tiebreak.runtime.settings import Settings
+from tiebreak.sampling.passing import Passing
 from tiebreak.sampling.redis import RedisBudget, RedisSnapshots
 from tiebreak.sampling.stage import Sampler
 from tiebreak.sampling.tasks import build_task
@@ -49,6 +51,7 @@ class StreamHandler:
         self._sampler = sampler
         self._clock = clock
         self._mask = mask
+        self._passing = Passing(project)
 
     async def handle(self, batch: Batch) -> Handled:
         """Decide a batch. The sampler's state moves on only in :meth:`committed`."""
@@ -93,8 +96,11 @@ class StreamHandler:
                 # Its columns were decoded from these very bytes, so this cannot be; if it ever is, one question is not asked.
                 continue
             task = build_task(self._project, scored.columns, row, scored.scores, selection, event, now_ms, self._mask)
+            beside = self._passing.beside(event.event_id, scored.columns, scored.scores, row)
+            task = replace(task, unlabelled=beside) if beside else task
             headers = codec.headers_for(codec.PROTOBUF, traceparent=codec.traceparent_of(record.headers))
             messages.append(Message(topic, task.task_id.encode(), codec.encode(task), headers))
+        self._passing.see(scored.columns, scored.scores)
         return messages
 
     def _drift(self, record: DriftRecord) -> Message:

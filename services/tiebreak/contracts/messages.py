@@ -104,6 +104,7 @@ class Task:
     for people, never offered itself; gold never becomes a label. ``withdrawn_by``: a later record of the same task takes it back,
     since that model decides the event by now; where somebody has begun it, it stays. ``deadline_ms``: when the answer should be there
     (0: no matter); it orders the queue, and is answered late rather than never.
+    ``unlabelled``: features of events that passed by, rows as long as ``features``, little-endian float32 (``training.unlabelled``).
     """
 
     task_id: str
@@ -128,6 +129,7 @@ class Task:
     gold: str = ""
     withdrawn_by: str = ""
     deadline_ms: int = 0
+    unlabelled: bytes = b""
 
 
 class AnnotationState(StrEnum):
@@ -190,7 +192,7 @@ class Vote:
 class Label:
     """Topic ``labels``: what the votes settled on, with all a trainer needs (replaying this topic rebuilds every model).
 
-    ``distribution`` maps class to probability and sums to 1. ``withdrawn`` takes an earlier revision back.
+    ``distribution`` maps class to probability and sums to 1. ``withdrawn`` takes an earlier revision back. ``unlabelled``: the task's.
     """
 
     label_id: str
@@ -211,6 +213,7 @@ class Label:
     schema_version: int
     subject: str = ""
     withdrawn: bool = False
+    unlabelled: bytes = b""
 
 
 class ModelEvent(StrEnum):

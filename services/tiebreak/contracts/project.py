@@ -212,6 +212,20 @@ class Project(Section):
         return self
 
     @model_validator(mode="after")
+    def _unlabelled_events_have_a_learner(self) -> Self:
+        if not self.training.unlabelled:
+            return self
+        if self.training.learner != "auto" or self.labeling.answer.kind.form is not Form.CLASSES:
+            raise ValueError(
+                "training.unlabelled: teaches learner 'auto' where people choose one class, and nothing else"
+            )
+        if self.model.source == "file":
+            raise ValueError(
+                "training.unlabelled: belongs to model.source 'trainer': a model file of yours is not trained"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _slices_are_of_fields(self) -> Self:
         names = [cut.name for cut in self.gate.slices]
         unknown = sorted({cut.field for cut in self.gate.slices} - set(self.input.fields))

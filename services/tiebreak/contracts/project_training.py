@@ -43,6 +43,8 @@ class Training(Section):
     (the ``estimator`` of scikit-learn that you name; needs the extra ``partial-fit``).
     Up to ``refit_below`` labels each step refits everything; beyond it from so many of the window, and only every hundred labels or so,
     with the labels since taken in at each step.
+    ``unlabelled``: so many events that nobody is asked about go along with each question, as bare features (embeddings of 256 numbers
+    and more, learner ``auto``), and teach a plan of the contest, which is taken where it predicts better. 0: none.
     ``hidden``: units of the hidden layer (Gaussian kernels, each at one label); 0 is a linear head. Where it is not given the
     width of the features decides: 256 below 256 features, none from there on (embeddings are linear enough).
     """
@@ -59,6 +61,7 @@ class Training(Section):
     l2: Annotated[float, Field(ge=0.0, le=100.0)] = 1e-3
     window: Annotated[int, Field(ge=10, le=100_000_000)] = 20_000
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 7
+    unlabelled: Annotated[int, Field(ge=0, le=32)] = 0
 
     @model_validator(mode="after")
     def _keys_of_the_learner(self) -> Self:

@@ -112,6 +112,7 @@ def build_label(record: TaskRecord, decision: Settle) -> Label:
         settled_ms=_newest_ms(record.ballots),
         schema_version=task.schema_version,
         subject=task.subject,
+        unlabelled=task.unlabelled,
     )
 
 

@@ -25,6 +25,7 @@ from tiebreak.training.targets import CLASSES, Target, target_of
 
 _LEAST_WEIGHT = 0.05
 _BALANCE = 0.25
+_MOST_UNLABELLED = 2000  # more cost every fit time, and teach little more
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -74,6 +75,10 @@ def _answer_refused(label: Label, project: Project) -> tuple[Aside, str] | None:
 
 
 def _features_refused(label: Label, width: int) -> tuple[Aside, str] | None:
+    if len(label.unlabelled) % (4 * width):
+        return Aside.WRONG_FEATURES, f"{len(label.unlabelled)} bytes of unlabelled events, {4 * width} are one"
+    if not np.isfinite(np.frombuffer(label.unlabelled, "<f4")).all():
+        return Aside.WRONG_FEATURES, "features of an unlabelled event are not finite"
     if len(label.features) != width or not (np.abs(label.features) <= _LARGEST).all():  # so written, NaN is refused too
         return Aside.WRONG_FEATURES, f"{len(label.features)} features, {width} finite ones are needed"
     return None
@@ -96,6 +101,7 @@ class Row:
     audit: bool
     withdrawn: bool
     features: FloatArray
+    unlabelled: bytes = field(default=b"", repr=False)
     mark: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -123,6 +129,7 @@ def row_of(label: Label) -> Row:
         audit=label.selection.audit,
         withdrawn=label.withdrawn,
         features=np.asarray(label.features, np.float32),
+        unlabelled=label.unlabelled,
     )
 
 
@@ -244,7 +251,19 @@ def training_set(rows: Sequence[Row], classes: Sequence[str], target: Target = C
     fair = len(rows) / max(int((targets.sum(axis=0) > 0.0).sum()), 1)
     balance = targets @ (fair / mass) ** _BALANCE if len(rows) else np.zeros(0)
     weights = _confidences(rows) * balance
-    return TrainingSet(tuple(r.label_id for r in rows), tuple(classes), _features_of(rows), targets, weights)
+    ids, unlabelled = tuple(r.label_id for r in rows), _unlabelled_of(rows)
+    return TrainingSet(ids, tuple(classes), _features_of(rows), targets, weights, unlabelled)
+
+
+def _unlabelled_of(rows: Sequence[Row]) -> tuple[bytes, ...]:
+    """What the newest rows have along, each vector once: an event may have passed by several questions."""
+    found: dict[bytes, None] = {}
+    for row in reversed(rows):
+        size = 4 * len(row.features)
+        found |= dict.fromkeys(row.unlabelled[i : i + size] for i in range(0, len(row.unlabelled), size or 1))
+        if len(found) >= _MOST_UNLABELLED:
+            break
+    return tuple(found)[:_MOST_UNLABELLED]
 
 
 def _mean_target(row: Row, classes: Sequence[str], target: Target) -> Matrix:

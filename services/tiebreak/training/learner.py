@@ -58,13 +58,17 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSet:
-    """``n`` labels in canonical order: ``x`` ``(n, d)``, soft targets ``(n, k)`` over ``classes``, ``weights`` ``(n,)`` > 0."""
+    """``n`` labels in canonical order: ``x`` ``(n, d)``, soft targets ``(n, k)`` over ``classes``, ``weights`` ``(n,)`` > 0.
+
+    ``unlabelled``: the features ``(d,)`` of events that nobody labelled, little-endian float32, the newest first.
+    """
 
     label_ids: tuple[str, ...]
     classes: tuple[str, ...]
     x: FloatArray
     targets: Matrix
     weights: Matrix
+    unlabelled: tuple[bytes, ...] = ()
 
     def __len__(self) -> int:
         return len(self.label_ids)

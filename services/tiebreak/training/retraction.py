@@ -29,7 +29,7 @@ class Struck:
 def erased(label: Label) -> Label:
     """A withdrawal that keeps ids, revision and times, and nothing that was said or measured."""
     said: dict[str, Any] = {"value": "", "distribution": {}, "confidence": 0.0, "votes": (), "predicted": ""}
-    return replace(label, **said, features=(), subject="", event_id=label.task_id, withdrawn=True)
+    return replace(label, **said, features=(), unlabelled=b"", subject="", event_id=label.task_id, withdrawn=True)
 
 
 def without(label: Label, annotators: AbstractSet[str]) -> Label:

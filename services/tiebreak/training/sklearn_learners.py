@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable, Sequence
 
+from tiebreak.contracts.errors import ConfigError
 from tiebreak.contracts.project import Training
 from tiebreak.contracts.tensors import Form
 from tiebreak.training.contest import Contest
-from tiebreak.training.discriminant import Discriminant
+from tiebreak.training.discriminant import Discriminant, Taught
 from tiebreak.training.heads import RidgeCommittee, SigmoidCommittee
 from tiebreak.training.learner import Learner, Settings, SoftmaxCommittee
 from tiebreak.training.names import Named, Teachable, Vectors
@@ -33,6 +35,7 @@ def contest_of(training: Training, width: int, target: Target = CLASSES, names: 
     Columns of a table: kernels, trees, and a linear head and kernels with a short memory. Embeddings: linear heads, and a
     discriminant on the whole window. Heads of ordered classes heed their order. Numbers and several classes have heads of their
     own, on all labels or the newest.
+    ``training.unlabelled`` events teach a discriminant more, the last of the plans: it is on while it predicts better.
     ``names`` (single classes only): heads that know the names come first, those that do not stay in the contest.
     Raises ConfigError as :func:`learner_of` does.
     """
@@ -41,6 +44,8 @@ def contest_of(training: Training, width: int, target: Target = CLASSES, names: 
     def plan(name: str, learner: Learner, newest: int = training.window, most: int = limit) -> Plan:
         return Plan(name, learner, min(newest, training.window), most, training.seed, target)
 
+    wide = Settings().units(width) == 0
+    _refuse_untaught(training, width)
     if target.form is not Form.CLASSES:
         name, heads = _heads_of(training, target)
         recent = [plan(f"{name}_recent", heads, _RECENT)] if training.learner == "auto" else []
@@ -49,17 +54,38 @@ def contest_of(training: Training, width: int, target: Target = CLASSES, names: 
     plans = [plan(name, learner_of(training, target))]
     if names and training.learner != "trees":
         plans.insert(0, plan(f"{name}_names", Named(_teachable(training, target), names)))
-    if training.learner == "auto" and Settings().units(width) == 0:
-        whole = Discriminant(training.committee, training.seed)
-        plans.append(plan("discriminant", whole, most=training.window))
-        if names:
-            plans.insert(0, plan("discriminant_names", Named(whole, names), most=training.window))
+    if training.learner == "auto" and wide:
+        plans = _with_discriminants(plans, training, names, plan)
     elif training.learner == "auto":
         plans.append(plan("linear_recent", _softmax(training, 0, target), _RECENT))
         plans.append(plan("softmax_recent", _softmax(training, training.hidden, target), _RECENT))
         if importlib.util.find_spec("sklearn") is not None:
             plans.append(plan("trees", SklearnTrees(training.committee, training.seed)))
     return Contest(plans, training.seed, limit)
+
+
+def _refuse_untaught(training: Training, width: int) -> None:
+    if training.unlabelled and Settings().units(width):
+        raise ConfigError(
+            f"training.unlabelled: events of {width} numbers are learned from by kernels and trees, which it does not teach.",
+            fix="Leave it out: it is for embeddings, of 256 numbers and more.",
+        )
+
+
+def _with_discriminants(
+    plans: Sequence[Plan], training: Training, names: Vectors | None, plan: Callable[..., Plan]
+) -> list[Plan]:
+    whole, most = Discriminant(training.committee, training.seed), training.window
+    found = [*plans, plan("discriminant", whole, most=most)]
+    if names:
+        found.insert(0, plan("discriminant_names", Named(whole, names), most=most))
+    if training.unlabelled:
+        # Last: on only while labels, those of the audit slice among them, say that it predicts better.
+        taught = Taught(whole)
+        found.append(plan("taught", taught, most=most))
+        if names:
+            found.append(plan("taught_names", Named(taught, names), most=most))
+    return found
 
 
 def _heads_of(training: Training, target: Target) -> tuple[str, Learner]:

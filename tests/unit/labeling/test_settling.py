@@ -136,6 +136,14 @@ def test_a_surplus_answer_changes_nothing() -> None:
     assert step(replace(extra, sequence=3, ballots=(first, gone))) == Step()
 
 
+def test_what_came_along_with_a_task_is_on_its_label() -> None:
+    """Unlabelled events beside the question teach from the label on: nothing else is replayed to rebuild a model."""
+    record = TaskRecord(replace(TASK, unlabelled=b"0123"), 1, ballots("dog"))
+    label = next_step(record, majority(), rule_of(a_project(), TASK)).publish
+    assert label is not None
+    assert label.unlabelled == b"0123"
+
+
 def test_taking_back_a_counted_answer_withdraws_the_label_or_replaces_it() -> None:
     """Nobody left: a withdrawn revision and a new offer. Another answer there: the next revision with its value."""
     (vote,) = ballots("dog")

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from tiebreak.contracts.wire import selection_pb2 as tiebreak_dot_v1_dot_selection__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tiebreak/v1/label.proto\x12\x0btiebreak.v1\x1a\x1btiebreak/v1/selection.proto\"a\n\x04Vote\x12\x15\n\rannotation_id\x18\x01 \x01(\t\x12\x11\n\tannotator\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x05\x12\x0e\n\x06weight\x18\x05 \x01(\x01\"\xf6\x03\n\x05Label\x12\x10\n\x08label_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x0f\n\x07project\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\x05\x12\r\n\x05value\x18\x06 \x01(\t\x12:\n\x0c\x64istribution\x18\x07 \x03(\x0b\x32$.tiebreak.v1.Label.DistributionEntry\x12\x12\n\nconfidence\x18\x08 \x01(\x01\x12(\n\x06method\x18\t \x01(\x0e\x32\x18.tiebreak.v1.LabelMethod\x12 \n\x05votes\x18\n \x03(\x0b\x32\x11.tiebreak.v1.Vote\x12\x10\n\x08\x66\x65\x61tures\x18\x0b \x03(\x02\x12)\n\tselection\x18\x0c \x01(\x0b\x32\x16.tiebreak.v1.Selection\x12\x11\n\tpredicted\x18\r \x01(\t\x12\x15\n\revent_time_ms\x18\x0e \x01(\x03\x12\x12\n\nsettled_ms\x18\x0f \x01(\x03\x12\x16\n\x0eschema_version\x18\x10 \x01(\x05\x12\x0f\n\x07subject\x18\x11 \x01(\t\x12\x11\n\twithdrawn\x18\x12 \x01(\x08\x1a\x33\n\x11\x44istributionEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01*\x93\x01\n\x0bLabelMethod\x12\x1c\n\x18LABEL_METHOD_UNSPECIFIED\x10\x00\x12\x1a\n\x16LABEL_METHOD_CONSENSUS\x10\x01\x12\x1c\n\x18LABEL_METHOD_ADJUDICATED\x10\x02\x12\x15\n\x11LABEL_METHOD_GOLD\x10\x03\x12\x15\n\x11LABEL_METHOD_AUTO\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tiebreak/v1/label.proto\x12\x0btiebreak.v1\x1a\x1btiebreak/v1/selection.proto\"a\n\x04Vote\x12\x15\n\rannotation_id\x18\x01 \x01(\t\x12\x11\n\tannotator\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x05\x12\x0e\n\x06weight\x18\x05 \x01(\x01\"\x8a\x04\n\x05Label\x12\x10\n\x08label_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\x12\x0f\n\x07project\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\x05\x12\r\n\x05value\x18\x06 \x01(\t\x12:\n\x0c\x64istribution\x18\x07 \x03(\x0b\x32$.tiebreak.v1.Label.DistributionEntry\x12\x12\n\nconfidence\x18\x08 \x01(\x01\x12(\n\x06method\x18\t \x01(\x0e\x32\x18.tiebreak.v1.LabelMethod\x12 \n\x05votes\x18\n \x03(\x0b\x32\x11.tiebreak.v1.Vote\x12\x10\n\x08\x66\x65\x61tures\x18\x0b \x03(\x02\x12)\n\tselection\x18\x0c \x01(\x0b\x32\x16.tiebreak.v1.Selection\x12\x11\n\tpredicted\x18\r \x01(\t\x12\x15\n\revent_time_ms\x18\x0e \x01(\x03\x12\x12\n\nsettled_ms\x18\x0f \x01(\x03\x12\x16\n\x0eschema_version\x18\x10 \x01(\x05\x12\x0f\n\x07subject\x18\x11 \x01(\t\x12\x11\n\twithdrawn\x18\x12 \x01(\x08\x12\x12\n\nunlabelled\x18\x13 \x01(\x0c\x1a\x33\n\x11\x44istributionEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01*\x93\x01\n\x0bLabelMethod\x12\x1c\n\x18LABEL_METHOD_UNSPECIFIED\x10\x00\x12\x1a\n\x16LABEL_METHOD_CONSENSUS\x10\x01\x12\x1c\n\x18LABEL_METHOD_ADJUDICATED\x10\x02\x12\x15\n\x11LABEL_METHOD_GOLD\x10\x03\x12\x15\n\x11LABEL_METHOD_AUTO\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,12 +34,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LABEL_DISTRIBUTIONENTRY']._loaded_options = None
   _globals['_LABEL_DISTRIBUTIONENTRY']._serialized_options = b'8\001'
-  _globals['_LABELMETHOD']._serialized_start=674
-  _globals['_LABELMETHOD']._serialized_end=821
+  _globals['_LABELMETHOD']._serialized_start=694
+  _globals['_LABELMETHOD']._serialized_end=841
   _globals['_VOTE']._serialized_start=69
   _globals['_VOTE']._serialized_end=166
   _globals['_LABEL']._serialized_start=169
-  _globals['_LABEL']._serialized_end=671
-  _globals['_LABEL_DISTRIBUTIONENTRY']._serialized_start=620
-  _globals['_LABEL_DISTRIBUTIONENTRY']._serialized_end=671
+  _globals['_LABEL']._serialized_end=691
+  _globals['_LABEL_DISTRIBUTIONENTRY']._serialized_start=640
+  _globals['_LABEL_DISTRIBUTIONENTRY']._serialized_end=691
 # @@protoc_insertion_point(module_scope)

@@ -36,7 +36,7 @@ class Vote(_message.Message):
     def __init__(self, annotation_id: _Optional[str] = ..., annotator: _Optional[str] = ..., value: _Optional[str] = ..., revision: _Optional[int] = ..., weight: _Optional[float] = ...) -> None: ...
 
 class Label(_message.Message):
-    __slots__ = ("label_id", "task_id", "event_id", "project", "revision", "value", "distribution", "confidence", "method", "votes", "features", "selection", "predicted", "event_time_ms", "settled_ms", "schema_version", "subject", "withdrawn")
+    __slots__ = ("label_id", "task_id", "event_id", "project", "revision", "value", "distribution", "confidence", "method", "votes", "features", "selection", "predicted", "event_time_ms", "settled_ms", "schema_version", "subject", "withdrawn", "unlabelled")
     class DistributionEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -62,6 +62,7 @@ class Label(_message.Message):
     SCHEMA_VERSION_FIELD_NUMBER: _ClassVar[int]
     SUBJECT_FIELD_NUMBER: _ClassVar[int]
     WITHDRAWN_FIELD_NUMBER: _ClassVar[int]
+    UNLABELLED_FIELD_NUMBER: _ClassVar[int]
     label_id: str
     task_id: str
     event_id: str
@@ -80,4 +81,5 @@ class Label(_message.Message):
     schema_version: int
     subject: str
     withdrawn: bool
-    def __init__(self, label_id: _Optional[str] = ..., task_id: _Optional[str] = ..., event_id: _Optional[str] = ..., project: _Optional[str] = ..., revision: _Optional[int] = ..., value: _Optional[str] = ..., distribution: _Optional[_Mapping[str, float]] = ..., confidence: _Optional[float] = ..., method: _Optional[_Union[LabelMethod, str]] = ..., votes: _Optional[_Iterable[_Union[Vote, _Mapping]]] = ..., features: _Optional[_Iterable[float]] = ..., selection: _Optional[_Union[_selection_pb2.Selection, _Mapping]] = ..., predicted: _Optional[str] = ..., event_time_ms: _Optional[int] = ..., settled_ms: _Optional[int] = ..., schema_version: _Optional[int] = ..., subject: _Optional[str] = ..., withdrawn: _Optional[bool] = ...) -> None: ...
+    unlabelled: bytes
+    def __init__(self, label_id: _Optional[str] = ..., task_id: _Optional[str] = ..., event_id: _Optional[str] = ..., project: _Optional[str] = ..., revision: _Optional[int] = ..., value: _Optional[str] = ..., distribution: _Optional[_Mapping[str, float]] = ..., confidence: _Optional[float] = ..., method: _Optional[_Union[LabelMethod, str]] = ..., votes: _Optional[_Iterable[_Union[Vote, _Mapping]]] = ..., features: _Optional[_Iterable[float]] = ..., selection: _Optional[_Union[_selection_pb2.Selection, _Mapping]] = ..., predicted: _Optional[str] = ..., event_time_ms: _Optional[int] = ..., settled_ms: _Optional[int] = ..., schema_version: _Optional[int] = ..., subject: _Optional[str] = ..., withdrawn: _Optional[bool] = ..., unlabelled: _Optional[bytes] = ...) -> None: ...

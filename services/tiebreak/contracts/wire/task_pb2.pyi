@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Task(_message.Message):
-    __slots__ = ("task_id", "project", "event_id", "payload", "features", "predicted", "probabilities", "classes", "selection", "priority", "lane", "votes_wanted", "created_ms", "event_time_ms", "schema_version", "subject", "source_partition", "source_offset", "audience", "gold", "withdrawn_by", "deadline_ms")
+    __slots__ = ("task_id", "project", "event_id", "payload", "features", "predicted", "probabilities", "classes", "selection", "priority", "lane", "votes_wanted", "created_ms", "event_time_ms", "schema_version", "subject", "source_partition", "source_offset", "audience", "gold", "withdrawn_by", "deadline_ms", "unlabelled")
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,7 @@ class Task(_message.Message):
     GOLD_FIELD_NUMBER: _ClassVar[int]
     WITHDRAWN_BY_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
+    UNLABELLED_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     project: str
     event_id: str
@@ -54,4 +55,5 @@ class Task(_message.Message):
     gold: str
     withdrawn_by: str
     deadline_ms: int
-    def __init__(self, task_id: _Optional[str] = ..., project: _Optional[str] = ..., event_id: _Optional[str] = ..., payload: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., features: _Optional[_Iterable[float]] = ..., predicted: _Optional[str] = ..., probabilities: _Optional[_Iterable[float]] = ..., classes: _Optional[_Iterable[str]] = ..., selection: _Optional[_Union[_selection_pb2.Selection, _Mapping]] = ..., priority: _Optional[float] = ..., lane: _Optional[str] = ..., votes_wanted: _Optional[int] = ..., created_ms: _Optional[int] = ..., event_time_ms: _Optional[int] = ..., schema_version: _Optional[int] = ..., subject: _Optional[str] = ..., source_partition: _Optional[int] = ..., source_offset: _Optional[int] = ..., audience: _Optional[str] = ..., gold: _Optional[str] = ..., withdrawn_by: _Optional[str] = ..., deadline_ms: _Optional[int] = ...) -> None: ...
+    unlabelled: bytes
+    def __init__(self, task_id: _Optional[str] = ..., project: _Optional[str] = ..., event_id: _Optional[str] = ..., payload: _Optional[_Union[_payload_pb2.Payload, _Mapping]] = ..., features: _Optional[_Iterable[float]] = ..., predicted: _Optional[str] = ..., probabilities: _Optional[_Iterable[float]] = ..., classes: _Optional[_Iterable[str]] = ..., selection: _Optional[_Union[_selection_pb2.Selection, _Mapping]] = ..., priority: _Optional[float] = ..., lane: _Optional[str] = ..., votes_wanted: _Optional[int] = ..., created_ms: _Optional[int] = ..., event_time_ms: _Optional[int] = ..., schema_version: _Optional[int] = ..., subject: _Optional[str] = ..., source_partition: _Optional[int] = ..., source_offset: _Optional[int] = ..., audience: _Optional[str] = ..., gold: _Optional[str] = ..., withdrawn_by: _Optional[str] = ..., deadline_ms: _Optional[int] = ..., unlabelled: _Optional[bytes] = ...) -> None: ...
