@@ -10,13 +10,16 @@ import pytest
 from tests.support.crowds import CLASSES, habits, votes
 from tests.support.labeling import a_project, a_task
 from tests.support.labeling_api import open_office
+from tiebreak.contracts.codec import decode_task
 from tiebreak.contracts.ids import annotation_id, label_id
-from tiebreak.contracts.messages import Annotation, AnnotationState, Label, LabelMethod
+from tiebreak.contracts.messages import Annotation, AnnotationState, Label, LabelMethod, Payload, PayloadKind, Task
+from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.agreement import Agreement, cohen
 from tiebreak.labeling.figures import DAY_MS, Figures
 from tiebreak.labeling.gold import Standing
 from tiebreak.labeling.port import Refusal, Refused
 from tiebreak.labeling.stage_people import Around, People
+from tiebreak.labeling.stage_reading import records_of
 from tiebreak.labeling.suspicion import Suspicion, suspects
 
 
@@ -198,3 +201,26 @@ async def test_a_claim_names_the_skills_to_use() -> None:
         "skills: ann does not have boats. Use birds, cars, or none.",
     )
     assert [t["payload"]["text"] for t in rest["tasks"]] == ["what is 1?", "what is 2?", "what is 0?"]
+
+
+async def test_who_waited_for_gold_that_was_erased_gets_other_gold() -> None:
+    """One piece of gold waits on a person's line at a time: with it erased, the next one comes instead of none for ever."""
+    office = await open_office(a_project())
+    people = People(
+        office.project,
+        office.queue,
+        Around(office.log, office.log.writer(), office.metrics, office.clock, lambda: 0.0),
+    )
+    pieces = [a_task(n, gold="cat", payload=Payload(PayloadKind.TEXT, "text/plain", b"%d" % n)) for n in (1, 2)]
+    await office.queue.keep_gold(pieces)
+
+    async def copies() -> list[Task]:
+        await people.tend()
+        return [decode_task(r.value) async for r in records_of(office.log, Topic.TASKS.of("pets"))]
+
+    people.routes("ann", 1, review=False)
+    (first,) = await copies()
+    assert await copies() == [first]
+    (piece,) = (p for p in pieces if p.payload == first.payload)
+    await office.queue.erase([piece.task_id, first.task_id])
+    assert [copy.payload for copy in await copies()] == [first.payload, *(p.payload for p in pieces if p != piece)]
