@@ -176,6 +176,9 @@ class Project(Section):
             raise ValueError(f"classes: names: a closed set needs at least {least} classes (or set open: true)")
         if self.classes.open and answer.kind is not AnswerKind.SINGLE:
             raise ValueError(f"classes: open: new classes may appear where people choose one, not for {answer.kind}")
+        for i, piece in enumerate(self.labeling.gold.known):
+            if not self.classes.open and piece.answer not in names:
+                raise ValueError(f"labeling.gold.known.{i}: answer: is none of the classes")
         if answer.kind.is_structured and self.labeling.consensus != "majority":
             raise ValueError(f"labeling: consensus: {self.labeling.consensus} judges single classes, not {answer.kind}")
         if self.training.learner in {"trees", "partial_fit"} and answer.kind.form is not Form.CLASSES:

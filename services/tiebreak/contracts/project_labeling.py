@@ -29,16 +29,39 @@ class RoutingRule(Section):
     cost: Annotated[float, Field(gt=0.0, le=1000.0)] | None = None
 
 
+class KnownAnswer(Section):
+    """A question whose right answer is known: what people are shown (a text, or the columns of a table), as live tasks show it."""
+
+    answer: ClassName
+    text: str = ""
+    columns: Mapping[str, str | bool | int | float | None] = Field(default_factory=dict)
+    media_type: str = ""
+
+    @model_validator(mode="after")
+    def _shows_something(self) -> Self:
+        if bool(self.text) == bool(self.columns):
+            raise ValueError("give either text or columns")
+        return self
+
+    @property
+    def payload(self) -> PayloadKind:
+        """What it shows."""
+        return PayloadKind.TEXT if self.text else PayloadKind.TABLE
+
+
 class Gold(Section):
     """Tasks whose answer is known, among the others. A new person gets ``most`` of their tasks as gold, a proven one ``least``.
 
     Somebody whose accuracy on gold is surely (95 %) below ``accuracy`` after ``after`` of them gets no more tasks.
+
+    ``known``: questions to begin with. They are put on ``tasks`` once; one that is changed or removed here is asked no more.
     """
 
     most: Share = 0.2
     least: Share = 0.03
     accuracy: Share = 0.6
     after: Annotated[int, Field(ge=1, le=10_000)] = 8
+    known: Annotated[tuple[KnownAnswer, ...], Field(max_length=10_000)] = ()
 
 
 class Labeling(Section):
@@ -85,6 +108,15 @@ class Labeling(Section):
     def _votes_in_order(self) -> Self:
         if self.max_votes < self.votes:
             raise ValueError(f"max_votes: {self.max_votes} is below votes ({self.votes})")
+        return self
+
+    @model_validator(mode="after")
+    def _gold_looks_like_the_rest(self) -> Self:
+        for i, piece in enumerate(self.gold.known):
+            if piece.payload is not self.payload:
+                raise ValueError(f"gold.known.{i}: shows {piece.payload}, while payload is {self.payload}")
+            if self.answer.kind.is_structured:
+                raise ValueError(f"gold.known.{i}: the answer is a class, not {self.answer.kind}")
         return self
 
     @model_validator(mode="after")

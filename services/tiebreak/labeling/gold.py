@@ -6,17 +6,21 @@ asked the same twice.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 
 from tiebreak.contracts.ids import task_id, unit_hash
-from tiebreak.contracts.messages import LabelMethod, Task
-from tiebreak.contracts.project import Gold
+from tiebreak.contracts.messages import LabelMethod, Payload, PayloadKind, Reason, Selection, Task
+from tiebreak.contracts.project import Gold, Project
 from tiebreak.labeling.consensus import Ask, Ballot, Decision, Rule, Settle
 
 # Two-sided 95 %.
 _Z = 1.959964
+# As events are read that name none.
+_MEDIA_TYPE = {PayloadKind.TEXT: "text/plain", PayloadKind.TABLE: "application/json"}
 
 
 def wilson(right: int, asked: int) -> tuple[float, float]:
@@ -80,12 +84,56 @@ def _event(piece: Task, person: str) -> str:
     return f"gold/{piece.task_id}/{person}"
 
 
-class Bank:
-    """All gold of a project. Everything it says is a function of the gold alone, so a replay is told the same."""
+_DECLARED = "gold/declared/"
 
-    def __init__(self, pieces: Sequence[Task] = ()) -> None:
-        self._pieces = {piece.task_id: piece for piece in pieces}
+
+def declared(project: Project) -> Sequence[Task]:
+    """The gold of the project file. The same question with the same answer is the same piece, however often it is read."""
+    pieces = []
+    for known in project.labeling.gold.known:
+        # The order of the columns is what people see.
+        data = known.text or json.dumps(dict(known.columns), ensure_ascii=False)
+        kind = known.payload
+        media_type = known.media_type or _MEDIA_TYPE[kind]
+        content = json.dumps([kind, media_type, data, known.answer])
+        event = _DECLARED + sha256(content.encode()).hexdigest()[:32]
+        pieces.append(
+            Task(
+                task_id=task_id(project.project, event),
+                project=project.project,
+                event_id=event,
+                payload=Payload(kind, media_type, data.encode()),
+                features=(),
+                predicted="",
+                probabilities=(),
+                classes=project.classes.names,
+                selection=Selection("declared", 0.0, 0.0, 1.0, Reason.RANDOM, False, "", ""),
+                priority=0.0,
+                lane="",
+                votes_wanted=1,
+                created_ms=0,
+                event_time_ms=0,
+                schema_version=project.labeling.schema_version,
+                gold=known.answer,
+            )
+        )
+    return pieces
+
+
+class Bank:
+    """All gold of a project. Everything it says is a function of the gold alone, so a replay is told the same.
+
+    ``project``: declared pieces that its file does not name any more are left out. ``read``: how many pieces there were with them.
+    """
+
+    def __init__(self, pieces: Sequence[Task] = (), project: Project | None = None) -> None:
+        named = {piece.task_id for piece in declared(project)} if project is not None else set[str]()
+        self._pieces = {p.task_id: p for p in pieces if not p.event_id.startswith(_DECLARED) or p.task_id in named}
         self._copies: dict[str, dict[str, Task]] = {}
+        self.read = len(pieces)
+
+    def __contains__(self, task: object) -> bool:
+        return task in self._pieces
 
     def __len__(self) -> int:
         return len(self._pieces)

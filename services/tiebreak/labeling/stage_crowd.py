@@ -59,9 +59,9 @@ class Panel:
             return [shared] * len(heard)
         if self.project.labeling.consensus == "majority":
             return [majority()] * len(heard)
-        pieces = await self.queue.gold(len(self.bank))
+        pieces = await self.queue.gold(self.bank.read)
         if pieces is not None:
-            self.bank = Bank(pieces)
+            self.bank = Bank(pieces, self.project)
         await self._catch_up(heard)
         return [self._judge(item) for item in heard]
 

@@ -22,7 +22,7 @@ from tiebreak.contracts.messages import Label, Task
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.figures import Figures
-from tiebreak.labeling.gold import Bank, paused, rate
+from tiebreak.labeling.gold import Bank, declared, paused, rate
 from tiebreak.labeling.port import LabelingQueue, Refusal
 from tiebreak.labeling.refusals import refused
 from tiebreak.labeling.routing import routes_of, skills_of
@@ -67,6 +67,7 @@ class People:
         self._queue = queue
         self._around = around
         self._bank = Bank()
+        self._undeclared: Sequence[Task] = declared(project)
         self._waiting: dict[str, str] = {}
         self._forgiven: Mapping[str, int] = {}
         self._seen: set[str] = set()
@@ -176,17 +177,25 @@ class People:
                     continue  # set aside by those whose business it is
 
     async def tend(self) -> None:
-        """Put the next piece of gold on the line of everybody who was here, and set the gauges."""
+        """Publish the project file's gold where it is not there yet, put the next piece on the line of everybody who was here, and set
+
+        the gauges.
+        """
         await self._refresh()
         self._forgiven = await self._queue.forgiven()
+        await self._ask([piece for piece in self._undeclared if piece.task_id not in self._bank])
+        self._undeclared = ()
         made = [task for name in sorted(self._seen) if (task := self._next_gold(name)) is not None]
-        topic = Topic.TASKS.of(self._project.project)
-        if made:
-            messages = [Message(topic, t.task_id.encode(), encode(t), headers_for(PROTOBUF)) for t in made]
-            await self._around.writer.publish(Outputs(messages=messages))
-            self._waiting |= {task.audience: task.task_id for task in made}
+        await self._ask(made)
+        self._waiting |= {task.audience: task.task_id for task in made}
         await self._look_for_suspects()
         self._measure()
+
+    async def _ask(self, tasks: Sequence[Task]) -> None:
+        topic = Topic.TASKS.of(self._project.project)
+        messages = [Message(topic, t.task_id.encode(), encode(t), headers_for(PROTOBUF)) for t in tasks]
+        if messages:
+            await self._around.writer.publish(Outputs(messages=messages))
 
     async def _look_for_suspects(self) -> None:
         began = self._around.clock.monotonic()
@@ -225,8 +234,7 @@ class People:
             return None
         name = self._project.project
         piece = replace(task, task_id=made_id(name, event_id), event_id=event_id, gold=answer, audience="")
-        message = Message(Topic.TASKS.of(name), piece.task_id.encode(), encode(piece), headers_for(PROTOBUF))
-        await self._around.writer.publish(Outputs(messages=[message]))
+        await self._ask([piece])
         return piece
 
     @property
@@ -239,9 +247,9 @@ class People:
         return len(self._bank)
 
     async def _refresh(self) -> None:
-        pieces = await self._queue.gold(len(self._bank))
+        pieces = await self._queue.gold(self._bank.read)
         if pieces is not None:
-            self._bank = Bank(pieces)
+            self._bank = Bank(pieces, self._project)
 
     def _next_gold(self, name: str) -> Task | None:
         had = self.figures.had_gold(name)
