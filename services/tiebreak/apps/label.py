@@ -33,10 +33,11 @@ from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.garbage import collect_rarely
 from tiebreak.runtime.lifecycle import Phase
 
-# People wait for these loops: small batches, and under load no waiting for more than this. A batch of answers costs three runs in
-# Redis (each with an fsync that people's own runs wait for), a fetch, a publish and a commit however many there are.
+# People wait for these loops: small batches, and under load no waiting for more than this.
+# Not longer for answers, though each of their batches costs three runs and fsyncs in Redis: who takes an answer back and gives
+# another before the first is settled has the task offered to somebody else in between.
 _MAX_RECORDS = 500
-_POLL_S, _GATHER_S, _SETTLE_EVERY_S = 0.2, 0.1, 0.2
+_POLL_S, _GATHER_S = 0.2, 0.1
 
 
 class LabelRole(StrEnum):
@@ -88,7 +89,7 @@ def _settle(process: Process, desk: _Desk) -> None:
     process.life.run(Phase.SOURCES, "tokens", TokenRebuilder(desk.tokens, desk.trail, process.clock).run)
     _consume(process, Topic.TASKS, "intake", Intake(project, queue, metrics, doorbell))
     settler = Settler(project, queue, metrics, doorbell, Panel(project, queue, process.log))
-    _consume(process, Topic.ANNOTATIONS, "settling", Paced(settler, process.clock, _SETTLE_EVERY_S), _SETTLE_EVERY_S)
+    _consume(process, Topic.ANNOTATIONS, "settling", Paced(settler, process.clock, _GATHER_S))
     if project.model.source == "trainer":
         opinions = HeadOpinions(project, store_of(process.settings))
         rescorer = Rescorer(project, queue, process.log, opinions, process.clock)
@@ -143,9 +144,9 @@ def _issuer(process: Process) -> JwksIssuer | None:
     return JwksIssuer(rules, client, process.clock)
 
 
-def _consume(process: Process, topic: Topic, stage: str, handler: Handler, gather_s: float = _GATHER_S) -> None:
+def _consume(process: Process, topic: Topic, stage: str, handler: Handler) -> None:
     name = process.project.project
-    settings = LoopSettings(stage=stage, project=name, max_records=_MAX_RECORDS, poll_s=_POLL_S, gather_s=gather_s)
+    settings = LoopSettings(stage=stage, project=name, max_records=_MAX_RECORDS, poll_s=_POLL_S, gather_s=_GATHER_S)
     reader = process.log.reader([topic.of(name)], f"tiebreak.{name}.{stage}")
     loop = ConsumeLoop(reader, process.log.writer(), handler, settings, process.metrics, process.clock)
     process.life.run(Phase.WORK, stage, loop.run)
