@@ -45,8 +45,8 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """From the environment: DATA, QUICK, EVENTS (0: whole streams), PORTION, STREAMS, SEEDS, LIMIT (seconds for one learner on one
-    stream), LABELS (in the ledger, for the cost of a step), RUNS (of each kind of broken or slower challenger), SECTIONS."""
+    """From the environment: DATA, QUICK, EVENTS (0: whole streams), PORTION, STREAMS, SEEDS, LIMIT (processor seconds for one learner
+    on one stream), LABELS (in the ledger, for the cost of a step), RUNS (of each kind of broken or slower challenger), SECTIONS."""
 
     data: Path | None
     quick: bool
