@@ -13,7 +13,7 @@ from tiebreak.contracts.project_section import ClassName, Section, Share
 class NearDuplicates(Section):
     """Events like one of the last ``memory`` selected (cosine above ``similarity``) are worth less."""
 
-    memory: Annotated[int, Field(ge=0, le=4096)] = 32
+    memory: Annotated[int, Field(ge=0, le=4096)] = 8
     similarity: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.75
 
 
@@ -48,6 +48,9 @@ class Balance(Section):
 class Sampling(Section):
     """Whom to ask about. ``window`` is how many past scores the adaptive threshold looks at; another ``rule`` is a published one.
 
+    ``temper``: how much chance joins the utility. Not set: 0.25 for embeddings (64 columns or more, or none), 2 for tables, where what
+    the model finds hard is often noise or an old concept.
+
     A question is worth its utility per price: each kilobyte of an event costs ``cost_per_kilobyte`` of an ordinary answer more, and
     ``labeling.rules`` may say what an answer costs elsewhere.
 
@@ -71,7 +74,7 @@ class Sampling(Section):
     ] = "margin"
     rule: Literal["adaptive", "fixed", "variable", "randomised", "split", "biqf"] = "adaptive"
     audit_share: Share = 0.1
-    temper: Annotated[float, Field(ge=0.0, le=10.0)] = 0.25
+    temper: Annotated[float, Field(ge=0.0, le=10.0)] | None = None
     window: Annotated[int, Field(ge=16, le=65_536)] = 256
     target_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.02
     near_duplicates: NearDuplicates = NearDuplicates()

@@ -23,6 +23,9 @@ from tiebreak.sampling.state import SamplerState
 
 Floats = NDArray[np.float64]
 
+EMBEDDING = 64  # columns from which on features are taken for an embedding
+EMBEDDING_TEMPER, TABLE_TEMPER = 0.25, 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -179,6 +182,14 @@ def utilities(strategy: str, batch: Scored) -> tuple[str, Floats]:
         if by_rows is None
         else (strategy, by_rows(batch.probabilities))
     )
+
+
+def temper_of(policy: Policy, batch: Scored) -> float:
+    """How much chance joins the log utility: what the project file says, else by whether features are embeddings or a table."""
+    if policy.sampling.temper is not None:
+        return policy.sampling.temper
+    table = batch.features is not None and batch.features.shape[1] < EMBEDDING
+    return TABLE_TEMPER if table else EMBEDDING_TEMPER
 
 
 def by_chance(policy: Policy, batch: Scored) -> bool:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tiebreak.contracts.messages import DriftRecord, Reason, Selection
 from tiebreak.contracts.tensors import FloatArray
 from tiebreak.sampling import diversity, origins, schedule, threshold
-from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, by_chance, closed, floors, priced
+from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, by_chance, closed, floors, priced, temper_of
 from tiebreak.sampling.budget import HAIR
 from tiebreak.sampling.chance import clears, gumbel, gumbel_level
 from tiebreak.sampling.decision import Allowance, Decision
@@ -212,7 +212,7 @@ class Chooser:
             self._recent = Memory()
 
     def _set_rates(self) -> None:
-        share, audit, own = self._plan.share, self._sampling.audit_share, self._sampling.temper
+        share, audit, own = self._plan.share, self._sampling.audit_share, temper_of(self._policy, self._batch)
         ordered = self._sampling.strategy != "random"
         novel = self._sampling.novelty and ordered and self._asked >= ASKED_LEAST and len(self._coverage) > 0
         self._audit_share = audit * share

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tiebreak.contracts.messages import Reason, Selection
 from tiebreak.contracts.tensors import FloatArray, product
 from tiebreak.sampling import diversity, origins, schedule, threshold
-from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, by_chance, closed, priced, sound_rows
+from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, by_chance, closed, priced, sound_rows, temper_of
 from tiebreak.sampling.budget import HAIR
 from tiebreak.sampling.chance import gumbel
 from tiebreak.sampling.choosing import CHANCE_TEMPER, LEAST_PROPENSITY, LOG_FLOOR
@@ -111,7 +111,7 @@ class Window:
             return
         chance = by_chance(self._policy, self._batch)
         burst = schedule.in_force(self.state.plan, self.state.seen)
-        temper = max(self._policy.sampling.temper, CHANCE_TEMPER if chance or burst else 0.0)
+        temper = max(temper_of(self._policy, self._batch), CHANCE_TEMPER if chance or burst else 0.0)
         near, features = self._policy.sampling.near_duplicates, self._batch.features
         units = None if features is None else diversity.unit_rows(features[rows])
         lost = np.zeros(len(rows))

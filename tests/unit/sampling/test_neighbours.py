@@ -22,7 +22,8 @@ kinds = st.sampled_from(KINDS)
 
 
 def made(strategy: str, **more: object) -> Policy:
-    return policy(strategy=strategy, target_share=0.1, novelty=False, near_duplicates={"memory": 0}, **more)
+    settings = {"target_share": 0.1, "novelty": False, "near_duplicates": {"memory": 0}, "temper": 0.25}
+    return policy(strategy=strategy, **settings, **more)
 
 
 def crowd(events: int, seed: int = 1, dense: float = 0.8) -> tuple[FloatArray, np.ndarray]:

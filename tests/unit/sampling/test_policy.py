@@ -79,6 +79,17 @@ def test_uncertain_events_are_asked_about() -> None:
     assert len(kinds[Reason.AUDIT]) == pytest.approx(0.2 * 0.05 * BUSY, rel=0.25)
 
 
+@pytest.mark.parametrize(("width", "temper"), [(8, 2.0), (63, 2.0), (64, 0.25), (384, 0.25), (None, 0.25)])
+def test_a_table_gets_more_chance_than_an_embedding(width: int | None, temper: float) -> None:
+    """Where the project file says nothing the width of the features decides: the same choice as with that `temper` written down."""
+    rng = np.random.default_rng(12)
+    features = None if width is None else spread(rng, 3000, width)
+    batches = batches_of(probabilities(rng, 3000), features=features)
+    unset, said = (run(policy(target_share=0.1, temper=one), batches)[0] for one in (None, temper))
+    assert [d.rows for d in unset] == [d.rows for d in said]
+    assert [s.propensity for d in unset for s in d.selections] == [s.propensity for d in said for s in d.selections]
+
+
 def test_an_event_reaches_the_threshold_it_is_reported_with() -> None:
     """Each selection's uncertainty is at least its threshold, its propensity is in (0, 1], and its model and state are named."""
     rng = np.random.default_rng(3)

@@ -150,7 +150,8 @@ async def test_a_stream_costs_what_an_hour_may_cost() -> None:
         sampled = await sampler.select(columns, scores_of(columns))
         spent += sum(0.1 * s.price for s in sampled.selections)
         clock.advance(60.0)
-    assert spent == pytest.approx(12.0 * 6, rel=0.05)
+    # At the start there is an hour's money in the purse.
+    assert 0.95 * 12.0 * 6 <= spent <= 12.0 * 7
 
 
 def test_without_prices_selections_have_none() -> None:

@@ -232,7 +232,9 @@ async def test_an_empty_budget_is_not_asked_for_every_batch_of_a_flood() -> None
 
 async def test_after_refusals_the_best_are_asked_and_the_budget_is_spent() -> None:
     """What a flood was refused is not owed: it would lower the threshold, and let in whoever comes first once there is money again."""
-    made = project(sampling=Sampling(audit_share=0.0, novelty=False), budget=Budget(labels_per_hour=3600.0))
+    made = project(
+        sampling=Sampling(audit_share=0.0, novelty=False, temper=0.25), budget=Budget(labels_per_hour=3600.0)
+    )
     world = World(made)
     sampler = await world.started()
     per_second, batch, found = 20_000, 2000, list[tuple[float, float]]()

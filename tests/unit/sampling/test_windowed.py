@@ -58,7 +58,7 @@ def test_what_is_spent_is_the_share_asked_for() -> None:
 
 def test_within_a_cluster_the_more_uncertain_are_likelier() -> None:
     """Selections for uncertainty come from the most uncertain part of the window, and name what they had to beat."""
-    decisions, _ = run(made(), list(pieces(stream(3, 20_000), [1000])))
+    decisions, _ = run(made(temper=0.25), list(pieces(stream(3, 20_000), [1000])))
     selections = [s for d in decisions for s in d.selections if s.reason is Reason.UNCERTAIN]
     top = np.quantile(np.concatenate([d.utility for d in decisions]), 0.7)
     assert np.mean([s.uncertainty >= top for s in selections]) > 0.8
