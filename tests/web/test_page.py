@@ -158,6 +158,21 @@ async def test_a_new_class_can_be_added_while_the_stream_runs(open_desk: Open) -
     assert [x.value for x in await desk.labels(2)] == ["otter", "otter"]
 
 
+async def test_a_class_that_somebody_else_added_comes_with_the_next_tasks(open_desk: Open) -> None:
+    """The page reads the project anew, and each answer says which classes were in front of its author."""
+    desk = await open_desk(a_project("open-pets", is_open=True), *(text(f"number {i}") for i in range(4)))
+    await desk.sees("number 0")
+    async with await desk.office.client("bob") as bob:
+        added = await bob.post("/v1/projects/open-pets/classes", json={"name": "otter"})
+        assert added.status_code == 201
+    await desk.press("1")
+    await expect(desk.page.locator("#classes")).to_contain_text("otter")
+    await desk.press("4")
+    assert [x.value for x in await desk.labels(2)] == ["cat", "otter"]
+    said = {a.value: (a.schema_version, a.schema_added) for a in await desk.office.annotations()}
+    assert said == {"cat": (1, 0), "otter": (1, 1)}
+
+
 async def test_hostile_text_is_shown_and_not_run(open_desk: Open) -> None:
     """Markup, scripts and handlers in a task's text, in a table and in a class name are text."""
     evil = '<img src=x onerror="window.ran=1"><script>window.ran=1</script>{{7*7}}'
