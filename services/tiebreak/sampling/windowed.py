@@ -123,7 +123,8 @@ class Window:
         noise = gumbel(self._appraisal.draws[rows, 0])
         cold = Reason.RANDOM if self._policy.sampling.strategy == "random" else Reason.COLD_START
         reason = cold if chance else Reason.BURST if burst else Reason.UNCERTAIN
-        for at, probability, runner_up in winners(base, noise, units, temper, labels):
+        # In stream order, as questions are counted for the cap of an origin.
+        for at, probability, runner_up in sorted(winners(base, noise, units, temper, labels)):
             row, limit = rows[at], self._policy.sampling.origin_share
             if origins.crowded(self.state.origins, self._batch.origin_of, row, limit):
                 continue
