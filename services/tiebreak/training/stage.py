@@ -105,7 +105,7 @@ class Trainer:
         ``judge``: who may roll back on new audit labels. Raises Conflict, ConfigError, Unreachable at start.
         """
         reviewer = Reviewer(judge, target_of(self._project), self._recall) if judge is not None else None
-        await self._start()
+        await self._start(stop)
         while not stop.is_set():
             try:
                 self._gather(await self._reader.poll(_POLL_RECORDS, min(_POLL_S, self._project.training.step_s)))
@@ -118,9 +118,17 @@ class Trainer:
                 # Nothing of the step is lost: it is gathered, or in the ledger, or still on the topic.
                 await self._pause("the log does not answer", _RETRY_S, error)
 
-    async def _start(self) -> None:
+    async def _pinned(self, stop: asyncio.Event) -> str | None:
+        while not stop.is_set():
+            try:
+                return self._ledger.pin_vectors(self._names_digest)
+            except SlowDown as full:
+                await self._pause("the ledger cannot be written", full.retry_after_s, full)
+        return None
+
+    async def _start(self, stop: asyncio.Event) -> None:
         self._ledger.claim(self._project.project, self._encoder.digest if self._encoder is not None else "")
-        before = self._ledger.pin_vectors(self._names_digest)
+        before = await self._pinned(stop)
         if before is not None:
             # Labels do not depend on them, as they do on an encoder: the weights are made again, and what comes of it is judged.
             _log.warning(
