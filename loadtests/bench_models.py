@@ -1,12 +1,12 @@
 """Learners against river and scikit-learn, and what the gate lets through: DATA=folder of .npz streams; QUICK=1 is short.
 
-SECTIONS="rollouts slower" chooses; the default is all of them, in this order. On two quiet cores:
+SECTIONS="rollouts slower" chooses; the default is all of them, in this order. On two cores, as far as they were timed:
 
 - rollouts: A/A and worse challengers, flattered ones, one class collapsed, what an accuracy is worth: simulated, half a minute
-- broken: NaN, one class always, one slice collapsed; trained, exported, checked, judged: 5 minutes (RUNS=100 of each)
-- slower: perceptrons of the same cost and of 1.3 times the cost, through the sandbox: 4 minutes (RUNS=100 of each)
-- cost: a step after 10^3 and 10^6 labels (LABELS): 15 minutes, most of them to fill the ledger
-- live: from an annotator's submit to a model that learned from it: 3 minutes
+- broken: NaN, one class always, one slice collapsed; trained, exported, checked, judged: 3 minutes (RUNS=100 of each)
+- slower: perceptrons of the same cost and of 1.3 times the cost, through the sandbox: 15 minutes (RUNS=100 of each)
+- cost: a step after 10^3 and 10^6 labels (LABELS): 5 minutes, most of them to fill ledgers
+- live: from an annotator's submit to a model that learned from it: some minutes, not timed
 - learners: prequential accuracy on the streams of DATA: hours (EVENTS, STREAMS, SEEDS, LIMIT make it less)
 """
 
