@@ -9,7 +9,7 @@ from loadtests.figures import Figure, judged
 from loadtests.speed import worker
 from loadtests.speed.clocked import Measured, together
 from loadtests.speed.ground import Ground, cores, fill_now, free_cores
-from loadtests.speed.models import HEAVIEST_LAYERS, HEAVY_LAYERS, project
+from loadtests.speed.models import HEAVY_LAYERS, project
 from loadtests.speed.runs import filled, micros, model, pipeline, rate
 from loadtests.speed.sizes import Size
 from tiebreak.contracts.project import Project
@@ -85,7 +85,7 @@ def replicas(where: Ground, size: Size) -> list[Figure]:
     """Two replicas on the partitions of one, each on a core, and each over as many events as the one alone.
 
     Where there are three cores, the servers have the first one to themselves and the small model is used. Where there are two, one
-    replica shares its core with the servers: a very heavy model keeps them nearly idle, so that the cores are the replicas' own.
+    replica shares its core with the servers: the heavy model keeps them nearly idle, so that the cores are the replicas' own.
     There are more events than are counted: nobody runs dry while another is still counted.
     """
     spare = free_cores()
@@ -95,10 +95,10 @@ def replicas(where: Ground, size: Size) -> list[Figure]:
     else:
         places, kind, events = (
             list(cores()),
-            "very heavy model, servers on the first replica's core",
+            "heavy model, servers on the first replica's core",
             2 * size.heavy // 3,
         )
-        made = project("speed-replicas", str(model(where, "heaviest", HEAVIEST_LAYERS)))
+        made = project("speed-replicas", str(model(where, "heavy", HEAVY_LAYERS)))
         fill_now(where, made, 3 * events, "raw")
     alone, both = [], []
     for turn in range(size.turns):
