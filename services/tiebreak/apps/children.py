@@ -18,6 +18,7 @@ from tiebreak.apps.restarts import RestartPolicy, Restarts, after_death, worth_r
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.errors import TiebreakError
 from tiebreak.runtime.lifecycle import PARENT_PIPE
+from tiebreak.runtime.tasks import pause
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +84,7 @@ class Child:
             self.deaths += 1
             wait, restarts = after_death(self._policy, restarts, self._clock.monotonic() - began)
             log.warning("child_died", child=self.part.name, exit_code=code, restart_in_s=wait)
-            await _first_of(stop, wait)
+            await pause(stop, wait)
 
     async def until_ready(self) -> None:
         """Return once the part answers that it is ready."""
@@ -137,11 +138,6 @@ class Child:
 
 def _output(path: Path | None) -> contextlib.AbstractContextManager[IO[bytes] | None]:
     return contextlib.nullcontext() if path is None else path.open("ab")
-
-
-async def _first_of(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
 
 
 def options_of(environment: Mapping[str, str]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from tiebreak.contracts.audit import Action
 from tiebreak.contracts.errors import TiebreakError
 from tiebreak.contracts.messages import AuditRecord
 from tiebreak.runtime.audit_trail import AuditTrail
+from tiebreak.runtime.tasks import pause
 from tiebreak.training.sqlite import Erasure, Ledger, Retraction
 
 # So long an erasure is left to the command that ordered it: it tells what was found, and may have died since.
@@ -47,12 +48,12 @@ async def follow_trail(
                 async for records in news:
                     struck = [r for r in records if r.sequence > heard and r.action in _STRIKES]
                     if struck:
-                        await _pause(stop, after_s)
+                        await pause(stop, after_s)
                         await asyncio.to_thread(_strike_file, path, struck)
                     heard = max(heard, records[-1].sequence)
         except TiebreakError as error:
             _log.warning("what the audit trail says is not in the ledger yet", error=str(error))
-            await _pause(stop, _AGAIN_S)
+            await pause(stop, _AGAIN_S)
 
 
 _STRIKES = frozenset({Action.LABELS_RETRACTED, Action.SUBJECT_ERASED})
@@ -74,11 +75,3 @@ def _strike(ledger: Ledger, records: Iterable[AuditRecord]) -> None:
             ledger.retract(Retraction(record.target, record.actor, record.detail, record.time_ms))
         elif record.action == Action.SUBJECT_ERASED and record.target not in known:
             ledger.erase(Erasure(record.target, record.actor, record.detail, record.time_ms))
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from tiebreak.runtime.lifecycle import ExitCode, Lifecycle, Phase, Run
 from tiebreak.runtime.ops_http import bind
 from tiebreak.runtime.redis_server import RedisServer
 from tiebreak.runtime.settings import Settings
+from tiebreak.runtime.tasks import pause
 
 log = structlog.get_logger(__name__)
 
@@ -176,8 +176,7 @@ def _keep_redis(redis: RedisServer, clock: Clock) -> Run:
                 except TiebreakError as error:
                     log.error("redis_start_failed", error=str(error))
                     await clock.sleep(5.0)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), _REDIS_CHECK_S)
+            await pause(stop, _REDIS_CHECK_S)
 
     return keep
 

@@ -27,6 +27,7 @@ from tiebreak.labeling.settling import Step, TaskRecord, next_step, rule_of
 from tiebreak.labeling.stage_crowd import Heard, Panel
 from tiebreak.labeling.stage_reading import annotation_of, task_of
 from tiebreak.runtime.metrics import Metrics
+from tiebreak.runtime.tasks import pause
 
 _log = structlog.get_logger("tiebreak.labeling")
 
@@ -285,7 +286,7 @@ class Sweeper:
                 _log.info("sweep_postponed", error=str(error))
                 more = False
             if not more:
-                await _pause(stop, self._every_s)
+                await pause(stop, self._every_s)
 
     async def sweep(self, limit: int = 500) -> bool:
         """One sweep; True when there may be more to do at once."""
@@ -299,14 +300,6 @@ class Sweeper:
         if swept.leases_expired:
             self._doorbell.ring()
         return max(swept.leases_expired, swept.tasks_expired, swept.purged) >= limit
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
 
 
 def _records(batch: Batch) -> Iterator[tuple[Partition, Record]]:

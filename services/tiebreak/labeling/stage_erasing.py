@@ -24,6 +24,7 @@ from tiebreak.labeling.port_erasing import Erased
 from tiebreak.labeling.refusals import building
 from tiebreak.labeling.stage_reading import records_of
 from tiebreak.runtime.audit_trail import AuditTrail
+from tiebreak.runtime.tasks import pause
 
 AFTER_S = 10.0
 _AGAIN_S = 1.0
@@ -54,7 +55,7 @@ class Eraser:
                         await self._heed(erased_in(records), stop)
             except TiebreakError as error:
                 _log.warning("erasure_postponed", error=str(error))
-                await _pause(stop, _AGAIN_S)
+                await pause(stop, _AGAIN_S)
 
     async def erase(self, subjects: Collection[str]) -> Erased:
         """Erase these people (``contracts.erasure.subject_digest``), who are on the trail already; what was found and removed.
@@ -72,7 +73,7 @@ class Eraser:
     async def _heed(self, subjects: AbstractSet[str], stop: asyncio.Event) -> None:
         if not subjects - await self._queue.erased():
             return
-        await _pause(stop, self._after_s)
+        await pause(stop, self._after_s)
         left = subjects - await self._queue.erased()
         if left and not stop.is_set():
             found = await self.erase(left)
@@ -89,12 +90,3 @@ class Eraser:
             if project == self._project and is_erased(project, subject, subjects):
                 found[task_id] = None
         return list(found)
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    """Until ``stop``, at most so long."""
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return

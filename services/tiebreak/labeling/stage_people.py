@@ -30,6 +30,7 @@ from tiebreak.labeling.stage_reading import annotation_of
 from tiebreak.labeling.suspicion import Suspicion, suspects
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.metrics import Metrics
+from tiebreak.runtime.tasks import pause
 
 _log = structlog.get_logger("tiebreak.labeling")
 _BATCH = 1000
@@ -137,7 +138,7 @@ class People:
                 try:
                     # A half-built index has half of the gold, and answers to the rest would be taken for votes.
                     if not await self._queue.is_built():
-                        await _pause(stop, _AGAIN_S)
+                        await pause(stop, _AGAIN_S)
                         continue
                     batch = await reader.poll(_BATCH, _POLL_S)
                     await self.learn(batch)
@@ -149,10 +150,10 @@ class People:
                             await self.record_pauses()
                     # A fetch costs as much for one record as for hundreds, and people are served by this very loop.
                     if 0 < sum(map(len, batch.values())) < _BATCH:
-                        await _pause(stop, _TEND_S)
+                        await pause(stop, _TEND_S)
                 except (Unreachable, SlowDown, PublishFailed) as error:
                     _log.info("people_postponed", error=str(error))
-                    await _pause(stop, _AGAIN_S)
+                    await pause(stop, _AGAIN_S)
         finally:
             await reader.close(_CLOSE_S)
 
@@ -269,11 +270,3 @@ class People:
             metrics.set("tiebreak_labeling_cost_per_label", self.spent() / figures.labels)
         held = sum(bool(self._paused_for(person)) for person in self.figures.names())
         metrics.set("tiebreak_labeling_paused_people", held)
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return

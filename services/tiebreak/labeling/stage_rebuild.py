@@ -24,6 +24,7 @@ from tiebreak.labeling.stage_crowd import COUNTS, Heard, Panel
 from tiebreak.labeling.stage_reading import annotation_of, records_of, task_of
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.metrics import Metrics
+from tiebreak.runtime.tasks import pause
 
 _log = structlog.get_logger("tiebreak.labeling")
 _BATCH = 1000
@@ -80,11 +81,7 @@ class Rebuilder:
                 await self.ensure()
             except (Unreachable, SlowDown, PublishFailed) as error:
                 _log.warning("rebuild_interrupted", error=str(error))
-            try:
-                async with asyncio.timeout(self._every_s):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await pause(stop, self._every_s)
 
     async def ensure(self) -> bool:
         """Build the index if it is missing and nobody else does; whether it was built by this call."""

@@ -17,6 +17,7 @@ from tiebreak.contracts.errors import TiebreakError
 from tiebreak.contracts.messages import AuditRecord
 from tiebreak.labeling.port import Tokens
 from tiebreak.labeling.tokens import TokenRecord, detail_of, standing_tokens
+from tiebreak.runtime.tasks import pause
 
 _log = structlog.get_logger("tiebreak.labeling")
 
@@ -85,11 +86,7 @@ class TokenRebuilder:
                 await self.ensure()
             except TiebreakError as error:
                 _log.error("tokens_not_rebuilt", error=str(error))
-            try:
-                async with asyncio.timeout(self._every_s):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await pause(stop, self._every_s)
 
     async def ensure(self) -> int:
         """Build the index if it is missing; how many tokens were put back."""

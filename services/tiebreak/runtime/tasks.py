@@ -1,4 +1,4 @@
-"""Ending tasks for certain."""
+"""Ending tasks for certain, and waiting between two turns of one that may be told to stop."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ import asyncio
 from typing import Any
 
 _AGAIN_S = 0.1
+
+
+async def pause(stop: asyncio.Event, seconds: float) -> None:
+    """Until ``stop`` is set, at most so long."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
 
 
 async def end(*tasks: asyncio.Task[Any] | asyncio.Future[Any] | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import uuid
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from tiebreak.apps.demo.journal import Entry, Journal, Known, outcome_of
 from tiebreak.apps.demo.people import Habits, answer_of, recognise, think_s
 from tiebreak.contracts.clock import Clock
+from tiebreak.runtime.tasks import pause
 
 _WAIT_MS = 2000
 _TIMEOUT_S = 10.0
@@ -60,14 +60,14 @@ class Annotator:
         while not stop.is_set():
             task = await self._claim(stop)
             if task is not None and not await self._work_on(task):
-                await _first_of(stop, self._place.habits.away_s)
+                await pause(stop, self._place.habits.away_s)
 
     async def _claim(self, stop: asyncio.Event) -> dict[str, Any] | None:
         body = {"max": 1, "wait_ms": _WAIT_MS}
         status, answer = await self._post(f"/v1/projects/{self._place.project}/tasks:claim", body)
         if status != 200:
             self._note("claim", status)
-            await _first_of(stop, _AGAIN_S)
+            await pause(stop, _AGAIN_S)
             return None
         tasks: Sequence[dict[str, Any]] = answer["tasks"]
         if not tasks:
@@ -138,8 +138,3 @@ class Annotator:
                 value=value,
             )
         )
-
-
-async def _first_of(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Callable
 
@@ -14,6 +13,7 @@ from tiebreak.apps.demo.journal import Journal
 from tiebreak.apps.demo.recording import Recording
 from tiebreak.apps.demo.view import Scene, line_of, render
 from tiebreak.contracts.clock import Clock
+from tiebreak.runtime.tasks import pause
 
 _FRAME_S = 0.25
 _LINE_S = 5.0
@@ -41,8 +41,7 @@ class Screen:
     async def _every(self, seconds: float, stop: asyncio.Event, draw: Callable[[], None]) -> None:
         while not stop.is_set():
             draw()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), seconds)
+            await pause(stop, seconds)
         draw()
 
     def _scene(self) -> Scene:
