@@ -76,8 +76,7 @@ class Stopwatch:
             self._warm = (self.done + ahead, self._ended, time.process_time())
         if self.total:
             self._steps.append((self._ended, self.done))
-        if self.total and self.finished:
-            self._cpu = time.process_time()
+            self._cpu = time.process_time() if self.finished else None
 
     @property
     def finished(self) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import product as product_of
 from math import isfinite
 from typing import Protocol
 
@@ -43,6 +44,11 @@ _COLUMNS = {
     **{("input", number): 2 + number for number in range(PROJECTIONS + 1)},
     ("audit_error", 0): 3 + PROJECTIONS,
 }
+# How many numbers a watch's log may hold, by detector and number: no two the same.
+_ROOM = {
+    (detector, *number): LOG_BLOCKS - APART * place
+    for place, (number, detector) in enumerate(product_of(_COLUMNS, STRIDE))
+}
 
 
 class _RiverDetector(Protocol):
@@ -72,12 +78,6 @@ class Watch:
     log: Floats = field(default_factory=lambda: np.zeros(0))
     skipped: int = 0
     live: _Live | None = field(default=None, compare=False, metadata={"cache": True})
-
-    @property
-    def room(self) -> int:
-        """How many numbers the log may hold."""
-        place = list(STRIDE).index(self.detector) + len(STRIDE) * _COLUMNS[self.signal, self.number]
-        return LOG_BLOCKS - APART * place
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +280,8 @@ def _restarted(watch: Watch) -> Watch:
 
 def _fed(watch: Watch, values: Sequence[float]) -> tuple[Watch, list[tuple[int, float]]]:
     """The watch after more numbers, and where it fired with which statistic (it starts anew each time)."""
-    stride, room, skipped, live = STRIDE[watch.detector], watch.room, watch.skipped, watch.live
+    stride, skipped, live = STRIDE[watch.detector], watch.skipped, watch.live
+    room = _ROOM[watch.detector, watch.signal, watch.number]
     fired: list[tuple[int, float]] = []
     if live is None or live.seen != len(watch.log):
         live = _replayed(watch.detector, watch.log)

@@ -101,10 +101,10 @@ def _join(ids: Sequence[bytes], labels: Sequence[bytes], tails: Sequence[bytes])
 
 def _labels(scores: Scores) -> Sequence[bytes]:
     """Per row, the fields for the model's version and the likeliest class."""
-    if scores.form is not Form.CLASSES and len(scores):
+    if scores.form is not Form.CLASSES:
         return _labels_of_others(scores)
     version = _text("model_version", scores.version)
-    if scores.by_challenger is not None and scores.form is Form.CLASSES:
+    if scores.by_challenger is not None:
         return _labels_of_two(scores, scores.by_challenger)
     if scores.probabilities.shape[1] == 0:
         return [version] * len(scores)

@@ -115,6 +115,20 @@ def test_an_older_state_can_be_taken_up_again() -> None:
     assert [w.log.tolist() for w in first[0].watches] == [w.log.tolist() for w in second[0].watches]
 
 
+def test_full_logs_are_told_again_one_after_the_other() -> None:
+    """Every log is cut back before it outgrows its arrays, and no two within a batch: each cut is a millisecond that events wait."""
+    rng = np.random.default_rng(19)
+    state, cut_back = d.fresh(DEFAULT), 0
+    for number in range(d.LOG_BLOCKS // 8 + 8):
+        before = [len(watch.log) for watch in state.watches]
+        state, fired = d.observe(state, observed(rng, 8 * d.BLOCK), DEFAULT, number * 8 * d.BLOCK)
+        restarted = [new < old for old, new in zip(before, (len(w.log) for w in state.watches), strict=True)]
+        assert sum(restarted) - len(fired) <= 1
+        cut_back += sum(restarted) - len(fired)
+    assert cut_back >= len(DEFAULT.signals)
+    assert all(len(watch.log) < d.LOG_BLOCKS for watch in state.watches)
+
+
 def test_audit_errors_are_a_signal_of_their_own() -> None:
     """When predictions on the audit slice turn from mostly right to mostly wrong, the detectors that watch it agree."""
     drift = Drift(signals=("audit_error",))
