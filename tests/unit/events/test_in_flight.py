@@ -86,5 +86,7 @@ async def test_what_is_dropped_is_not_committed_later() -> None:
     flight.flying.advance()
     await flight.flying.drop()
     commits, stirred = list(flight.commits), flight.stirred
-    await asyncio.sleep(0.5)
+    loop = asyncio.get_running_loop()
+    past_due = loop.time() + 0.5
+    await eventually(lambda: loop.time() > past_due)
     assert (flight.commits, flight.stirred) == (commits, stirred)
