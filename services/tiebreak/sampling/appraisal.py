@@ -87,6 +87,7 @@ class Scored:
 class Appraisal:
     """What can be said of a batch before any budget: per row the utility and its draws, for the batch the share to aim at.
 
+    ``sound`` ``(n,)`` says which rows are what their form says they are: of the others only the audit slice asks.
     ``bursts`` are those opened now, with their labels; ``prices`` ``(n,)`` in ordinary answers, where they differ.
     ``draws`` ``(n, 3)``: noise for uncertainty, noise for novelty, and whether to examine the row for novelty at all; a fourth column
     where there are floors, the coin of ``balance``.
@@ -94,13 +95,18 @@ class Appraisal:
 
     kind: str
     utility: Floats
-    malformed: int
+    sound: NDArray[np.bool_]
     audit: Floats
     draws: Floats
     share: float
     records: tuple[DriftRecord, ...]
     bursts: tuple[tuple[str, int], ...]
     prices: Floats | None = None
+
+    @property
+    def malformed(self) -> int:
+        """How many rows are not sound."""
+        return int((~self.sound).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +154,7 @@ def appraise(policy: Policy, state: SamplerState, batch: Scored, moment: Moment)
     appraisal = Appraisal(
         kind=kind,
         utility=utility,
-        malformed=0 if _cold(batch) else int((~sound_rows(batch)).sum()),
+        sound=_sound(batch),
         audit=audit,
         draws=draws,
         share=share,
@@ -197,19 +203,19 @@ def by_chance(policy: Policy, batch: Scored) -> bool:
     return policy.sampling.strategy == "random" or _cold(batch)
 
 
-def floors(policy: Policy, state: SamplerState, batch: Scored, draws: Floats) -> Floors | None:
+def floors(policy: Policy, state: SamplerState, batch: Scored, appraisal: Appraisal) -> Floors | None:
     """The floors of a choice; None where the project has none."""
     if not policy.groups:
         return None
-    classes = 0 if _cold(batch) or batch.values is not None else batch.probabilities.shape[1]
+    classes = 0 if _cold(batch) else batch.probabilities.shape[1]
     return Floors(
         policy.groups,
         state.floors,
         _predicted(batch) if classes else None,
         classes,
         None if batch.embedded else batch.inputs,
-        np.ones(len(batch), dtype=np.bool_) if _cold(batch) else sound_rows(batch),
-        draws[:, 3],
+        appraisal.sound,
+        appraisal.draws[:, 3],
     )
 
 
@@ -230,8 +236,9 @@ def priced(policy: Policy, batch: Scored, row: int, selection: Selection) -> Sel
     return replace(selection, price=policy.tariff.price(selection, predicted, kilobytes))
 
 
-def sound_rows(batch: Scored) -> NDArray[np.bool_]:
-    """``(n,)``: which rows are what their form says they are."""
+def _sound(batch: Scored) -> NDArray[np.bool_]:
+    if _cold(batch):
+        return np.ones(len(batch), dtype=np.bool_)
     if batch.form is Form.MULTI:
         return acquisition_forms.well_formed(batch.probabilities)
     return acquisition.well_formed(batch.probabilities)

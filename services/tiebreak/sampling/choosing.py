@@ -80,7 +80,7 @@ class Chooser:
         self._log_price = None if prices is None else np.log(prices)
         self._noise = gumbel(appraisal.draws[:, 0])
         self.until = schedule.closes_at(state.plan, state.seen, state.until)
-        self._floors = floors(policy, state, batch, appraisal.draws)
+        self._floors = floors(policy, state, batch, appraisal)
         self._owing: set[int] = set()
         self._examined: _Examined | None = None
         self._audit_drawn: tuple[float, list[int]] = (-1.0, [])

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tiebreak.contracts.messages import Reason, Selection
 from tiebreak.contracts.tensors import Form
 from tiebreak.sampling import rules
-from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, priced, sound_rows, utilities
+from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, priced, utilities
 from tiebreak.sampling.choosing import LEAST_PROPENSITY
 from tiebreak.sampling.decision import Allowance, Decision
 from tiebreak.sampling.rules import Seen, Verdict
@@ -23,7 +24,7 @@ def choose_by_rule(
     rule, share = policy.sampling.rule, appraisal.share
     audit_share = policy.sampling.audit_share * share
     audits, others, ruling = allowance.audits, allowance.others, state.rule
-    began, (confidences, sound) = digest(state), _confidences(batch)
+    began, confidences, sound = digest(state), _confidences(batch).tolist(), appraisal.sound.tolist()
     rows: list[int] = []
     selections: list[Selection] = []
     for row in range(len(batch)):
@@ -57,17 +58,17 @@ def choose_by_rule(
     return decision, replace(state, seen=state.seen + len(batch), rule=ruling, plan=replace(state.plan, share=share))
 
 
-def _confidences(batch: Scored) -> tuple[list[float], list[bool]]:
-    """Each row's highest posterior, and whether it is one at all."""
+def _confidences(batch: Scored) -> NDArray[np.floating]:
+    """``(n,)``: each row's highest posterior."""
     p = batch.probabilities
     if batch.values is not None:
         # The published rules know posteriors alone: of a number, what its committee leaves certain stands for one.
-        return (1.0 - utilities("variance", batch)[1]).tolist(), [True] * len(batch)
+        return np.asarray(1.0 - utilities("variance", batch)[1])
     if batch.form is Form.MULTI:
-        return np.maximum(p, 1.0 - p).min(axis=1).tolist(), sound_rows(batch).tolist()
+        return np.asarray(np.maximum(p, 1.0 - p).min(axis=1))
     if p.shape[1] == 0:
-        return [0.0] * len(batch), [True] * len(batch)
-    return np.nan_to_num(p).max(axis=1).tolist(), sound_rows(batch).tolist()
+        return np.zeros(len(batch))
+    return np.asarray(np.nan_to_num(p).max(axis=1))
 
 
 def _seen(batch: Scored, appraisal: Appraisal, confidences: list[float], row: int) -> Seen:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tiebreak.contracts.messages import Reason, Selection
 from tiebreak.contracts.tensors import FloatArray, product
 from tiebreak.sampling import diversity, origins, schedule, threshold
-from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, by_chance, closed, priced, sound_rows, temper_of
+from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, by_chance, closed, priced, temper_of
 from tiebreak.sampling.budget import HAIR
 from tiebreak.sampling.chance import gumbel
 from tiebreak.sampling.choosing import CHANCE_TEMPER, LEAST_PROPENSITY, LOG_FLOOR
@@ -65,8 +65,7 @@ class Window:
         self._audits, self._others = allowance.audits, allowance.others
         self._chosen: list[tuple[int, Selection]] = []
         self._records = list(appraisal.records)
-        cold = by_chance(policy, batch)
-        self._sound = np.ones(len(batch), np.bool_) if cold or batch.values is not None else sound_rows(batch)
+        self._sound = np.ones(len(batch), np.bool_) if by_chance(policy, batch) else appraisal.sound
 
     def choose(self, start: int, stop: int) -> None:
         """Choose among the rows from ``start`` to before ``stop``."""
