@@ -87,7 +87,7 @@ class Scored:
 class Appraisal:
     """What can be said of a batch before any budget: per row the utility and its draws, for the batch the share to aim at.
 
-    ``sound`` ``(n,)`` says which rows are what their form says they are: of the others only the audit slice asks.
+    ``sound`` ``(n,)`` says which rows are what their form says they are (see :func:`askable`).
     ``bursts`` are those opened now, with their labels; ``prices`` ``(n,)`` in ordinary answers, where they differ.
     ``draws`` ``(n, 3)``: noise for uncertainty, noise for novelty, and whether to examine the row for novelty at all; a fourth column
     where there are floors, the coin of ``balance``.
@@ -201,6 +201,11 @@ def temper_of(policy: Policy, batch: Scored) -> float:
 def by_chance(policy: Policy, batch: Scored) -> bool:
     """Whether utilities decide nothing: strategy ``random``, or no model that tells classes apart."""
     return policy.sampling.strategy == "random" or _cold(batch)
+
+
+def askable(policy: Policy, batch: Scored, appraisal: Appraisal) -> NDArray[np.bool_]:
+    """``(n,)``: which rows may be asked about outside the audit slice: sound ones; all of them where chance decides."""
+    return np.ones(len(batch), dtype=np.bool_) if by_chance(policy, batch) else appraisal.sound
 
 
 def floors(policy: Policy, state: SamplerState, batch: Scored, appraisal: Appraisal) -> Floors | None:

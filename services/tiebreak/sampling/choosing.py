@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tiebreak.contracts.messages import DriftRecord, Reason, Selection
 from tiebreak.contracts.tensors import FloatArray
 from tiebreak.sampling import diversity, origins, schedule, threshold
-from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, by_chance, closed, floors, priced, temper_of
+from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, askable, by_chance, closed, floors, priced, temper_of
 from tiebreak.sampling.budget import HAIR
 from tiebreak.sampling.chance import clears, gumbel, gumbel_level
 from tiebreak.sampling.decision import Allowance, Decision
@@ -79,6 +79,7 @@ class Chooser:
         prices = None if policy.sampling.strategy == "random" else appraisal.prices
         self._log_price = None if prices is None else np.log(prices)
         self._noise = gumbel(appraisal.draws[:, 0])
+        self._askable = askable(policy, batch, appraisal)
         self.until = schedule.closes_at(state.plan, state.seen, state.until)
         self._floors = floors(policy, state, batch, appraisal)
         self._owing: set[int] = set()
@@ -302,7 +303,7 @@ class Chooser:
                 self._add(one.row, Reason.AUDIT, (self._appraisal.kind, self._utility(one), 0.0), self._audit_share)
             return
         # Sums of shares differ in their last bits with how a stream is cut; a whole label must not hang on those.
-        if self._balance <= HAIR - threshold.AHEAD or self._others <= 0:
+        if self._balance <= HAIR - threshold.AHEAD or self._others <= 0 or not self._askable[one.row]:
             return
         must, chosen = self._uncertain(one, score)
         wanted = chosen or one.row in self._novel or one.row in self._owing

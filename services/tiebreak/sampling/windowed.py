@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tiebreak.contracts.messages import Reason, Selection
 from tiebreak.contracts.tensors import FloatArray, product
 from tiebreak.sampling import diversity, origins, schedule, threshold
-from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, by_chance, closed, priced, temper_of
+from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, askable, by_chance, closed, priced, temper_of
 from tiebreak.sampling.budget import HAIR
 from tiebreak.sampling.chance import gumbel
 from tiebreak.sampling.choosing import CHANCE_TEMPER, LEAST_PROPENSITY, LOG_FLOOR
@@ -65,7 +65,7 @@ class Window:
         self._audits, self._others = allowance.audits, allowance.others
         self._chosen: list[tuple[int, Selection]] = []
         self._records = list(appraisal.records)
-        self._sound = np.ones(len(batch), np.bool_) if by_chance(policy, batch) else appraisal.sound
+        self._askable = askable(policy, batch, appraisal)
 
     def choose(self, start: int, stop: int) -> None:
         """Choose among the rows from ``start`` to before ``stop``."""
@@ -88,7 +88,7 @@ class Window:
             if self._audits > 0:
                 self._audits -= 1
                 self._add(row, Reason.AUDIT, (0.0, audit_share))
-        rest: list[int] = (np.flatnonzero(~audit & self._sound[start:stop]) + start).tolist()
+        rest: list[int] = (np.flatnonzero(~audit & self._askable[start:stop]) + start).tolist()
         self._spend([row for row in rest if row not in self._batch.replayed], audit_share)
         self.state = replace(self.state, seen=state.seen + stop - start, until=state.seen + stop - start)
 

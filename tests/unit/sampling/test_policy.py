@@ -247,30 +247,28 @@ def test_a_grant_that_is_too_small_keeps_the_audit_slice_whole() -> None:
         assert (state.plan.squeeze < 1.0) is (granted < len(wanted.rows))
 
 
-def test_malformed_rows_are_counted_and_cost_nothing() -> None:
-    """Rows of NaN, of zeros and of twos are selected only by the audit slice, and the good rows go on."""
+@pytest.mark.parametrize("temper", [0.0, 2.0])
+def test_malformed_rows_are_counted_and_cost_nothing(temper: float) -> None:
+    """Rows of NaN, of zeros and of twos are selected only by the audit slice, however much chance there is, and the good rows go on."""
     rng = np.random.default_rng(12)
     p = probabilities(rng, 4000)
     p[::4] = np.nan
     p[1::4] = 0.0
     p[2::4] = 2.0
-    made = policy(target_share=0.02, temper=0.0)
+    made = policy(target_share=0.1, temper=temper)
     batch = scored(p)
     appraisal, _ = appraise(made, initial(made), batch, Moment(0.0))
     decisions, _ = run(made, list(pieces(batch, [500])))
     asked = [
-        int(i[1:]) % 4 for b, d in zip(pieces(batch, [500]), decisions, strict=True) for i in selected(b, d.rows, 64)
+        (500 * turn + row) % 4
+        for turn, d in enumerate(decisions)
+        for row, s in zip(d.rows, d.selections, strict=True)
+        if not s.audit
     ]
     assert appraisal.malformed == 3000
     assert asked
     assert set(asked) == {3}
     assert all(np.isfinite(d.utility).all() for d in decisions)
-
-
-def selected(batch: Scored, rows: tuple[int, ...], warm_up: int) -> list[bytes]:
-    """Ids of the rows selected for their utility: after the warm-up by chance, audits left out by their draw."""
-    appraisal, _ = appraise(policy(), initial(policy()), batch, Moment(0.0))
-    return [batch.ids[r] for r in rows if int(batch.ids[r][1:]) >= warm_up and appraisal.audit[r] > 0.1 * 0.08]
 
 
 def test_events_with_odd_features_are_decided_too() -> None:
