@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from math import isfinite
 from statistics import median
 
 from tiebreak.contracts.messages import ModelEvent, ModelRecord
@@ -95,8 +96,8 @@ def _promoted(version: str, report: str) -> Promoted:
 def _figures(report: str) -> dict[str, float]:
     # A record on the topic may have been written by anybody: what is not a figure is none.
     try:
-        said = json.loads(report or "{}")
+        said = json.loads(report or "{}", parse_int=float)
     except (ValueError, RecursionError):
         return {}
     found = said.get("metrics", {}) if isinstance(said, dict) else {}
-    return {k: float(v) for k, v in found.items() if isinstance(v, (int, float))} if isinstance(found, dict) else {}
+    return {k: v for k, v in found.items() if isinstance(v, float) and isfinite(v)} if isinstance(found, dict) else {}

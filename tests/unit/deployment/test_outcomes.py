@@ -46,7 +46,11 @@ def test_the_median_drop_is_over_the_models_that_say_one() -> None:
             record(UP, "2", nll=0.8, entropy=0.75, champion_entropy=1.0),
             record(UP, "3", nll=0.9, entropy=0.9, champion_entropy=0.75),
             *(ModelRecord("tests", v, UP, "", "", 1, (), v, "gate", 1) for v in ("{", "[]", '{"metrics": 1}')),
+            *(
+                record(UP, str(v), nll=v, entropy=v, champion_entropy=1.0)
+                for v in (10**400, float("nan"), float("inf"))
+            ),
         ]
     )
     assert found.median_entropy_drop == pytest.approx(0.5 * (0.25 - 0.2))
-    assert [one.nll for one in found.promoted] == [1.0, 0.8, 0.9, None, None, None]
+    assert [one.nll for one in found.promoted] == [1.0, 0.8, 0.9, *[None] * 6]
