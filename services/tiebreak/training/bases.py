@@ -37,11 +37,11 @@ class _Kept:
 
 
 class Bases:
-    """The base of each plan. Up to ``below`` rows there is none: few labels deserve full effort."""
+    """The newest base, of whichever plan. Up to ``below`` rows there is none: few labels deserve full effort."""
 
     def __init__(self, below: int, seed: int) -> None:
         self._below, self._seed = below, seed
-        self._kept: dict[str, _Kept] = {}
+        self._kept: _Kept | None = None
 
     def ready(self, plan: Plan, rows: Sequence[Row], classes: Sequence[str]) -> Ready:
         """``plan`` with the learner to fit with, and which of the rows in canonical order it is to be given."""
@@ -58,21 +58,18 @@ class Bases:
 
     def fitted(self, plan: Plan, before: Sequence[Row], classes: Sequence[str]) -> Model:
         """``plan`` fitted to these rows: the base, where it is of the same ones."""
-        known = self._kept.get(plan.name)
-        same = known is not None and known.key == _key(plan, before, classes)
-        model = known.base.model if known is not None and same else None
+        known = self._kept
+        model = known.base.model if known is not None and known.key == _key(plan, before, classes) else None
         return model if model is not None else plan.fit(before, classes)
 
     def _base(self, plan: Plan, before: Sequence[Row], classes: Sequence[str]) -> _Kept | None:
         key = _key(plan, before, classes)
-        known = self._kept.get(plan.name)
-        if known is None or known.key != key:
+        if self._kept is None or self._kept.key != key:
             rows = plan.select(before)
             if not isinstance(plan.learner, Continuing) or len({row.value for row in rows}) < 2:
                 return None
-            known = _Kept(key, plan.learner.base(training_set(rows, classes)), rows)
-            self._kept = {plan.name: known}
-        return known
+            self._kept = _Kept(key, plan.learner.base(training_set(rows, classes, plan.target)), rows)
+        return self._kept
 
 
 def _key(plan: Plan, before: Sequence[Row], classes: Sequence[str]) -> bytes:
