@@ -6,15 +6,23 @@ a pure function of a *set* of labels, members judged on what they left out, one 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from hashlib import sha256
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tiebreak.contracts.tensors import FloatArray, Form
-from tiebreak.training.features import FeatureMap, Matrix, fit_features
-from tiebreak.training.learner import Settings, Solver, TrainingSet, basis_of, bootstrap, digest_of, fold
+from tiebreak.training.features import FeatureMap, Matrix
+from tiebreak.training.learner import (
+    Settings,
+    Solver,
+    TrainingSet,
+    basis_of,
+    bootstrap,
+    features_of,
+    fold,
+    heads_digest,
+)
 
 _PRECISE_ROWS = 1000
 _ITERATIONS, _FEW_ITERATIONS = 20, 10
@@ -76,20 +84,9 @@ class HeadsModel:
         return result
 
     def digest(self) -> str:
-        """sha256 of the form, the classes and every array: name, shape, little-endian bytes."""
-        h = sha256(repr((self.form.value, self.classes, self.seed, self.low, self.high)).encode())
-        f = self.features
-        arrays = {
-            "mean": f.mean,
-            "scale": f.scale,
-            "landmarks": f.landmarks,
-            "weights": self.weights,
-            "bias": self.bias,
-        }
-        for name, array in sorted((arrays | {"gamma": np.array([f.gamma], np.float32)}).items()):
-            h.update(f"{name}{array.shape}".encode())
-            h.update(np.ascontiguousarray(array, "<f4").tobytes())
-        return h.hexdigest()
+        """sha256 of the form, the classes and every array."""
+        facts = (self.form.value, self.classes, self.seed, self.low, self.high)
+        return heads_digest(facts, self.features, self.weights, self.bias)
 
 
 def sigmoid(logits: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -116,7 +113,7 @@ class SigmoidCommittee:
         if not len(labels):
             raise ValueError("fit: no labels")
         s = self._settings
-        features = _features(labels, s, s.units(labels.x.shape[1]))
+        features = features_of(labels, s, s.units(labels.x.shape[1]))
         back = fold(features, s)
         solver = _Sigmoids(basis_of(features, labels.x, back), labels.targets, s.l2)
         counts = bootstrap(labels.label_ids, s.committee, s.seed)
@@ -167,15 +164,9 @@ class RidgeCommittee:
 
     def _basis(self, labels: TrainingSet, units: int) -> tuple[FeatureMap, Matrix, Matrix]:
         s = self._settings
-        features = _features(labels, s, units)
+        features = features_of(labels, s, units)
         back = fold(features, s)
         return features, basis_of(features, labels.x, back)[:, :-1].astype(np.float64), back
-
-
-def _features(labels: TrainingSet, s: Settings, units: int) -> FeatureMap:
-    order = np.argsort(np.array([digest_of(s.seed, "landmark", i) for i in labels.label_ids], "S16"), kind="stable")
-    features = fit_features(labels.x[order], units, s.sharpness)
-    return replace(features, landmarks=features.landmarks[:units])
 
 
 def _penalty(basis: Matrix, y: Matrix, weights: Matrix) -> tuple[float, float]:

@@ -117,19 +117,9 @@ class SoftmaxModel:
         logits = self.features.apply(x) @ weights.reshape(p, m * k) + bias.reshape(m * k)
         return softmax((logits / np.float32(temperature)).reshape(len(x), m, k)).transpose(1, 0, 2)
 
-    def arrays(self) -> dict[str, FloatArray]:
-        """Everything learned, by name. Two models with equal arrays and classes answer alike."""
-        f = self.features
-        named = {"mean": f.mean, "scale": f.scale, "landmarks": f.landmarks, "weights": self.weights, "bias": self.bias}
-        return named | {"gamma": np.array([f.gamma], np.float32)}
-
     def digest(self) -> str:
-        """sha256 of the classes and of every array: name, shape, little-endian bytes."""
-        h = sha256(repr((self.classes, self.seed)).encode())
-        for name, array in sorted(self.arrays().items()):
-            h.update(f"{name}{array.shape}".encode())
-            h.update(np.ascontiguousarray(array, "<f4").tobytes())
-        return h.hexdigest()
+        """sha256 of the classes and of every array."""
+        return heads_digest((self.classes, self.seed), self.features, self.weights, self.bias)
 
 
 class Model(Protocol):
@@ -192,9 +182,7 @@ class SoftmaxCommittee:
         if not len(labels):
             raise ValueError("fit: no labels")
         s = self._settings
-        order = np.argsort(np.array([digest_of(s.seed, "landmark", i) for i in labels.label_ids], "S16"), kind="stable")
-        width = labels.x.shape[1]
-        features = fit_features(labels.x[order], s.units(width), s.sharpness)
+        features = features_of(labels, s, s.units(labels.x.shape[1]))
         back = fold(features, s)
         solver = Solver(basis_of(features, labels.x, back), labels.targets, s.l2, ties_for(s, labels.classes))
         whole = solver.solve(labels.weights)
@@ -233,6 +221,23 @@ class SoftmaxBase:
         weights, bias = self.model.weights.copy(), self.model.bias.copy()
         weights[:, 0], bias[0] = self.back @ head[:-1], head[-1]
         return replace(self.model, weights=weights, bias=bias)
+
+
+def features_of(labels: TrainingSet, s: Settings, units: int) -> FeatureMap:
+    """The map for these labels with ``units`` kernels at most, at labels drawn by hash."""
+    order = np.argsort(np.array([_digest(s.seed, "landmark", i) for i in labels.label_ids], "S16"), kind="stable")
+    return fit_features(labels.x[order], units, s.sharpness)
+
+
+def heads_digest(facts: tuple[object, ...], features: FeatureMap, weights: FloatArray, bias: FloatArray) -> str:
+    """sha256 of ``facts`` and of everything learned: name, shape and little-endian bytes of each array."""
+    f = features
+    named = {"mean": f.mean, "scale": f.scale, "landmarks": f.landmarks, "weights": weights, "bias": bias}
+    h = sha256(repr(facts).encode())
+    for name, array in sorted((named | {"gamma": np.array([f.gamma], np.float32)}).items()):
+        h.update(f"{name}{array.shape}".encode())
+        h.update(np.ascontiguousarray(array, "<f4").tobytes())
+    return h.hexdigest()
 
 
 def ties_for(s: Settings, classes: Sequence[str]) -> Matrix | None:
@@ -347,14 +352,13 @@ def softmax(logits: FloatArray) -> FloatArray:
 def bootstrap(label_ids: Sequence[str], committee: int, seed: int) -> Matrix:
     """``(m, n)`` Poisson(1) counts that depend on nothing but seed, member and label id."""
     groups = range(0, committee, _DRAWS)
-    raw = b"".join(digest_of(seed, f"bootstrap-{g}", label, 8 * _DRAWS) for g in groups for label in label_ids)
+    raw = b"".join(_digest(seed, f"bootstrap-{g}", label, 8 * _DRAWS) for g in groups for label in label_ids)
     draws = np.frombuffer(raw, "<u8").reshape(len(groups), len(label_ids), _DRAWS).transpose(0, 2, 1)
     unit = draws.reshape(len(groups) * _DRAWS, len(label_ids))[:committee] / 2.0**64
     return np.searchsorted(_POISSON, unit, side="right").astype(np.float64)
 
 
-def digest_of(seed: int, purpose: str, key: str, size: int = 16) -> bytes:
-    """Chance for ``purpose`` that is a hash of ``key`` and of nothing else."""
+def _digest(seed: int, purpose: str, key: str, size: int = 16) -> bytes:
     return blake2b(
         key.encode("utf-8", "surrogatepass"), digest_size=size, key=f"{seed}:{purpose}".encode()[:64]
     ).digest()
