@@ -7,7 +7,7 @@ figures are in ``loadtests/bench_models.py``. As with the softmax committee, eac
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,19 +45,21 @@ class SklearnTrees:
             ) from error
 
     def fit(self, labels: TrainingSet) -> TreeModel:
-        if not len(labels):
-            raise ValueError("fit: no labels")
-        return _model(labels, [self._grow(labels, m) for m in range(self._committee)], self._seed)
+        """Raises ValueError for an empty set."""
+        return self.base(labels).model
 
     def base(self, labels: TrainingSet) -> TreesBase:
-        """All members."""
+        """All members. Raises ValueError for an empty set."""
         if not len(labels):
-            raise ValueError("base: no labels")
-        members = [self._grow(labels, m) for m in range(self._committee)]
-        return TreesBase(_model(labels, members, self._seed), members, self._grow)
+            raise ValueError("fit: no labels")
+        members = self._grown(labels, range(self._committee))
+        return TreesBase(_model(labels, members, self._seed), members, self._grown)
 
-    def _grow(self, labels: TrainingSet, member: int) -> list[_Tree]:
-        weights = labels.weights * bootstrap(labels.label_ids, self._committee, self._seed)[member]
+    def _grown(self, labels: TrainingSet, members: Sequence[int]) -> list[list[_Tree]]:
+        counts = bootstrap(labels.label_ids, self._committee, self._seed)
+        return [self._grow(labels, labels.weights * counts[member], member) for member in members]
+
+    def _grow(self, labels: TrainingSet, weights: NDArray[np.float64], member: int) -> list[_Tree]:
         # A soft target is several rows, one per class, each with its share of the weight.
         rows, columns = np.nonzero(labels.targets * weights[:, None])
         if not len(rows):
@@ -76,11 +78,11 @@ class TreesBase:
 
     model: TreeModel
     members: list[list[_Tree]]
-    grow: Callable[[TrainingSet, int], list[_Tree]]
+    grown: Callable[[TrainingSet, Sequence[int]], list[list[_Tree]]]
 
     def after(self, labels: TrainingSet) -> TreeModel:
         turn = int(unit_hash(self.model.seed, "turn", labels.label_ids[-1]) * len(self.members))
-        members = [self.grow(labels, m) if m == turn else trees for m, trees in enumerate(self.members)]
+        members = [*self.members[:turn], *self.grown(labels, [turn]), *self.members[turn + 1 :]]
         return _model(labels, members, self.model.seed)
 
 
