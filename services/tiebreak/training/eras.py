@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from tiebreak.contracts.candidate import Evaluation, Paired
 from tiebreak.contracts.messages import DriftEvent, DriftRecord
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +62,18 @@ def of_era(evaluation: Evaluation, settled_ms: Mapping[str, int], since_ms: int)
 
 def only(pairs: Paired, kept: AbstractSet[str]) -> Paired:
     """The labels named in ``kept``, in their order."""
-    mask = [label_id in kept for label_id in pairs.label_ids]
+    at = [i for i, label_id in enumerate(pairs.label_ids) if label_id in kept]
 
-    def chosen(values: tuple[float, ...]) -> tuple[float, ...]:
-        return tuple(v for v, inside in zip(values, mask, strict=True) if inside) if values else ()
+    def chosen(values: tuple[T, ...]) -> tuple[T, ...]:
+        return tuple(values[i] for i in at) if values else ()
 
     return Paired(
-        tuple(v for v, inside in zip(pairs.label_ids, mask, strict=True) if inside),
-        tuple(v for v, inside in zip(pairs.classes, mask, strict=True) if inside),
+        chosen(pairs.label_ids),
+        chosen(pairs.classes),
         chosen(pairs.champion),
         chosen(pairs.challenger),
         chosen(pairs.weights),
         chosen(pairs.champion_brier),
         chosen(pairs.challenger_brier),
-        {name: tuple(v for v, i in zip(members, mask, strict=True) if i) for name, members in pairs.slices.items()},
+        {name: chosen(members) for name, members in pairs.slices.items()},
     )
