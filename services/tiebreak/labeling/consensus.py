@@ -13,6 +13,9 @@ from typing import Protocol
 from tiebreak.contracts.messages import Annotation, AnnotationState, LabelMethod
 from tiebreak.labeling.posterior import Belief
 
+COUNTS = frozenset({AnnotationState.SUBMITTED, AnnotationState.LATE})
+"""The states of answers that count: late ones like others; withdrawn ones and skips do not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
@@ -34,8 +37,8 @@ class Ballot:
 
     @property
     def counts(self) -> bool:
-        """Late answers count like others; withdrawn ones and skips do not."""
-        return self.state in (AnnotationState.SUBMITTED, AnnotationState.LATE)
+        """Whether it is of :data:`COUNTS`."""
+        return self.state in COUNTS
 
     @property
     def skipped(self) -> bool:

@@ -12,10 +12,10 @@ from statistics import median
 
 from tiebreak.contracts.messages import Annotation, AnnotationState
 from tiebreak.labeling.agreement import Agreement, cohen
+from tiebreak.labeling.consensus import COUNTS
 from tiebreak.labeling.gold import Standing
 
 DAY_MS = 86_400_000
-_COUNTS = frozenset({AnnotationState.SUBMITTED, AnnotationState.LATE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Figures:
         person = self._people.setdefault(a.annotator, _Person())
         new = _Given(
             a.revision,
-            a.value if a.state in _COUNTS else None,
+            a.value if a.state in COUNTS else None,
             a.state is AnnotationState.SKIPPED,
             a.lead_time_s,
             a.submitted_ms // DAY_MS,

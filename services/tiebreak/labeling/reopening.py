@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tiebreak.contracts.messages import Annotation, AnnotationState
+from tiebreak.contracts.messages import Annotation
+from tiebreak.labeling.consensus import COUNTS
 from tiebreak.labeling.gold import Bank
-
-_COUNT = (AnnotationState.SUBMITTED, AnnotationState.LATE)
 
 
 def to_reopen(
@@ -21,6 +20,6 @@ def to_reopen(
     if since_ms is None and last is None:
         passed = [a.submitted_ms for a in answers if a.value and a.value == bank.truth(a.task_id, a.annotator)]
         since_ms = 1 + max(passed, default=-1)
-    votes = [a for a in answers if a.state in _COUNT and bank.truth(a.task_id, a.annotator) is None]
+    votes = [a for a in answers if a.state in COUNTS and bank.truth(a.task_id, a.annotator) is None]
     recent = [a for a in reversed(votes) if a.submitted_ms >= (since_ms or 0)]
     return recent[:last]

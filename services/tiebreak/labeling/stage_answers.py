@@ -16,10 +16,11 @@ import orjson
 from tiebreak.contracts.errors import SlowDown
 from tiebreak.contracts.ids import annotation_id
 from tiebreak.contracts.log import Message, Outputs, Writer
-from tiebreak.contracts.messages import Annotation, AnnotationState
+from tiebreak.contracts.messages import Annotation
 from tiebreak.contracts.project import AnswerKind, Project
 from tiebreak.labeling.access import Principal, Right
 from tiebreak.labeling.answers import MAX_OFFSET, canonical
+from tiebreak.labeling.consensus import COUNTS
 from tiebreak.labeling.lifecycle import class_of
 from tiebreak.labeling.payloads import shown
 from tiebreak.labeling.port import Act, Answer, Claimed, Lease, Queue, Receipt, Refusal
@@ -151,7 +152,7 @@ class Desk:
     ) -> Annotation:
         value, seen = answered
         elapsed_s = _elapsed_s(receipt)
-        voted = receipt.state in (AnnotationState.SUBMITTED, AnnotationState.LATE)
+        voted = receipt.state in COUNTS
         return Annotation(
             annotation_id=annotation_id(said.task_id, who.name),
             task_id=said.task_id,

@@ -12,16 +12,14 @@ from dataclasses import dataclass, field
 
 from tiebreak.contracts.errors import BadRecord
 from tiebreak.contracts.log import Log, Partition
-from tiebreak.contracts.messages import Annotation, AnnotationState
+from tiebreak.contracts.messages import Annotation
 from tiebreak.contracts.project import Project
-from tiebreak.labeling.consensus import Consensus, DawidSkene, majority, weighted
+from tiebreak.labeling.consensus import COUNTS, Consensus, DawidSkene, majority, weighted
 from tiebreak.labeling.gold import Bank
 from tiebreak.labeling.port import Queue
 from tiebreak.labeling.posterior import Belief, Crowd, Said
 from tiebreak.labeling.stage_reading import annotation_of, records_of
 from tiebreak.labeling.structured import consensus_of
-
-COUNTS = (AnnotationState.SUBMITTED, AnnotationState.LATE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ from tiebreak.contracts.log import Log, Outputs, Partition
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
-from tiebreak.labeling.consensus import Consensus
+from tiebreak.labeling.consensus import COUNTS, Consensus
 from tiebreak.labeling.port import Builder, Rebuildable
 from tiebreak.labeling.stage import Settler, label_message, take_in
-from tiebreak.labeling.stage_crowd import COUNTS, Heard, Panel
+from tiebreak.labeling.stage_crowd import Heard, Panel
 from tiebreak.labeling.stage_reading import annotation_of, records_of, task_of
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.metrics import Metrics
