@@ -19,7 +19,7 @@ from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.consensus import COUNTS, Consensus
 from tiebreak.labeling.port import Builder, Rebuildable
-from tiebreak.labeling.stage import Settler, label_message, take_in
+from tiebreak.labeling.stage import Settler, take_in
 from tiebreak.labeling.stage_crowd import Heard, Panel
 from tiebreak.labeling.stage_reading import annotation_of, records_of, task_of
 from tiebreak.runtime.audit_trail import AuditTrail
@@ -147,10 +147,10 @@ class Rebuilder:
         folded = 0
         try:
             async for annotations, judges in self._open_answers(builder, settled, overturning):
-                labels = (await settler.fold(annotations, judges)).labels
+                done = await settler.fold(annotations, judges)
                 # Those that were published before the loss are the same again; the others were decided but never sent.
-                await writer.publish(Outputs(messages=[label_message(label) for label in labels]))
-                await builder.published([(label.task_id, label.revision) for label in labels])
+                await writer.publish(Outputs(messages=done.messages))
+                await builder.published([(label.task_id, label.revision) for label in done.labels])
                 folded += len(annotations)
         finally:
             await writer.close(_CLOSE_S)
