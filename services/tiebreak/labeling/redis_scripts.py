@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -31,6 +32,7 @@ def load_scripts(client: redis.asyncio.Redis, names: Sequence[str]) -> Mapping[s
     return {name: client.register_script(f"{_text('common')}\n{_text(name)}") for name in names}
 
 
+@cache
 def _text(name: str) -> str:
     return files("tiebreak.labeling").joinpath("lua", f"{name}.lua").read_text("utf-8")
 
