@@ -76,12 +76,14 @@ class MemoryQueue:
 
     async def add(self, tasks: Sequence[Task]) -> int:
         s = self._guard()
-        unknown = [t for t in tasks if t.task_id not in s.tasks and t.task_id not in s.done]
-        fresh = [t for t in unknown if not is_erased(t.project, t.subject, s.erased.keys())]
-        s.done.update({t.task_id: (TaskState.ERASED, 0) for t in unknown if t not in fresh})
-        for task in fresh:
-            if task.task_id in s.tasks:
-                continue  # twice in one batch
+        new = 0
+        for task in tasks:
+            if task.task_id in s.tasks or task.task_id in s.done:
+                continue  # known, or twice in one batch
+            if is_erased(task.project, task.subject, s.erased.keys()):
+                s.done[task.task_id] = (TaskState.ERASED, 0)
+                continue
+            new += 1
             created = task.created_ms or self._now()
             s.tasks[task.task_id] = Entry(
                 task, route_of(task), place_of(replace(task, created_ms=created), self._settings.head_start_ms)
@@ -89,7 +91,7 @@ class MemoryQueue:
             s.expiry[task.task_id] = (expires_from(task) or created) + self._settings.task_ttl_ms
             s.open_tasks += 1
             s.offer(task.task_id)
-        return len({t.task_id for t in fresh})
+        return new
 
     async def claim(
         self,
