@@ -90,12 +90,25 @@ async def test_content_that_was_dropped_comes_back_for_an_answer_to_be_taken_bac
     assert (final.label.revision, final.label.value) == (3, "cat")
 
 
+async def test_content_that_was_put_back_stays_for_a_while(bench: Bench) -> None:
+    """The sweep leaves it to whoever asked for it, also where answers can be undone for a shorter time."""
+    lease, made = await dropped(bench, keep=True)
+    assert await bench.queue(HASTY).restore(remembered(lease.task, [made]))
+    await bench.pass_ms(10)
+    assert await bench.queue().sweep(10) == Swept()
+    assert await bench.queue().look(lease.task.task_id) == lease.task
+
+
 async def test_content_that_nobody_needed_after_all_goes_again(bench: Bench) -> None:
     """Put back and not used, it is dropped at the next sweep after its time; the label stands."""
     lease, made = await dropped(bench, keep=True)
-    assert await bench.queue().restore(remembered(lease.task, [made]))
-    assert await bench.queue().sweep(10) == Swept()
-    assert await bench.queue().look(lease.task.task_id) == lease.task
+    queue = bench.queue(replace(HASTY, restored_ms=5))
+    assert await queue.restore(remembered(lease.task, [made]))
+    assert await queue.look(lease.task.task_id) == lease.task
+    await bench.pass_ms(10)
+    assert await queue.sweep(10) == Swept(purged=1)
+    assert await queue.look(lease.task.task_id) is None
+    assert (await queue.add([lease.task]), (await queue.stats()).open_tasks) == (0, 0)
 
 
 async def test_what_did_not_end_by_being_settled_does_not_come_back(bench: Bench) -> None:

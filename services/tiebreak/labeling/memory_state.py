@@ -12,7 +12,7 @@ from operator import itemgetter
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
 from tiebreak.labeling.consensus import Ballot, ballot_of
 from tiebreak.labeling.lifecycle import REVIEW, TaskState
-from tiebreak.labeling.port import RESTORED_MS, Done, QueueSettings, Receipt
+from tiebreak.labeling.port import Done, QueueSettings, Receipt
 from tiebreak.labeling.routing import lane_start, place_of, route_of
 from tiebreak.labeling.settling import Remembered, TaskRecord
 
@@ -199,7 +199,7 @@ class State:
         if state is not TaskState.SETTLED:
             return False
         del self.done[task.task_id]
-        self.purge[task.task_id] = now + max(RESTORED_MS, settings.undo_ms)
+        self.purge[task.task_id] = now + max(settings.restored_ms, settings.undo_ms)
         if self.emptied.pop(task.task_id, None) is None:
             entry = Entry(task, route_of(task), place_of(task, settings.head_start_ms), state)
             entry.sequence = entry.settled_at = known.sequence

@@ -21,15 +21,13 @@ from tiebreak.labeling.routing import Usher
 from tiebreak.labeling.settling import Remembered, TaskRecord
 from tiebreak.labeling.tokens import TokenRecord
 
-RESTORED_MS = 60_000
-"""How long content that was put back stays at least: whoever asked for it takes an answer back within seconds."""
-
 
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
     """Durations in milliseconds. ``keep_ms``: how long a settled task's grants stay, so that a very late answer is kept too.
 
-    ``head_start_ms``: of a lane over the next one.
+    ``head_start_ms``: of a lane over the next one. ``restored_ms``: how long content that was put back stays at least: whoever asked
+    for it takes an answer back within seconds.
     """
 
     lease_ms: int
@@ -40,6 +38,7 @@ class QueueSettings:
     pending_ms: int = 10_000
     history: int = 200
     head_start_ms: int = 3_600_000
+    restored_ms: int = 60_000
 
 
 def settings_for(project: Project) -> QueueSettings:

@@ -21,7 +21,6 @@ from tiebreak.contracts.project import Project
 from tiebreak.labeling import redis_wire as wire
 from tiebreak.labeling.lifecycle import Lane
 from tiebreak.labeling.port import (
-    RESTORED_MS,
     Answer,
     Applied,
     Claimed,
@@ -196,7 +195,7 @@ class RedisQueue:
         return moved
 
     async def restore(self, known: Remembered) -> bool:
-        task, stays_ms = known.task, max(RESTORED_MS, self._settings.undo_ms)
+        task, stays_ms = known.task, max(self._settings.restored_ms, self._settings.undo_ms)
         arguments: list[wire.Argument] = [task.task_id, stays_ms, route_of(task)]
         arguments += (repr(place_of(task, self._settings.head_start_ms)), wire.encode(task), known.sequence)
         for name, (a, ballot) in known.given.items():
