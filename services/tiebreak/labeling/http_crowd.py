@@ -209,9 +209,7 @@ def _judging(router: APIRouter, ctx: LabelingContext) -> None:
         """
         ctx.check_project(name)
         people = somebody(person)
-        if ctx.recall is None:
-            raise Conflict("This process does not read the topics.", fix="`tiebreak label` does.")
-        answers = await ctx.recall.answers_of(person)
+        answers = await ctx.withdrawals.answers_of(person)
         wanted = to_reopen(answers, people.bank, since_ms=body.since_ms, last=body.last)
         if ctx.audit is not None:
             await ctx.audit.append(who.name, Action.ANSWERS_REOPENED, person, f"{len(wanted)} answers: {body.reason}")

@@ -62,6 +62,10 @@ class Withdrawals:
             raise refused(Refusal.CONTENT_GONE)
         return await self._desk.accept(author, said)
 
+    async def answers_of(self, person: str) -> Sequence[Annotation]:
+        """:meth:`Recall.answers_of`. Raises Conflict where this process cannot read the topics."""
+        return await self._topics().answers_of(person)
+
     async def reopen(self, by: str, votes: Sequence[Annotation]) -> Reopened:
         """Take ``votes`` of people back on behalf of ``by``, all of them or as many as can be. Again: no change.
 
