@@ -17,7 +17,7 @@ from loadtests.labels import panel, peers
 from loadtests.labels.cells import Cell, Store
 from loadtests.labels.cost import REACH_US, decision_us
 from loadtests.labels.savings import Book
-from loadtests.labels.tables import cost_figure, figures, print_figures, print_panel, print_variants
+from loadtests.labels.tables import cost_figure, figures, print_figures, print_panel, print_scores, print_variants
 
 BUDGETS = (0.02, 0.05, 0.1, 0.2)
 CURVE = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5)
@@ -28,7 +28,10 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a run was asked for, by environment: DATA, QUICK, SEEDS, STREAMS, ARMS, WORKERS, CACHE; CACHED=1: only what is there."""
+    """What a run was asked for, by environment: DATA, QUICK, SEEDS, STREAMS, ARMS, WORKERS, CACHE; CACHED=1: only what is there.
+
+    ``CURVE``: random's budgets (shares of the events), where other points than ours are wanted.
+    """
 
     data: Path | None
     quick: bool
@@ -38,6 +41,7 @@ class Ask:
     workers: int
     cache: Path
     cached_only: bool
+    curve: tuple[float, ...]
 
     @classmethod
     def read(cls, environment: dict[str, str]) -> Ask:
@@ -58,6 +62,7 @@ class Ask:
             workers=int(environment.get("WORKERS", str(os.cpu_count() or 1))),
             cache=Path(environment.get("CACHE", ".cache/bench_labels")),
             cached_only=environment.get("CACHED", "") not in {"", "0"},
+            curve=tuple(map(float, environment.get("CURVE", "").split())),
         )
 
 
@@ -68,8 +73,8 @@ def cells(ask: Ask) -> Iterator[Cell]:
     for seed in range(ask.seeds):
         for stream in ask.streams:
             held_out = entries[stream].held_out
-            yield from (Cell(stream, "random", budget, seed) for budget in CURVE)
-            if held_out:
+            yield from (Cell(stream, "random", budget, seed) for budget in ask.curve or CURVE)
+            if held_out and not ask.curve:
                 yield Cell(stream, "random", LARGE, seed)
             for arm in ask.arms:
                 if arm == "pool" and not held_out:
@@ -97,6 +102,7 @@ def main() -> int:
         found = store.all(wanted, ask.data, ask.workers, lambda _: progress.advance(bar))
     book = Book(found)
     print_panel(console, book, ask.streams, ask.arms, BUDGETS)
+    print_scores(console, book, ask.streams, ask.arms, BUDGETS)
     print_variants(console, book, ask.streams, VARIANTS)
     rows = [*figures(book, ask.streams, ask.arms, BUDGETS), cost_figure(decision_us(), REACH_US)]
     print_figures(console, rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from math import isnan
 
 import numpy as np
@@ -53,6 +54,42 @@ def print_panel(
     console.print(
         "* defaults were picked on these. Means leave out saturated streams: " + ", ".join(sorted(SATURATED)) + "."
     )
+
+
+def print_scores(
+    console: Console, book: Book, streams: Sequence[str], arms: Sequence[str], budgets: Sequence[float]
+) -> None:
+    """What the savings are made of, a row per stream, budget and arm, random's own included."""
+    table = Table(
+        title="Right, F1 of the rarest fifth, labels out of scope, in per cent; labels spent (mean over seeds)"
+    )
+    names = ("stream", "budget", "arm", "seeds", "spent", "of", "right", "rare F1", "saved at equal rare F1", "outside")
+    for name in names:
+        table.add_column(name, justify="left" if name in {"stream", "arm"} else "right")
+    for stream, budget, arm in product(streams, budgets, ("random", *arms)):
+        found = book.of(stream, arm, budget)
+        if found:
+            rare = book.saving(stream, arm, budget, "rare")
+            saved = f"{100 * rare.mean:+.0f}" + ("" if isnan(rare.half) else f" ±{100 * rare.half:.0f}")
+            spent, granted = np.mean([(r.labels, budget * r.events) for r in found], axis=0)
+            right, f1, outside = (_mean([getattr(r, name) for r in found]) for name in ("score", "rare", "outside"))
+            table.add_row(
+                stream,
+                f"{100 * budget:g} %",
+                arm,
+                str(len(found)),
+                f"{spent:.0f}",
+                f"{granted:.0f}",
+                right,
+                f1,
+                saved if f1 else "",
+                outside,
+            )
+    console.print(table)
+
+
+def _mean(shares: Sequence[float]) -> str:
+    return "" if any(map(isnan, shares)) else f"{100 * float(np.mean(shares)):.1f}"
 
 
 def savings(book: Book, streams: Sequence[str], arm: str, budgets: Sequence[float]) -> list[float]:

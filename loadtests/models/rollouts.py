@@ -74,12 +74,13 @@ def flattered(runs: int, gate: Gate, audit: int, worse: float) -> int:
     return promoted
 
 
-def fair(runs: int, gate: Gate, audit: int, better: float) -> int:
-    """How often a challenger ``better`` on audit labels, and by as much on 500 training labels left out, is promoted."""
+def fair(runs: int, gate: Gate, audit: int, better: float, promised: float | None = None, first_seed: int = 0) -> int:
+    """How often a challenger ``better`` on audit labels, and ``promised`` (as much, where None) on 500 left out, is promoted."""
     promoted = 0
-    for seed in range(runs):
+    gains = ((audit, better), (500, better if promised is None else promised))
+    for seed in range(first_seed, first_seed + runs):
         rng = np.random.default_rng(seed)
-        seen, left_out = (_paired(rng, -differences(rng, (1, n), better)[0]) for n in (audit, 500))
+        seen, left_out = (_paired(rng, -differences(rng, (1, n), gain)[0]) for n, gain in gains)
         promoted += judge(Evaluation("v1", seen, left_out, _NONE, _NONE), (), gate).verdict is Verdict.PROMOTE
     return promoted
 
