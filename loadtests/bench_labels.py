@@ -30,7 +30,7 @@ RESULTS = Path(__file__).parent / "results"
 class Ask:
     """What a run was asked for, by environment: DATA, QUICK, SEEDS, STREAMS, ARMS, WORKERS, CACHE; CACHED=1: only what is there.
 
-    ``CURVE``: random's budgets (shares of the events), where other points than ours are wanted.
+    ``LARGE=0`` leaves out the last point of random's curve, all labels.
     """
 
     data: Path | None
@@ -41,7 +41,7 @@ class Ask:
     workers: int
     cache: Path
     cached_only: bool
-    curve: tuple[float, ...]
+    large: bool
 
     @classmethod
     def read(cls, environment: dict[str, str]) -> Ask:
@@ -62,7 +62,7 @@ class Ask:
             workers=int(environment.get("WORKERS", str(os.cpu_count() or 1))),
             cache=Path(environment.get("CACHE", ".cache/bench_labels")),
             cached_only=environment.get("CACHED", "") not in {"", "0"},
-            curve=tuple(map(float, environment.get("CURVE", "").split())),
+            large=environment.get("LARGE", "1") != "0",
         )
 
 
@@ -73,8 +73,8 @@ def cells(ask: Ask) -> Iterator[Cell]:
     for seed in range(ask.seeds):
         for stream in ask.streams:
             held_out = entries[stream].held_out
-            yield from (Cell(stream, "random", budget, seed) for budget in ask.curve or CURVE)
-            if held_out and not ask.curve:
+            yield from (Cell(stream, "random", budget, seed) for budget in CURVE)
+            if held_out and ask.large:
                 yield Cell(stream, "random", LARGE, seed)
             for arm in ask.arms:
                 if arm == "pool" and not held_out:
