@@ -15,7 +15,7 @@ from loadtests.models.peers import peers
 from tiebreak.contracts.project import Training
 
 _EVENTS, _PORTION = 2500, 100
-_PASSIVE_AGGRESSIVE = {"loss": "hinge", "penalty": None, "learning_rate": "pa1", "eta0": 0.1}
+_PASSIVE_AGGRESSIVE: dict[str, object] = {"loss": "hinge", "penalty": None, "learning_rate": "pa1", "eta0": 0.1}
 _NAMED: tuple[tuple[str, str, dict[str, object]], ...] = (
     ("SGD", "SGDClassifier", {}),
     ("perceptron", "MLPClassifier", {}),
