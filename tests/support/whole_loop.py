@@ -24,7 +24,7 @@ from tiebreak.apps.admitting import admit
 from tiebreak.apps.demo.digits import digits_world
 from tiebreak.apps.demo.world import World, WorldSettings
 from tiebreak.apps.stream import MODELS_FOLDER
-from tiebreak.apps.train import LEDGERS_FOLDER
+from tiebreak.apps.train import ledger_path
 from tiebreak.apps.up import Running
 from tiebreak.apps.wiring import open_log
 from tiebreak.contracts.log import Log
@@ -74,7 +74,7 @@ class Site:
     @property
     def ledger(self) -> Path:
         """The trainer's file."""
-        return self.settings.data_dir / LEDGERS_FOLDER / f"{self.project.project}.sqlite"
+        return ledger_path(self.project.project, self.settings)
 
 
 def site(folder: Path, name: str, kafka: str = "", port: int = 0) -> Site:

@@ -17,7 +17,7 @@ from tiebreak.apps import cli_options as o
 from tiebreak.apps.auditing import on_record_if_possible
 from tiebreak.apps.deploying import learned_from
 from tiebreak.apps.exporting import Form, export_labels
-from tiebreak.apps.train import LEDGERS_FOLDER
+from tiebreak.apps.train import ledger_path
 from tiebreak.contracts.audit import Action
 from tiebreak.contracts.codec import decode_label
 from tiebreak.contracts.errors import NotFound
@@ -166,7 +166,7 @@ def retract(
 @contextmanager
 def _ledger(project: Path, data: str | None) -> Iterator[tuple[Ledger, Settings]]:
     loaded, settings = load_project(project), o.settings_of(Options(data=data))
-    path = settings.data_dir / LEDGERS_FOLDER / f"{loaded.project}.sqlite"
+    path = ledger_path(loaded.project, settings)
     if not path.is_file():
         raise NotFound(
             f"There is no ledger {path}.", fix="The trainer makes it: is --data the one of `tiebreak train`?"

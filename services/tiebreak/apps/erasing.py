@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from tiebreak.apps.auditing import whoever_runs_this
 from tiebreak.apps.deploying import learned_from
-from tiebreak.apps.train import LEDGERS_FOLDER
+from tiebreak.apps.train import ledger_path
 from tiebreak.apps.wiring import open_log, open_redis, specs_of
 from tiebreak.contracts.audit import Action
 from tiebreak.contracts.erasure import digests_of
@@ -80,7 +80,7 @@ async def _queue(project: Project, settings: Settings, order: Order) -> Place:
 
 
 async def _ledger(project: Project, settings: Settings, order: Order) -> Sequence[Place]:
-    path = settings.data_dir / LEDGERS_FOLDER / f"{project.project}.sqlite"
+    path = ledger_path(project.project, settings)
     if not path.is_file():
         return [Place("ledger", f"none at {path}; the trainer that has one erases it by itself as it reads the trail")]
     by, now_ms = whoever_runs_this(order.by), round(SystemClock().wall() * 1000)

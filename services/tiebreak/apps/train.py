@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from starlette.types import ASGIApp
 
@@ -20,12 +21,18 @@ from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.class_vectors_file import load_class_vectors
 from tiebreak.runtime.lifecycle import Phase
 from tiebreak.runtime.onnx_encoder import load_encoder
+from tiebreak.runtime.settings import Settings
 from tiebreak.training.export import Encoder
 from tiebreak.training.given import Given
 from tiebreak.training.sqlite import Ledger
 from tiebreak.training.stage import Trainer
 
-LEDGERS_FOLDER = "ledger"
+_LEDGERS_FOLDER = "ledger"
+
+
+def ledger_path(project: str, settings: Settings) -> Path:
+    """Where the trainer of this data directory keeps the project's ledger."""
+    return settings.data_dir / _LEDGERS_FOLDER / f"{project}.sqlite"
 
 
 async def encoder_of(project: Project) -> Encoder | None:
@@ -60,7 +67,7 @@ async def assemble_train(process: Process) -> ASGIApp | None:
     deployer = Deployer(project, tools)
     await deployer.start()
     process.life.on_stop(Phase.SINKS, "deployer", deployer.close)
-    ledger = Ledger(data / LEDGERS_FOLDER / f"{project.project}.sqlite")
+    ledger = Ledger(ledger_path(project.project, process.settings))
 
     async def close_ledger(_timeout_s: float) -> None:
         ledger.close()
