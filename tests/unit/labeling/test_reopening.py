@@ -130,3 +130,5 @@ async def test_nobody_is_reopened_who_never_answered(queue: Queues) -> None:
     boss = await office.client("boss", Role.MANAGER)
     response = await boss.post("/v1/projects/pets/people/nobody:reopen", json={"reason": "who is it"})
     assert response.status_code == 404
+    assert office.context.audit is not None
+    assert await office.context.audit.sound() == []
