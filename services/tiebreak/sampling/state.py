@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -27,8 +28,6 @@ from tiebreak.sampling.threshold import Window
 MAGIC = b"TBSAMP1\n"
 _DTYPES: dict[str, np.dtype[Any]] = {"<f8": np.dtype("<f8"), "<f4": np.dtype("<f4"), "<i8": np.dtype("<i8")}
 _HEAD = len(MAGIC) + 16 + 4
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +95,10 @@ def restore(raw: bytes, template: SamplerState, fingerprint: str) -> SamplerStat
         raise Invalid("the snapshot was made under other sampling settings")
     leaves = {**header["scalars"], **_arrays(header["arrays"], raw[_HEAD + size :])}
     try:
-        return _filled(template, "", leaves)
+        restored: SamplerState = _filled(template, "", leaves)
     except KeyError as missing:
         raise Invalid(f"the snapshot has no {missing}") from missing
+    return restored
 
 
 def digest(state: SamplerState) -> str:
@@ -110,11 +110,17 @@ def digest(state: SamplerState) -> str:
     return h.hexdigest()
 
 
+@cache
+def _names(kind: type) -> tuple[str, ...] | None:
+    """The fields that are state; None where ``kind`` is no dataclass. Kept, since each batch with a question walks the whole state."""
+    return tuple(f.name for f in fields(kind) if not f.metadata.get("cache")) if is_dataclass(kind) else None
+
+
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if is_dataclass(value):
-        for f in fields(value):
-            if not f.metadata.get("cache"):
-                yield from _leaves(getattr(value, f.name), f"{path}.{f.name}")
+    names = _names(value.__class__)
+    if names is not None:
+        for name in names:
+            yield from _leaves(getattr(value, name), f"{path}.{name}")
     elif isinstance(value, tuple):
         for index, item in enumerate(value):
             yield from _leaves(item, f"{path}.{index}")
@@ -122,21 +128,20 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _filled(template: T, path: str, leaves: Mapping[str, Any]) -> T:
-    if is_dataclass(template) and not isinstance(template, type):
-        own = [f for f in fields(template) if not f.metadata.get("cache")]
-        changes = {f.name: _filled(getattr(template, f.name), f"{path}.{f.name}", leaves) for f in own}
+def _filled(template: Any, path: str, leaves: Mapping[str, Any]) -> Any:
+    names = _names(template.__class__)
+    if names is not None:
+        changes = {name: _filled(getattr(template, name), f"{path}.{name}", leaves) for name in names}
         return replace(template, **changes)
     if isinstance(template, tuple):
-        filled: Any = tuple(_filled(item, f"{path}.{index}", leaves) for index, item in enumerate(template))
-        return filled  # type: ignore[no-any-return]
-    leaf: Any = leaves[path]
+        return tuple(_filled(item, f"{path}.{index}", leaves) for index, item in enumerate(template))
+    leaf = leaves[path]
     if isinstance(template, str) and isinstance(leaf, str):
         return type(template)(leaf)  # an enum's member comes back as one
     same = leaf.ndim == template.ndim if isinstance(template, np.ndarray) else type(leaf) is type(template)
     if not same:
         raise Invalid(f"the snapshot's {path} is of another type")
-    return leaf  # type: ignore[no-any-return]
+    return leaf
 
 
 def _arrays(entries: list[dict[str, Any]], raw: bytes) -> dict[str, Any]:
