@@ -9,7 +9,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from tiebreak.contracts.messages import DriftEvent, DriftRecord, Selection
+from tiebreak.contracts.messages import DriftEvent, DriftRecord, Reason, Selection
 from tiebreak.contracts.project import Budget, Drift, Project, Sampling
 from tiebreak.contracts.tensors import FloatArray, Form
 from tiebreak.sampling import acquisition, acquisition_forms, chance, drift, neighbours, schedule
@@ -25,6 +25,7 @@ Floats = NDArray[np.float64]
 
 EMBEDDING = 64  # columns from which on features are taken for an embedding
 EMBEDDING_TEMPER, TABLE_TEMPER = 0.25, 2.0
+LEAST_PROPENSITY = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +161,7 @@ def appraise(policy: Policy, state: SamplerState, batch: Scored, moment: Moment)
         share=share,
         records=records,
         bursts=bursts,
-        prices=None
-        if policy.tariff is None
-        else policy.tariff.prices(utility, predicted_names(batch), batch.kilobytes),
+        prices=_prices(policy.tariff, batch, utility),
     )
     return appraisal, replace(state, plan=plan, drift=watched, version=batch.version, around=around)
 
@@ -224,21 +223,51 @@ def floors(policy: Policy, state: SamplerState, batch: Scored, appraisal: Apprai
     )
 
 
-def predicted_names(batch: Scored) -> list[str]:
-    """The predicted class of each row; nothing where rows have none, or their names are not known."""
-    if _cold(batch) or batch.form is not Form.CLASSES or len(batch.classes) != batch.probabilities.shape[1]:
-        return []
-    return [batch.classes[column] for column in _predicted(batch).tolist()]
+@dataclass(frozen=True, slots=True)
+class Why:
+    """What a choice says of a row that it takes: its value of the kind ``strategy`` and what that had to reach, the probability (by
+    its own account, which rounding may put outside of (0, 1]), and the state and the burst that it was taken in."""
+
+    reason: Reason
+    strategy: str
+    value: float
+    needed: float
+    probability: float
+    state_digest: str
+    burst_id: str = ""
 
 
-def priced(policy: Policy, batch: Scored, row: int, selection: Selection) -> Selection:
-    """The selection with its price, where prices differ."""
+def selection_of(policy: Policy, batch: Scored, row: int, why: Why) -> Selection:
+    """The selection of a row, with its price where prices differ."""
+    selection = Selection(
+        strategy=why.strategy,
+        uncertainty=why.value,
+        threshold=min(why.value, max(0.0, why.needed)),
+        propensity=min(1.0, max(LEAST_PROPENSITY, why.probability)),
+        reason=why.reason,
+        audit=why.reason is Reason.AUDIT,
+        model_version=batch.version,
+        state_digest=why.state_digest,
+        burst_id=why.burst_id,
+    )
     if policy.tariff is None:
         return selection
-    known = batch.form is Form.CLASSES and len(batch.classes) == batch.probabilities.shape[1] > 0
-    predicted = batch.classes[int(np.nan_to_num(batch.probabilities[row]).argmax())] if known else ""
+    predicted = _names(batch, batch.probabilities[row : row + 1])
     kilobytes = 0.0 if batch.kilobytes is None else float(batch.kilobytes[row])
-    return replace(selection, price=policy.tariff.price(selection, predicted, kilobytes))
+    return replace(selection, price=policy.tariff.price(selection, "".join(predicted), kilobytes))
+
+
+def _prices(tariff: Tariff | None, batch: Scored, utility: Floats) -> Floats | None:
+    if tariff is None or not tariff.differs:
+        return None
+    return tariff.prices(utility, _names(batch, batch.probabilities) if tariff.by_class else [], batch.kilobytes)
+
+
+def _names(batch: Scored, probabilities: FloatArray) -> list[str]:
+    """The predicted class of each of ``probabilities`` ``(m, k)``; nothing where events have none, or their names are not known."""
+    if batch.form is not Form.CLASSES or not 0 < len(batch.classes) == batch.probabilities.shape[1]:
+        return []
+    return [batch.classes[column] for column in drift.finite(probabilities).argmax(axis=1).tolist()]
 
 
 def _sound(batch: Scored) -> NDArray[np.bool_]:

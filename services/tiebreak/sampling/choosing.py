@@ -13,7 +13,18 @@ from numpy.typing import NDArray
 from tiebreak.contracts.messages import DriftRecord, Reason, Selection
 from tiebreak.contracts.tensors import FloatArray
 from tiebreak.sampling import diversity, origins, schedule, threshold
-from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, askable, by_chance, closed, floors, priced, temper_of
+from tiebreak.sampling.appraisal import (
+    Appraisal,
+    Policy,
+    Scored,
+    Why,
+    askable,
+    by_chance,
+    closed,
+    floors,
+    selection_of,
+    temper_of,
+)
 from tiebreak.sampling.budget import HAIR
 from tiebreak.sampling.chance import clears, gumbel, gumbel_level
 from tiebreak.sampling.decision import Allowance, Decision
@@ -32,7 +43,6 @@ NOVEL_TEMPER = 0.1
 NOVEL_WINDOW = 256
 COVERAGE = 128
 ASKED_LEAST = 16  # questions before "unlike any of them" means anything
-LEAST_PROPENSITY = 1e-9
 
 
 class _Row(NamedTuple):
@@ -374,19 +384,9 @@ class Chooser:
     def _add(self, row: int, reason: Reason, why: tuple[str, float, float], propensity: float) -> None:
         self._digest = self._digest or digest(self._began)
         kind, value, needed = why
-        burst = self._plan.burst.burst_id if schedule.in_force(self._plan, self.seen) else ""
+        burst = schedule.burst_in_force(self._plan, self.seen)
+        told = Why(reason, kind, value, needed - LOG_FLOOR, propensity, self._digest, burst)
         self._rows.append(row)
-        chosen = Selection(
-            strategy=kind,
-            uncertainty=value,
-            threshold=min(value, max(0.0, needed - LOG_FLOOR)),
-            propensity=min(1.0, max(LEAST_PROPENSITY, propensity)),
-            reason=reason,
-            audit=reason is Reason.AUDIT,
-            model_version=self._batch.version,
-            state_digest=self._digest,
-            burst_id=burst,
-        )
-        self._selections.append(priced(self._policy, self._batch, row, chosen))
+        self._selections.append(selection_of(self._policy, self._batch, row, told))
         self._balance -= 1.0
         self._plan = schedule.spent(self._plan, 1, self.seen)

@@ -31,6 +31,16 @@ class Tariff:
     rules: tuple[RoutingRule, ...]
     ordinary: float
 
+    @property
+    def differs(self) -> bool:
+        """Whether one question may cost more than another."""
+        return bool(self.per_kilobyte or self.rules)
+
+    @property
+    def by_class(self) -> bool:
+        """Whether prices depend on predicted classes."""
+        return any(rule.predicted for rule in self.rules)
+
     def prices(self, utility: Floats, predicted: Sequence[str], kilobytes: Floats | None) -> Floats:
         """``(n,)`` in ordinary answers, were each event asked about for its uncertainty. ``predicted``: class names, or nothing."""
         size = 1.0 if kilobytes is None else 1.0 + self.per_kilobyte * kilobytes

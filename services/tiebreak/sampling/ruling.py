@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from tiebreak.contracts.messages import Reason, Selection
 from tiebreak.contracts.tensors import Form
 from tiebreak.sampling import rules
-from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, priced, utilities
-from tiebreak.sampling.choosing import LEAST_PROPENSITY
+from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, Why, selection_of, utilities
 from tiebreak.sampling.decision import Allowance, Decision
 from tiebreak.sampling.rules import Seen, Verdict
 from tiebreak.sampling.state import SamplerState, digest
@@ -45,8 +44,8 @@ def choose_by_rule(
         if chosen:
             audit = bool(appraisal.audit[row] < audit_share)
             rows.append(row)
-            one = _selection(batch, appraisal, (row, audit, rule), verdict, began)
-            selections.append(priced(policy, batch, row, one))
+            why = _why(batch, appraisal, (row, audit, rule), verdict, began)
+            selections.append(selection_of(policy, batch, row, why))
     decision = Decision(
         kind=appraisal.kind,
         utility=appraisal.utility,
@@ -76,20 +75,14 @@ def _seen(batch: Scored, appraisal: Appraisal, confidences: list[float], row: in
     return Seen(confidences[row], float(appraisal.utility[row]), (first, second, third), batch.probabilities.shape[1])
 
 
-def _selection(
-    batch: Scored, appraisal: Appraisal, about: tuple[int, bool, str], verdict: Verdict, began: str
-) -> Selection:
+def _why(batch: Scored, appraisal: Appraisal, about: tuple[int, bool, str], verdict: Verdict, began: str) -> Why:
     row, audit, rule = about
-    value = float(appraisal.utility[row])
     cold = batch.probabilities.shape[1] == 0 and batch.values is None
-    return Selection(
-        strategy=appraisal.kind if audit else rule,
-        uncertainty=value,
-        threshold=0.0 if audit else min(value, verdict.needed),
-        propensity=min(1.0, max(LEAST_PROPENSITY, verdict.probability)),
+    return Why(
         reason=Reason.AUDIT if audit else Reason.COLD_START if cold else Reason.UNCERTAIN,
-        audit=audit,
-        model_version=batch.version,
+        strategy=appraisal.kind if audit else rule,
+        value=float(appraisal.utility[row]),
+        needed=0.0 if audit else verdict.needed,
+        probability=verdict.probability,
         state_digest=began,
-        burst_id="",
     )

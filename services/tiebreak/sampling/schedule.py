@@ -123,6 +123,11 @@ def in_force(plan: Plan, seen: int) -> bool:
     return bool(plan.burst.burst_id) and plan.burst.opens_at <= seen
 
 
+def burst_in_force(plan: Plan, seen: int) -> str:
+    """The id of the burst that raises the rate at event number ``seen``; empty where none does."""
+    return plan.burst.burst_id if in_force(plan, seen) else ""
+
+
 def open_burst(plan: Plan, burst_id: str, at: int, burst: Burst, base: float) -> Plan:
     """Open a burst at event number ``at``. It ends after its labels, or after four times the events they should take.
 

@@ -20,10 +20,20 @@ from numpy.typing import NDArray
 from tiebreak.contracts.messages import Reason, Selection
 from tiebreak.contracts.tensors import FloatArray, product
 from tiebreak.sampling import diversity, origins, schedule, threshold
-from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, askable, by_chance, closed, priced, temper_of
+from tiebreak.sampling.appraisal import (
+    Appraisal,
+    Policy,
+    Scored,
+    Why,
+    askable,
+    by_chance,
+    closed,
+    selection_of,
+    temper_of,
+)
 from tiebreak.sampling.budget import HAIR
 from tiebreak.sampling.chance import gumbel
-from tiebreak.sampling.choosing import CHANCE_TEMPER, LEAST_PROPENSITY, LOG_FLOOR
+from tiebreak.sampling.choosing import CHANCE_TEMPER, LOG_FLOOR
 from tiebreak.sampling.decision import Allowance, Decision
 from tiebreak.sampling.state import SamplerState, digest
 
@@ -140,18 +150,10 @@ class Window:
         state, (needed, probability) = self.state, why
         value = float(self._appraisal.utility[row])
         by_chance_alone = reason in {Reason.COLD_START, Reason.RANDOM}
-        selection = Selection(
-            strategy="random" if by_chance_alone else self._appraisal.kind,
-            uncertainty=value,
-            threshold=min(value, max(0.0, needed - LOG_FLOOR)),
-            propensity=min(1.0, max(LEAST_PROPENSITY, probability)),
-            reason=reason,
-            audit=reason is Reason.AUDIT,
-            model_version=self._batch.version,
-            state_digest=self._digest,
-            burst_id=state.plan.burst.burst_id if schedule.in_force(state.plan, state.seen) else "",
-        )
-        self._chosen.append((row, priced(self._policy, self._batch, row, selection)))
+        strategy = "random" if by_chance_alone else self._appraisal.kind
+        burst = schedule.burst_in_force(state.plan, state.seen)
+        told = Why(reason, strategy, value, needed - LOG_FLOOR, probability, self._digest, burst)
+        self._chosen.append((row, selection_of(self._policy, self._batch, row, told)))
         self.state = replace(state, balance=state.balance - 1.0, plan=schedule.spent(state.plan, 1, state.seen))
 
 

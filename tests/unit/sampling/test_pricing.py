@@ -18,7 +18,7 @@ from tiebreak.contracts.project import Project
 from tiebreak.runtime.clock import ManualClock
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.sampling import budget as b
-from tiebreak.sampling.appraisal import Moment, Policy, Scored, initial
+from tiebreak.sampling.appraisal import Moment, Policy, Scored, appraise, initial
 from tiebreak.sampling.memory import MemoryBudget, MemorySnapshots
 from tiebreak.sampling.policy import decide
 from tiebreak.sampling.pricing import Tariff, tariff_of
@@ -128,6 +128,23 @@ def test_a_purse_spends_what_it_has_and_one_task_more_at_most(
         for end, cost in history[first:]:
             total += cost
             assert total <= limits.carry_over + per_s * (end - start) + borrowed + 50.0 + 1e-6 * (1 + len(history))
+
+
+def test_a_model_of_one_class_prices_what_a_selection_costs() -> None:
+    """While a model knows one class alone, its lane's price is in the prices that are weighed as it is in the selection."""
+    made = Policy.of(project(labeling={"rules": [{"predicted": ["a"], "lane": "triage", "cost": 4.0}]}))
+    batch = replace(scored(np.ones((500, 1), np.float32)), classes=("a",))
+    appraisal, _ = appraise(made, initial(made), batch, Moment(0.0))
+    assert appraisal.prices is not None
+    assert {s.price for _, s in asked(made, batch)} == set(appraisal.prices.tolist()) == {4.0}
+
+
+def test_money_alone_makes_no_prices() -> None:
+    """Where money is counted and every question costs the same, nothing is weighed, and each selection has its price."""
+    made = Policy.of(project(budget={"labels_per_hour": 1e9, "money_per_hour": 1e9}, labeling={"cost_per_answer": 0.1}))
+    appraisal, _ = appraise(made, initial(made), stream(500), Moment(0.0))
+    assert appraisal.prices is None
+    assert {s.price for _, s in asked(made, stream(500))} == {1.0}
 
 
 async def test_a_stream_costs_what_an_hour_may_cost() -> None:
