@@ -56,8 +56,7 @@ class HeadOpinions:
                     said[place] = utility
             return said
 
-        least = {Form.CLASSES: 2, Form.MULTI: 1, Form.VALUES: 0}[self._project.labeling.answer.kind.form]
-        return opinion if len(model.classes) >= least else None
+        return opinion if len(model.classes) >= self._project.labeling.answer.kind.least_classes else None
 
 
 def _scored(plain: Scored, project: Project) -> Scored:
