@@ -91,9 +91,10 @@ class PartialFit:
             rows, columns, shares = _examples(labels.targets, weights if weights.any() else labels.weights)
             # All passes in one call: what a call costs beside its rows is most of it for few of them.
             rows, columns, shares = (np.tile(values, passes) for values in (rows, columns, shares))
-            if "batch_size" in self._options:
+            size = self._options.get("batch_size")
+            if isinstance(size, int):  # anything else is scikit-learn's to know or to refuse
                 # More rows than there are would be cut to size anyway, with a warning.
-                estimator.set_params(batch_size=min(int(self._options["batch_size"]), len(rows)))
+                estimator.set_params(batch_size=min(size, len(rows)))
             estimator.partial_fit(z[rows], columns, classes=known, sample_weight=shares)
 
     def _model(self, heads: Sequence[Any], features: FeatureMap, labels: TrainingSet) -> GraphModel:
@@ -123,7 +124,7 @@ class PartialFit:
         ids = tuple(f"probe-{i}" for i in range(8))
         try:
             self.fit(TrainingSet(ids, ("a", "b", "c"), x, np.eye(3)[np.arange(8) % 3], np.ones(8)))
-        except (TypeError, ValueError, AttributeError, NotImplementedError) as error:
+        except (TypeError, ValueError, AttributeError) as error:
             raise ConfigError(
                 f"training.estimator: {self._name} cannot be used with options {self._options}: {error}",
                 fix="See the estimator's page in scikit-learn's reference for what it takes.",

@@ -32,6 +32,7 @@ ESTIMATORS = {
     "sgd": Estimator(name="SGDClassifier", options={}),
     "passive-aggressive": Estimator(name="SGDClassifier", options=PASSIVE),
     "perceptron": Estimator(name="MLPClassifier", options={"hidden_layer_sizes": (8, 8), "activation": "tanh"}),
+    "perceptron-auto": Estimator(name="MLPClassifier", options={"batch_size": "auto"}),
     "bayes": Estimator(name="GaussianNB", options={}),
 }
 every_estimator = pytest.mark.parametrize("estimator", ESTIMATORS.values(), ids=list(ESTIMATORS))
@@ -164,6 +165,7 @@ def test_a_restored_file_runs_nothing_but_the_operators_of_heads() -> None:
         ("SGDClassifier", {"alpha": -1.0}, "'alpha' parameter of SGDClassifier"),
         ("MLPClassifier", {"solver": "lbfgs"}, "partial_fit"),
         ("MLPClassifier", {"hidden_layer_sizes": "many"}, "cannot be used with options"),
+        ("MLPClassifier", {"batch_size": 2.5}, "'batch_size' parameter of MLPClassifier"),
     ],
 )
 def test_an_option_that_the_estimator_refuses_is_told_before_any_label(
