@@ -58,6 +58,7 @@ async def test_killed_at_a_system_call_the_trainer_ends_at_the_same_weights(
         pytest.param(
             "error=EIO:when=15", ("fdatasync",), id="a failing fsync"
         ),  # of a step: those before open the file
+        pytest.param("error=EIO:when=13", ("fdatasync",), id="a failing fsync as the trainer becomes the one writer"),
         pytest.param("error=ENOSPC:when=80", ("pwrite64",), id="a full disk"),
         pytest.param("error=EIO:when=100", ("pwrite64",), id="a failing write"),
     ],

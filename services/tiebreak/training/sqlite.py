@@ -125,15 +125,10 @@ class Ledger:
         """Become the one writer, for this project and encoder (its digest; empty: none).
 
         Raises Conflict if another process writes, ConfigError for another project, or for another encoder once there are
-        labels: embeddings of two encoders do not mix.
+        labels: embeddings of two encoders do not mix. May be called again after SlowDown.
         """
-        lock = os.open(f"{self.path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(lock)
-            raise Conflict(f"Another trainer has {self.path} open.", fix="Run one trainer per project.") from error
-        self._lock = lock
+        if self._lock is None:
+            self._lock = self._only_writer()
         known = self._db.execute("SELECT value FROM facts WHERE key = 'project'").fetchone()
         if known is not None and known[0] != project:
             raise self._unusable(f"it belongs to project {known[0]!r}, not {project!r}")
@@ -146,6 +141,15 @@ class Ledger:
         with self._writing():
             self._db.execute("INSERT OR IGNORE INTO facts VALUES ('project', ?)", (project,))
             self._db.execute("INSERT OR REPLACE INTO facts VALUES ('encoder', ?)", (encoder,))
+
+    def _only_writer(self) -> int:
+        lock = os.open(f"{self.path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(lock)
+            raise Conflict(f"Another trainer has {self.path} open.", fix="Run one trainer per project.") from error
+        return lock
 
     def pin_vectors(self, digest: str) -> str | None:
         """From now on models are made with these vectors of the class names (their digest; empty: none).

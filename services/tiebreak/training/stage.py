@@ -118,17 +118,19 @@ class Trainer:
                 # Nothing of the step is lost: it is gathered, or in the ledger, or still on the topic.
                 await self._pause("the log does not answer", _RETRY_S, error)
 
-    async def _pinned(self, stop: asyncio.Event) -> str | None:
+    async def _claimed(self, stop: asyncio.Event) -> str | None:
+        """The vectors that models were made with before, where those are others now."""
+        encoder = self._encoder.digest if self._encoder is not None else ""
         while not stop.is_set():
             try:
+                self._ledger.claim(self._project.project, encoder)
                 return self._ledger.pin_vectors(self._names_digest)
             except SlowDown as full:
                 await self._pause("the ledger cannot be written", full.retry_after_s, full)
         return None
 
     async def _start(self, stop: asyncio.Event) -> None:
-        self._ledger.claim(self._project.project, self._encoder.digest if self._encoder is not None else "")
-        before = await self._pinned(stop)
+        before = await self._claimed(stop)
         if before is not None:
             # Labels do not depend on them, as they do on an encoder: the weights are made again, and what comes of it is judged.
             _log.warning(
