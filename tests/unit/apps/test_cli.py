@@ -10,6 +10,9 @@ import pytest
 
 from tests.support.command_line import CommandLine
 from tiebreak.apps.cli_services import LABEL_PORT
+from tiebreak.apps.up import parts_of
+from tiebreak.runtime.project_file import load_project
+from tiebreak.runtime.settings import Options, resolve
 
 ROOT = Path(__file__).parents[3]
 DIGITS = ROOT / "examples" / "digits" / "project.yaml"
@@ -62,6 +65,34 @@ def test_a_valid_project_file_is_said_to_be_valid(tiebreak: CommandLine) -> None
     ended = tiebreak("project", "check", DIGITS)
     assert (ended.code, ended.err) == (0, "")
     assert "project digits is valid (10 classes: 0, 1, 2" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("more", "trains", "said"),
+    [
+        ("", True, "on: models learn from single answers and give one distribution over the classes."),
+        (
+            "labeling: {answer: {kind: multi}}",
+            True,
+            "on: models learn from multi answers and give a probability for each",
+        ),
+        (
+            "labeling: {answer: {kind: spans}}",
+            False,
+            "off: no model learns from spans answers. They are asked, settled",
+        ),
+        ("model: {source: file, file: m.onnx}", False, "off (model.source: file): single answers are asked, settled"),
+    ],
+)
+def test_the_check_says_whether_a_model_learns_and_up_runs_a_trainer_only_then(
+    tiebreak: CommandLine, project: Path, more: str, trains: bool, said: str
+) -> None:
+    """Spans and boxes are asked and exported; with a model of the user's own there is nothing to train."""
+    project.write_text(f"{SMALL}{more}\n")
+    (project.parent / "m.onnx").touch()
+    assert f"Training is {said}" in tiebreak("project", "check", project).out
+    parts = parts_of(load_project(project), project, resolve(Options(data=str(project.parent)), {}, 0))
+    assert [part.name for part in parts] == ["stream", "label", *["train"][: int(trains)]]
 
 
 def test_a_bad_project_file_gives_one_line_per_mistake(tiebreak: CommandLine, project: Path) -> None:

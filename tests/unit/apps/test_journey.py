@@ -102,6 +102,14 @@ def test_a_floor_is_told_as_what_it_is() -> None:
     assert told.startswith("rare: floor: slice night is owed labels, uncertainty 0.1200, propensity")
 
 
+def test_the_price_of_a_question_is_told_where_prices_differ() -> None:
+    """In ordinary answers, beside what it was weighed against."""
+    journey = Journey("p", "e1")
+    journey.take(_record("tasks", TASK, replace(_task(), selection=replace(PICKED, price=2.5))))
+    told = dict(story(journey))["selected"]
+    assert "margin 0.9100 against threshold 0.8500 at the price of 2.50 answers, propensity" in told
+
+
 def test_an_event_that_was_not_selected_says_so() -> None:
     """Most events end at their prediction."""
     journey = Journey("p", "e2")

@@ -187,6 +187,21 @@ def test_bad_files(tmp_path: Path) -> None:
         load_stream(tmp_path / "torn.npz", "label")
 
 
+def test_vectors_of_class_names_come_with_the_file() -> None:
+    """A row for each name, whichever of them occur; none without names; another shape is said with the file's name."""
+    arrays = {"X": np.zeros((60, 2)), "y": np.arange(60) % 2, "classes": np.array(["a", "b", "c"])}
+    vectors = stream_of_arrays("f", {**arrays, "class_emb": np.eye(3, 2)}).vectors
+    assert {name: vector.tolist() for name, vector in vectors.items()} == {"a": [1, 0], "b": [0, 1], "c": [0, 0]}
+    assert stream_of_arrays("f", {"X": arrays["X"], "y": arrays["y"], "class_emb": np.eye(3, 2)}).vectors == {}
+    for wrong in (np.eye(2), np.eye(3)):
+        with pytest.raises(
+            ConfigError, match=r"f: class_emb is .*a row of 2 numbers for each of the classes is needed"
+        ):
+            stream_of_arrays("f", {**arrays, "class_emb": wrong})
+    with pytest.raises(ConfigError, match="f: class_emb does not hold numbers"):
+        stream_of_arrays("f", {**arrays, "class_emb": np.array(["x", "y", "z"])})
+
+
 def test_shuffling_keeps_events_whole() -> None:
     """Another order is the same pairs of features and label."""
     stream = _blobs(200)

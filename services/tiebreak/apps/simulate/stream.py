@@ -21,7 +21,7 @@ LEAST_EVENTS = 50
 @dataclass(frozen=True, slots=True)
 class Stream:
     """``x`` ``(n, d)`` float32 and ``y`` ``(n,)`` indices into ``classes``, in stream order; ``held_x``, ``held_y`` judge
-    models besides (both empty where nothing was held out). ``vectors`` ``(d,)`` of class names, where the file has them."""
+    models besides (both empty where nothing was held out). ``vectors`` ``(d,)`` of class names, where they are known."""
 
     name: str
     x: FloatArray
@@ -59,18 +59,16 @@ def held_back(stream: Stream, share: float, seed: int) -> Stream:
 
 
 def stream_of_arrays(name: str, arrays: Mapping[str, NDArray[np.generic]]) -> Stream:
-    """From arrays ``X`` ``(n, ...)`` and ``y`` ``(n,)``, with ``Xt``, ``yt`` held out, ``classes`` names and their vectors
+    """From arrays ``X`` ``(n, ...)`` and ``y`` ``(n,)``; if there are any ``Xt``, ``yt`` held out, and names ``classes``.
 
-    ``class_emb`` ``(k, d)``, if there are any.
-
-    Raises ConfigError.
+    ``class_emb`` ``(k, d)`` are the names' vectors. Raises ConfigError.
     """
     if "X" not in arrays or "y" not in arrays:
         raise ConfigError(f"{name} holds {', '.join(sorted(arrays)) or 'nothing'}; arrays X and y are needed.")
-    x = _features(name, arrays["X"])
+    x = _features(f"{name}: X", arrays["X"])
     labels = arrays["y"]
     held = ("Xt" in arrays and "yt" in arrays) or None
-    held_x = _features(name, arrays["Xt"]) if held else x[:0]
+    held_x = _features(f"{name}: Xt", arrays["Xt"]) if held else x[:0]
     held_labels = arrays["yt"] if held else labels[:0]
     if len(x) != len(labels) or len(held_x) != len(held_labels):
         raise ConfigError(f"{name}: {len(x)} rows of X and {len(labels)} of y; they must be as many.")
@@ -78,7 +76,7 @@ def stream_of_arrays(name: str, arrays: Mapping[str, NDArray[np.generic]]) -> St
     names = _names(values, arrays.get("classes"))
     y = np.searchsorted(values, labels).astype(np.int64)
     stream = Stream(name, x, y, names, held_x, np.searchsorted(values, held_labels).astype(np.int64))
-    return _checked(replace(stream, vectors=_vectors(arrays, x.shape[1])))
+    return _checked(replace(stream, vectors=_vectors(name, arrays, x.shape[1])))
 
 
 def stream_of_rows(name: str, rows: Iterable[Mapping[str, object]], label: str) -> Stream:
@@ -115,11 +113,11 @@ def _vector(name: str, number: int, row: Mapping[str, object], label: str) -> li
     return vector
 
 
-def _features(name: str, array: NDArray[np.generic]) -> FloatArray:
+def _features(what: str, array: NDArray[np.generic]) -> FloatArray:
     try:
         x = np.asarray(array, dtype=np.float32).reshape(len(array), -1)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{name}: X does not hold numbers.") from error
+        raise ConfigError(f"{what} does not hold numbers.") from error
     # A hole in a table is the most common defect of a file: the trainer would refuse the label, so the event stays out of sums.
     return np.nan_to_num(x, posinf=0.0, neginf=0.0)
 
@@ -130,12 +128,14 @@ def _names(values: NDArray[np.generic], given: NDArray[np.generic] | None) -> tu
     return tuple(str(given[value]) if 0 <= value < len(given) else str(value) for value in values.tolist())
 
 
-def _vectors(arrays: Mapping[str, NDArray[np.generic]], width: int) -> dict[str, FloatArray]:
+def _vectors(name: str, arrays: Mapping[str, NDArray[np.generic]], width: int) -> dict[str, FloatArray]:
     if "classes" not in arrays or "class_emb" not in arrays:
         return {}
-    vectors = _features("class_emb", arrays["class_emb"])
+    vectors = _features(f"{name}: class_emb", arrays["class_emb"])
     if vectors.shape != (len(arrays["classes"]), width):
-        raise ConfigError(f"class_emb is {vectors.shape}; a row of {width} numbers for each of the classes is needed.")
+        raise ConfigError(
+            f"{name}: class_emb is {vectors.shape}; a row of {width} numbers for each of the classes is needed."
+        )
     return dict(zip(map(str, arrays["classes"].tolist()), vectors, strict=True))
 
 
