@@ -133,6 +133,7 @@ class People:
         reader = self._around.log.reader([Topic.ANNOTATIONS.of(name), settled.of(name)], None)
         await reader.start()
         tended = float("-inf")
+        batch: Batch = {}
         try:
             while not stop.is_set():
                 try:
@@ -140,16 +141,18 @@ class People:
                     if not await self._queue.is_built():
                         await pause(stop, _AGAIN_S)
                         continue
-                    batch = await reader.poll(_BATCH, _POLL_S)
+                    # The log gives a batch once: one that could not be learned, since the gold did not come, is learned later.
+                    batch = batch or await reader.poll(_BATCH, _POLL_S)
                     await self.learn(batch)
+                    fetched, batch = sum(map(len, batch.values())), {}
                     if self._around.clock.monotonic() - tended >= _TEND_S:
                         tended = self._around.clock.monotonic()
                         await self.tend()
                         # Half-read figures would be somebody's of another day.
-                        if sum(map(len, batch.values())) < _BATCH:
+                        if fetched < _BATCH:
                             await self.record_pauses()
                     # A fetch costs as much for one record as for hundreds, and people are served by this very loop.
-                    if 0 < sum(map(len, batch.values())) < _BATCH:
+                    if 0 < fetched < _BATCH:
                         await pause(stop, _TEND_S)
                 except (Unreachable, SlowDown, PublishFailed) as error:
                     _log.info("people_postponed", error=str(error))

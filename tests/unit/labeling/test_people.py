@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tests.support.crowds import CLASSES, habits, votes
+from tests.support.eventually import eventually
 from tests.support.labeling import a_project, a_task
 from tests.support.labeling_api import open_office
 from tiebreak.contracts.codec import decode_task
+from tiebreak.contracts.errors import Unreachable
 from tiebreak.contracts.ids import annotation_id, label_id
+from tiebreak.contracts.log import Outputs
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, LabelMethod, Payload, PayloadKind, Task
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.agreement import Agreement, cohen
 from tiebreak.labeling.figures import DAY_MS, Figures
 from tiebreak.labeling.gold import Standing
+from tiebreak.labeling.memory import MemoryQueue
 from tiebreak.labeling.port import Refusal, Refused
+from tiebreak.labeling.stage import annotation_message
 from tiebreak.labeling.stage_people import Around, People
 from tiebreak.labeling.stage_reading import records_of
 from tiebreak.labeling.suspicion import Suspicion, suspects
+from tiebreak.runtime.clock import SystemClock
 
 
 def said(task: str, person: str, value: str, *, day: int = 0, lead_s: float = 2.0, revision: int = 1) -> Annotation:
@@ -201,6 +209,32 @@ async def test_a_claim_names_the_skills_to_use() -> None:
         "skills: ann does not have boats. Use birds, cars, or none.",
     )
     assert [t["payload"]["text"] for t in rest["tasks"]] == ["what is 1?", "what is 2?", "what is 0?"]
+
+
+class Hiccup(MemoryQueue):
+    """A store that does not answer when it is first asked for gold."""
+
+    answers = False
+
+    async def gold(self, have: int = 0) -> Sequence[Task] | None:
+        if not self.answers:
+            self.answers = True
+            raise Unreachable("no answer in time")
+        return await super().gold(have)
+
+
+async def test_answers_that_came_while_the_store_was_away_are_counted_all_the_same() -> None:
+    """They are fetched from the log once: whoever is judged by them must not be forgiven by a hiccup of Redis."""
+    clock = SystemClock()
+    office = await open_office(a_project(), Hiccup(a_project(), clock))
+    await office.log.writer().publish(Outputs([annotation_message(said("t1", "ann", "cat"))]))
+    around = Around(office.log, office.log.writer(), office.metrics, clock, lambda: 0.0)
+    people, stop = People(office.project, office.queue, around), asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(people.run(stop))
+        await eventually(lambda: len(people.figures.names()) == 1)
+        stop.set()
+    assert people.figures.answers == 1
 
 
 async def test_who_waited_for_gold_that_was_erased_gets_other_gold() -> None:
