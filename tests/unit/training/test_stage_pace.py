@@ -75,8 +75,15 @@ async def test_labels_that_never_pause_do_not_put_a_step_off(tmp_path: Path, mon
 
     monkeypatch.setattr(reader, "poll", followed)
     await publish_labels(log, project, labels[:20])
-    # The clock stands still: no step is made because one has been late for too long.
-    async with Running(project, log, tmp_path / "l", clock=ManualClock(), reader=reader) as run:
+    clock = ManualClock()
+    async with Running(project, log, tmp_path / "l", clock=clock, reader=reader) as run:
+        # The clock stands still: no step is made because one has been late for too long.
         await run.offers(1)
-        await run.trains(200)
+
+        def trained() -> bool:
+            # The last labels are fewer than a step's: they wait for its time.
+            clock.advance(project.training.step_s)
+            return run.trained(200)
+
+        await eventually(trained)
     assert run.candidates[0].manifest.dataset_version < 200
