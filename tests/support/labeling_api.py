@@ -98,6 +98,11 @@ class Office:
         self.context = replace(self.context, people=people)
         self.app = create_app(self.context)
 
+    def keep_record(self) -> None:
+        """From now on the API puts on the audit trail what belongs there."""
+        self.context = replace(self.context, audit=self.trail())
+        self.app = create_app(self.context)
+
     def settler(self) -> Settler:
         """One that knows nothing yet but how to read the log."""
         panel = Panel(self.project, self.queue, self.log)

@@ -30,6 +30,7 @@ class Action(StrEnum):
     LABELS_RETRACTED = "labels.retracted"
     SUBJECT_ERASED = "subject.erased"
     PROJECT_CHANGED = "project.changed"
+    CLASS_ADDED = "class.added"
     ANNOTATOR_PAUSED = "annotator.paused"
     ANNOTATOR_RESUMED = "annotator.resumed"
     ANSWERS_REOPENED = "answers.reopened"

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query, Request
 
+from tiebreak.contracts.audit import Action
 from tiebreak.contracts.errors import Conflict, Invalid
 from tiebreak.labeling.access import Principal, Right
 from tiebreak.labeling.answers import json_schema
@@ -213,7 +214,7 @@ def _looking(router: APIRouter, ctx: LabelingContext) -> None:
         )
 
     @router.post("/projects/{name}/classes", status_code=201)
-    async def add_class(name: str, body: ClassIn, _: Annotator) -> ClassOut:
+    async def add_class(name: str, body: ClassIn, who: Annotator) -> ClassOut:
         """Add a class to an open set; one that is there already, but for case or spaces, is answered instead."""
         ctx.check_project(name)
         if not project.classes.open:
@@ -221,6 +222,8 @@ def _looking(router: APIRouter, ctx: LabelingContext) -> None:
         known = await ctx.schema.classes()
         made = class_of(body.name, known)
         if made not in known:
+            if ctx.audit is not None:  # on record first: no answer may ever use it, and the queue is no durable place
+                await ctx.audit.append(who.name, Action.CLASS_ADDED, made)
             await ctx.queue.add_class(made)
             await ctx.schema.classes()  # who asks next is told so
         return ClassOut(name=made)

@@ -285,13 +285,20 @@ class RedisQueue:
 
     async def add_class(self, name: str) -> None:
         async with reachable():
+            await self._check_built()
             order = await self._client.incr(self._key("order"))
             await self._client.zadd(self._key("classes"), {name: order}, nx=True)
 
     async def classes(self) -> Sequence[str]:
         async with reachable():
+            await self._check_built()
             found: Sequence[Any] = await self._client.zrange(self._key("classes"), 0, -1)
         return tuple(raw.decode() for raw in found)
+
+    async def _check_built(self) -> None:
+        # Half of the classes would be an older version of the schema, and answers by the newer one refused for good.
+        if not self._scripts.builds and not await self.is_built():
+            raise building()
 
     async def is_built(self) -> bool:
         async with reachable():

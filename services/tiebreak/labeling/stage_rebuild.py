@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
 
+from tiebreak.contracts.audit import Action
 from tiebreak.contracts.codec import decode_label
 from tiebreak.contracts.erasure import erased_in, is_erased
 from tiebreak.contracts.errors import BadRecord, PublishFailed, SlowDown, Unreachable
 from tiebreak.contracts.log import Log, Outputs, Partition
-from tiebreak.contracts.messages import Annotation, AnnotationState, Label
+from tiebreak.contracts.messages import Annotation, AnnotationState, AuditRecord, Label
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.consensus import COUNTS, Consensus
@@ -61,6 +62,15 @@ class Overturning:
         )
 
 
+def added_in(records: Iterable[AuditRecord]) -> dict[str, int]:
+    """The classes that people added to an open set by name, and when first."""
+    added = dict[str, int]()
+    for record in records:
+        if record.action == Action.CLASS_ADDED:
+            added.setdefault(record.target, record.time_ms)
+    return added
+
+
 class Rebuilder:
     """Watches for a missing index and builds it from ``labels``, ``tasks`` and ``annotations``. Any number may run."""
 
@@ -88,15 +98,18 @@ class Rebuilder:
         builder = await self._queue.begin_build()
         if builder is None:
             return False
-        erased = erased_in(await self._trail.sound())
+        said = await self._trail.sound()
+        erased = erased_in(said)
         await builder.begin_erasure(sorted(erased))
-        overturning, classes = Overturning(), dict[str, None]()
+        overturning, classes = Overturning(), added_in(said)
         async for record in records_of(self._log, Topic.ANNOTATIONS.of(self._project.project)):
             with suppress(BadRecord):  # the settler has put it on `dead`
                 overturning.hear(a := annotation_of(record, self._project))
                 if a.value and self._project.classes.open:
-                    classes.setdefault(a.value)
-        for name in classes:  # those of settled tasks, too
+                    classes[a.value] = min(a.submitted_ms, classes.get(a.value, a.submitted_ms))
+        for name in sorted(
+            classes, key=lambda name: (classes[name], name)
+        ):  # those nobody has used yet, and of settled tasks
             if name not in self._project.classes.names:
                 await builder.add_class(name)
         while True:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.labeling import Queues, a_project, a_task
 from tests.support.labeling_api import Office, claim, lose, open_office, open_tasks, running, submit
+from tiebreak.contracts.audit import Action
 from tiebreak.contracts.errors import Invalid
 from tiebreak.labeling.schema_versions import SchemaVersion, version_of
 
@@ -105,6 +106,47 @@ async def test_a_queue_that_was_lost_knows_the_added_classes_of_settled_tasks(qu
         await lose(queue)
         await open_tasks(office, 0)
         assert list(await queue.classes()) == ["otter"]
+
+
+async def test_a_class_that_nobody_used_yet_outlives_a_lost_queue(queue: Queues) -> None:
+    """It was only on the queue: the version fell back, and the answers of whoever had seen it were refused as of a newer schema."""
+    office = await open_office(a_project(is_open=True), queue)
+    office.keep_record()
+    async with running(office), await office.client("ann") as ann:
+        await open_tasks(office, 0)
+        for name in ("otter", "newt", "Otter "):
+            assert (await ann.post("/v1/projects/pets/classes", json={"name": name})).status_code == 201
+        before = (await ann.get("/v1/projects/pets")).json()
+        assert before["classes"] == ["cat", "dog", "bird", "otter", "newt"]
+        assert before["answer_schema_version"] == "1.2"
+        await lose(queue)
+        await open_tasks(office, 0)
+        there = await open_office(office.project, queue)  # a process that never knew of them
+        async with await there.client("bob") as bob:
+            after = (await bob.get("/v1/projects/pets")).json()
+        assert [after[key] for key in ("classes", "answer_schema_version", "answer_schema")] == [
+            before[key] for key in ("classes", "answer_schema_version", "answer_schema")
+        ]
+    said, _ = await office.trail().read()
+    assert [(r.actor, r.action, r.target) for r in said] == [
+        ("ann", Action.CLASS_ADDED, "otter"),
+        ("ann", Action.CLASS_ADDED, "newt"),
+    ]
+
+
+async def test_while_a_lost_queue_is_built_no_class_is_taken_for_unknown(queue: Queues) -> None:
+    """Its classes are not there yet: an answer by them has to be sent again, not refused for good."""
+    office = await an_office(queue)
+    await queue.add([a_task(1)])
+    async with await office.client("ann") as ann:
+        assert (await ann.post("/v1/projects/pets/classes", json={"name": "otter"})).status_code == 201
+        (task,) = (await claim(ann))["tasks"]
+        await lose(queue)
+        there = await open_office(office.project, queue)
+        async with await there.client("ann") as ann_there:
+            answered = await submit(ann_there, task, "otter", answer_schema_version="1.1")
+            assert (answered.status_code, answered.json()["type"]) == (503, "urn:tiebreak:problem:service_unavailable")
+            assert (await ann_there.post("/v1/projects/pets/classes", json={"name": "newt"})).status_code == 503
 
 
 async def test_hot_and_plain_ways_say_the_same_version(office: Office) -> None:
