@@ -243,6 +243,25 @@ async def test_a_stale_task_expires_unless_somebody_worked_on_it(bench: Bench) -
     assert (await queue.stats()).open_tasks == 1
 
 
+async def test_whoever_held_a_task_that_left_is_told_how_it_left(bench: Bench) -> None:
+    """Expired is not settled, and withdrawn is neither: each is refused by its own name, for an answer as for a lease."""
+    queue = bench.queue()
+    brief = bench.queue(QueueSettings(lease_ms=1, undo_ms=60_000, task_ttl_ms=1))
+    await brief.add([a_task(1)])
+    (lease,) = (await brief.claim("ann", 1)).leases
+    await bench.pass_ms(3)
+    assert (await queue.sweep(10)).tasks_expired == 1
+    with pytest.raises(Refused) as expired:
+        await queue.prepare(request(lease, "ann"))
+    with pytest.raises(Refused) as ended:
+        await queue.renew("ann", lease.task.task_id, lease.token)
+    await queue.add([a_task(2)])
+    await queue.withdraw([a_task(2).task_id])
+    with pytest.raises(Refused) as withdrawn:
+        await queue.release("ann", a_task(2).task_id, lease.token)
+    assert [e.value.refusal for e in (expired, ended, withdrawn)] == ["expired", "expired", "withdrawn"]
+
+
 async def test_the_content_of_a_settled_task_goes_after_the_undo_window_and_not_before_its_label_is_out(
     bench: Bench,
 ) -> None:

@@ -9,9 +9,10 @@ from playwright.async_api import expect
 from tests.support.eventually import eventually
 from tests.support.labeling import a_project, a_task
 from tests.support.labeling_api import claim, submit
-from tests.web.conftest import Open, png, text
+from tests.web.conftest import Desk, Open, png, text
 from tiebreak.contracts.messages import Payload, PayloadKind
 from tiebreak.contracts.project import Classes, Project
+from tiebreak.labeling.memory import MemoryQueue
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -220,6 +221,92 @@ async def test_a_task_that_others_settled_is_passed_over_with_a_word(open_desk: 
     await desk.shot("settled")
     await desk.press("1")
     assert sorted(x.value for x in await desk.labels(2)) == ["cat", "dog"]
+
+
+def hasty(lease_s: float = 1.0, **labeling: float) -> Project:
+    """Pages look after their leases three times in ``lease_s``."""
+    project = a_project()
+    changed = project.labeling.model_copy(update={"lease_s": lease_s, **labeling})
+    return project.model_copy(update={"labeling": changed})
+
+
+# Somebody is in the middle of a word when the task under it goes: the rest of it comes at once after.
+TYPED_ON = """new MutationObserver((_, watching) => {
+  if (!document.body.classList.contains("deaf")) return;
+  watching.disconnect();
+  for (const key of ["1", "2", " "]) document.body.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+  window.typed = true;
+}).observe(document.body, {attributes: true})"""
+
+
+async def erase(desk: Desk, *numbers: int) -> None:
+    """These tasks leave the queue as they do when the person they are about asks for it."""
+    await desk.office.queue.erase([a_task(number).task_id for number in numbers])
+
+
+async def test_a_task_that_is_erased_under_ones_eyes_leaves_the_screen(open_desk: Open) -> None:
+    """Its content is gone within a third of a lease, with the reason, and a note that was being typed does not answer the next one."""
+    desk = await open_desk(hasty(6.0), *(text(f"number {i}") for i in range(3)))
+    await desk.sees("number 0")
+    await desk.press("n")
+    await desk.page.keyboard.type("is it")
+    await desk.page.evaluate(TYPED_ON)
+    await erase(desk, 0)
+    await desk.sees("number 1")
+    await expect(desk.page.locator("#notice")).to_have_text(
+        "That question is gone: what it was about was erased. Here is the next one."
+    )
+    assert await desk.page.evaluate("window.typed")
+    assert "number 0" not in await desk.page.content()
+    await desk.shot("erased")
+    await desk.sees("number 1")
+    assert await desk.office.annotations() == []
+    await expect(desk.page.locator("#note-row")).to_be_hidden()
+    await expect(desk.page.locator("body.deaf")).to_have_count(0)
+    await desk.press("2")
+    await desk.sees("number 2")
+    await desk.press("1")
+    assert sorted((x.event_id, x.value) for x in await desk.labels(2)) == [("event-1", "dog"), ("event-2", "cat")]
+
+
+async def test_an_answer_to_a_task_that_is_gone_says_so_and_goes_on(open_desk: Open) -> None:
+    """Erased or expired before the answer came: one sentence each, nothing to take back, and the next key answers the next task."""
+    desk = await open_desk(hasty(600.0), *(text(f"number {i}") for i in range(3)))
+    await desk.sees("number 0")
+    await erase(desk, 0)
+    await desk.press("1")
+    await desk.sees("number 1")
+    await expect(desk.page.locator("#notice")).to_have_text(
+        "That question is gone: what it was about was erased. Your answer to it does not count."
+    )
+    await expect(desk.page.locator("#undo")).to_be_disabled()
+    await desk.press("3")
+    await desk.sees("number 2")
+    assert [(x.event_id, x.value) for x in await desk.labels(1)] == [("event-1", "bird")]
+    await erase(desk, 2)
+    await desk.press("1")
+    await expect(desk.page.locator("#resting-title")).to_have_text("All decided")
+    await desk.shot("erased-last")
+
+
+async def test_a_task_that_expired_while_nobody_looked_is_not_called_somebody_elses(open_desk: Open) -> None:
+    """The person was away longer than the task lived: on their first move the page says why it is gone."""
+    desk = await open_desk(hasty(600.0), text("first"), text("second"))
+    await desk.sees("first")
+    queue = desk.office.queue
+    assert isinstance(queue, MemoryQueue)
+    state = queue._state
+    state.leases = dict.fromkeys(state.leases, 0)
+    await queue.sweep(10)
+    state.expiry[a_task(0).task_id] = 0
+    await queue.sweep(10)
+    await desk.press("1")
+    await expect(desk.page.locator("#notice")).to_have_text(
+        "The time for that question is over. Your answer to it does not count."
+    )
+    await desk.sees("second")
+    await desk.press("2")
+    assert [(x.event_id, x.value) for x in await desk.labels(1)] == [("event-1", "dog")]
 
 
 async def test_a_revoked_token_leads_back_to_the_door(open_desk: Open) -> None:

@@ -162,7 +162,7 @@ class MemoryQueue:
         s = self._guard()
         entry = s.tasks.get(task_id)
         if entry is None and task_id in s.done:
-            raise refused(Refusal.ERASED if s.done[task_id][0] is TaskState.ERASED else Refusal.SETTLED)
+            raise refused(Refusal(s.done[task_id][0]))
         if entry is None or not (annotator in entry.grants or (answered and annotator in entry.answers)):
             raise not_found()
         return entry

@@ -143,6 +143,8 @@ class Refusal(StrEnum):
     STALE_LEASE = "stale_lease"
     SETTLED = "settled"
     ERASED = "erased"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
     ALREADY_ANSWERED = "already_answered"
     KEY_REUSED = "key_reused"
     IN_PROGRESS = "in_progress"

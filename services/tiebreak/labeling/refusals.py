@@ -10,7 +10,15 @@ from tiebreak.labeling.port import Refusal, Refused
 _WORDS: Mapping[Refusal, tuple[str, str]] = {
     Refusal.STALE_LEASE: ("This lease is no longer the newest one on the task.", "Claim again."),
     Refusal.SETTLED: (
-        "The task was settled meanwhile. An answer to it is kept, but not counted.",
+        "The task was settled meanwhile: an answer to it is not counted any more.",
+        "Claim the next one.",
+    ),
+    Refusal.EXPIRED: (
+        "The task's time is over: nobody had answered it, and it was taken off the queue.",
+        "Claim the next one.",
+    ),
+    Refusal.WITHDRAWN: (
+        "The task was taken back: a newer model decides it by now.",
         "Claim the next one.",
     ),
     Refusal.ERASED: (

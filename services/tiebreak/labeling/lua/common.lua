@@ -63,7 +63,7 @@ local function has_body(id) return redis.call('HEXISTS', P .. 'bodies', id) == 1
 -- The refusal of an act upon a task that this person was not given, or that is not here any more.
 local function absent(id)
   local was = redis.call('HGET', done_key(id), id)
-  return was and (was == 'erased:0' and 'ERASED' or 'SETTLED') or 'NOT_FOUND'
+  return was and string.upper(string.match(was, '^%l+')) or 'NOT_FOUND' -- settled, expired, withdrawn or erased
 end
 
 -- Whether nothing about this person (a digest, '' for nobody) may be taken in.

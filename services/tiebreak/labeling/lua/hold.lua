@@ -1,6 +1,7 @@
 -- Renew or release a lease.
 -- ARGV  nonce, annotator, task, token, lease_ms, 'renew' | 'release'
--- Returns {'OK', deadline (0 after a release)}, {'BUILDING'}, {'NOT_FOUND'}, {'ERASED'}, {'SETTLED'} or {'STALE_LEASE'}.
+-- Returns {'OK', deadline (0 after a release)}, {'BUILDING'}, {'NOT_FOUND'}, {'SETTLED'}, {'EXPIRED'}, {'WITHDRAWN'},
+--   {'ERASED'} or {'STALE_LEASE'}.
 -- Invariant: only the newest token moves a deadline.
 if not ready() then return {'BUILDING'} end
 local annotator, id, token = ARGV[2], ARGV[3], ARGV[4]

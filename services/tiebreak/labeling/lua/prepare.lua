@@ -1,7 +1,7 @@
 -- Check an answer and promise its facts. Nothing counts yet: the annotation must reach the log first.
 -- ARGV  nonce, annotator, task, token, key, digest, 'vote' | 'skip' | 'undo' | 'withdraw', undo_ms, idempotency_ms, pending_ms
 -- Returns {'OK', '<digest>|<revision>|<state>|<token>|<claimed>|<accepted>|<counted>|<review>'} or one refusal:
---   BUILDING NOT_FOUND ERASED SETTLED KEY_REUSED IN_PROGRESS ALREADY_ANSWERED STALE_LEASE TOO_LATE_TO_UNDO
+--   BUILDING NOT_FOUND SETTLED EXPIRED WITHDRAWN ERASED KEY_REUSED IN_PROGRESS ALREADY_ANSWERED STALE_LEASE TOO_LATE_TO_UNDO
 -- Invariant: a revision of a person's answer to a task is promised to one request (one key) only.
 if not ready() then return {'BUILDING'} end
 local annotator, id, token, digest, act = ARGV[2], ARGV[3], ARGV[4], ARGV[6], ARGV[7]

@@ -17,11 +17,21 @@ let flagged = false;
 let noting = false;
 let finding = false;
 let rebinding = null;
+let deafTimer = 0;
+
+// What was on the screen went while somebody looked at it: a key or a click on its way was meant for it, not for what came instead.
+const DEAF_MS = 700;
+const isDeaf = () => document.body.classList.contains("deaf");
+function beDeaf() {
+  document.body.classList.add("deaf");
+  clearTimeout(deafTimer);
+  deafTimer = setTimeout(() => document.body.classList.remove("deaf"), DEAF_MS);
+}
 
 const on = {
   ready(info) {
     view.project(info);
-    editor = editorOf(info, (value) => session?.answer(value, { flagged, comment: $("note").value.trim() }));
+    editor = editorOf(info, (value) => !isDeaf() && session?.answer(value, { flagged, comment: $("note").value.trim() }));
     view.counted(info.you.answered);
     view.resting("loading");
   },
@@ -36,6 +46,10 @@ const on = {
     view.task(task);
     if (editor) editor.mount(task);
     else drawClasses();
+  },
+  swapped(why) {
+    beDeaf();
+    view.notice(why);
   },
   resting: view.resting,
   answered(item, undoS) {
@@ -80,7 +94,7 @@ function drawClasses() {
 }
 
 async function choose(item) {
-  if (!session?.current) return;
+  if (!session?.current || isDeaf()) return;
   let value = item.name;
   if (item.isNew) {
     try {
@@ -95,7 +109,7 @@ async function choose(item) {
 const does = {
   accept: () => !editor && session.info.classes.length === 2 && choose({ name: session.info.classes[0] }),
   reject: () => !editor && session.info.classes.length === 2 && choose({ name: session.info.classes[1] }),
-  skip: () => session.answer(null, { flagged, comment: $("note").value.trim() }),
+  skip: () => !isDeaf() && session.answer(null, { flagged, comment: $("note").value.trim() }),
   undo: () => session.undo(),
   flag: () => view.flag((flagged = !flagged)),
   note: () => view.note((noting = !noting)),
@@ -112,6 +126,7 @@ function onKey(event) {
   if (typing) return onTyping(event);
   const arrow = event.key.startsWith("Arrow");
   if (event.repeat && !arrow) return;
+  if (isDeaf()) return beDeaf(); // somebody in the middle of a word goes on typing it
   // Space and Enter on a focused button press it, as everywhere; on the page they do what they are bound to.
   if (event.target instanceof HTMLButtonElement && (event.key === "Enter" || event.key === " ")) return;
   if (editor && session.current && editor.key(event)) return event.preventDefault();

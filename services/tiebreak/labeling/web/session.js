@@ -8,6 +8,15 @@ const WAIT_MS = 20_000;
 const MAX_BACKOFF_S = 15;
 const IDLE_S = 120;
 
+// Why a task left the hands of whoever held it, by the end of the problem's type.
+const LEFT = {
+  erased: "That question is gone: what it was about was erased.",
+  expired: "The time for that question is over.",
+  withdrawn: "That question was taken back: it is decided by now.",
+  settled: "That question was settled meanwhile.",
+};
+const ELSEWHERE = "That question went to somebody else.";
+
 const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 
 export class Session {
@@ -67,20 +76,26 @@ export class Session {
         await api.renew(task.lease.id);
       } catch (problem) {
         if (problem.status === 401) return this.on.signedOut();
-        if (!problem.passing) this.lose(task);
+        if (!problem.passing) this.lose(task, problem.code);
       }
     }
   }
 
-  /** A task that went to somebody else, or was settled without us. */
-  lose(task) {
+  /** A task that is not ours any more; `why` as the server said it. What was on the screen goes at once, with a word. */
+  lose(task, why) {
     const shown = task === this.current;
     this.held = this.held.filter((other) => other !== task);
     if (shown) {
-      this.on.notice("That task went to somebody else. Here is the next one.");
+      this.on.swapped(`${LEFT[why] ?? ELSEWHERE}${this.current ? " Here is the next one." : ""}`);
       this.on.task(this.current);
     }
     this.fill();
+  }
+
+  /** What a claim did not name any more left the screen: only the lease can tell why. */
+  async explain(task) {
+    const problem = await api.renew(task.lease.id).then(() => null, (error) => error);
+    if (problem && !problem.passing && LEFT[problem.code]) this.on.notice(LEFT[problem.code]);
   }
 
   /** Keep `PREFETCH` tasks at hand. The server answers with everything we hold, so repeating a claim is harmless. */
@@ -139,7 +154,10 @@ export class Session {
     });
     // What is on the screen stays there, whatever the order of the answer.
     if (before && this.held.includes(before)) this.held = [before, ...this.held.filter((task) => task !== before)];
-    else if (before) this.on.notice("That task went to somebody else. Here is the next one.");
+    else if (before) {
+      this.on.swapped(`${ELSEWHERE}${this.current ? " Here is the next one." : ""}`);
+      this.explain(before);
+    }
     // Somebody added a class, or the project file changed: what is on the screen must be what is asked.
     if (said.tasks.some((task) => task.answer_schema_version !== this.info.answer_schema_version)) this.learn();
     if (!this.current) this.on.resting(said.reason ?? "loading");
@@ -204,7 +222,7 @@ export class Session {
           backoffS = Math.min(backoffS * 2, MAX_BACKOFF_S);
           continue;
         }
-        this.on.notice(problem.message);
+        this.on.notice(LEFT[problem.code] ? `${LEFT[problem.code]} Your answer to it does not count.` : problem.message);
         if (this.last === item) this.forget();
       }
       backoffS = 1;
