@@ -6,11 +6,13 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 
 from tests.support.eventually import eventually
 from tests.support.log_clients import Collector, messages, publish, reading, values
+from tests.support.skipping import skipping
 from tiebreak.contracts.errors import PublishFailed
 from tiebreak.contracts.handling import Handled
 from tiebreak.contracts.log import Batch, Outputs, Partition, Positions, Reader, Writer
@@ -71,19 +73,21 @@ class Watched(Collector):
         self.told.append(f"revoked {len(partitions)}")
 
 
+async def fresh_log(partitions: int) -> MemoryLog:
+    log = MemoryLog(lease=Lease(beat_s=0.02, settle_s=0.01))
+    await log.ensure_topics(specs_for("p", partitions))
+    return log
+
+
 @pytest.fixture
 async def log() -> MemoryLog:
-    log = MemoryLog(lease=Lease(beat_s=0.02, settle_s=0.01))
-    await log.ensure_topics(specs_for("p", 2))
-    return log
+    return await fresh_log(2)
 
 
 @pytest.fixture
 async def one_partition() -> MemoryLog:
     """Where a batch is always as large as the limit: a share of a partition that is yet to come would make it smaller."""
-    log = MemoryLog(lease=Lease(beat_s=0.02, settle_s=0.01))
-    await log.ensure_topics(specs_for("p", 1))
-    return log
+    return await fresh_log(1)
 
 
 def loop_of(reader: Reader, writer: Writer, handler: Watched, **settings: float) -> ConsumeLoop:
@@ -102,33 +106,28 @@ def numbers(count: int) -> list[str]:
     return [str(i) for i in range(count)]
 
 
-async def test_what_comes_soon_after_a_batch_is_fetched_together_after_the_pause(one_partition: MemoryLog) -> None:
+async def one_by_one(**settings: float) -> list[int]:
+    """Eight records, one in a second: how many were committed at a time."""
+    log, handler, stop = await fresh_log(1), Watched(OUT), asyncio.Event()
+    task = asyncio.create_task(loop_of(log.reader([EVENTS], "g"), log.writer(), handler, **settings).run(stop))
+    for number in numbers(8):
+        await publish(log, messages(EVENTS, [number], 0))
+        await SystemClock().sleep(1.0)
+    await eventually(lambda: handler.kept == numbers(8))
+    stop.set()
+    await task
+    ends = [commit[Partition(EVENTS, 0)] for commit in handler.commits]
+    return [end - before for before, end in pairwise([0, *ends])]
+
+
+def test_what_comes_soon_after_a_batch_is_fetched_together_after_the_pause() -> None:
     """With ``gather_s`` a first record is handled at once, and those that follow one by one meanwhile are one batch."""
-    handler, stop = Watched(OUT), asyncio.Event()
-    await publish(one_partition, messages(EVENTS, ["0"], 0))
-    loop = loop_of(one_partition.reader([EVENTS], "g"), one_partition.writer(), handler, gather_s=0.3)
-    task = asyncio.create_task(loop.run(stop))
-    await eventually(lambda: handler.kept == ["0"])
-    for number in numbers(8)[1:]:
-        await publish(one_partition, messages(EVENTS, [number], 0))
-    await eventually(lambda: handler.kept == numbers(8))
-    stop.set()
-    await task
-    assert len(handler.commits) == 2
+    assert skipping(one_by_one(gather_s=10.0)) == [1, 7]
 
 
-async def test_a_window_gathers_what_comes_within_it(one_partition: MemoryLog) -> None:
+def test_a_window_gathers_what_comes_within_it() -> None:
     """With ``window_s`` records that come one by one are one batch, begun when the window of the first is over."""
-    handler, stop = Watched(OUT), asyncio.Event()
-    await publish(one_partition, messages(EVENTS, ["0"], 0))
-    loop = loop_of(one_partition.reader([EVENTS], "g"), one_partition.writer(), handler, window_s=0.4)
-    task = asyncio.create_task(loop.run(stop))
-    for number in numbers(8)[1:]:
-        await publish(one_partition, messages(EVENTS, [number], 0))
-    await eventually(lambda: handler.kept == numbers(8))
-    stop.set()
-    await task
-    assert len(handler.commits) == 1
+    assert skipping(one_by_one(window_s=4.5)) == [5, 3]
 
 
 async def test_a_full_batch_waits_for_no_window(one_partition: MemoryLog) -> None:
