@@ -39,13 +39,13 @@ async def _office(**access: float) -> Office:
 
 async def test_a_runaway_script_is_told_when_to_come_back(office: Office) -> None:
     """429 with Retry-After as a problem document; another person is not touched by it."""
-    office = await _office(requests_per_s=0.5, request_burst=3)
+    office = await _office(requests_per_s=0.01, request_burst=3)
     ann, bob = await office.client("ann"), await office.client("bob")
     answers = [await ann.get("/v1/me") for _ in range(4)]
     assert [a.status_code for a in answers] == [200, 200, 200, 429]
     assert answers[3].json()["type"] == "urn:tiebreak:problem:too_many_requests"
     assert answers[3].headers["content-type"] == "application/problem+json"
-    assert 1 <= int(answers[3].headers["retry-after"]) <= 2
+    assert 1 <= int(answers[3].headers["retry-after"]) <= 100
     assert (await bob.get("/v1/me")).status_code == 200
 
 
