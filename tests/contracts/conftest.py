@@ -20,7 +20,7 @@ from tiebreak.events.memory import MemoryLog
 from tiebreak.events.redis_streams import RedisLog
 from tiebreak.runtime.redis_server import RedisServer
 
-LEASE = Lease(session_s=3.0, beat_s=0.1, settle_s=0.02)
+LEASE = Lease(beat_s=0.1, settle_s=0.02)
 OPTIONS = KafkaOptions(
     connect_timeout_s=5.0, request_timeout_s=5.0, session_timeout_s=6.0, heartbeat_s=0.2, delivery_timeout_s=10.0
 )
