@@ -143,24 +143,31 @@ async def test_publishing_to_a_stopped_broker_fails_in_time_and_closing_does_not
 ) -> None:
     """An idempotent producer waits for ever (aiokafka #1101): ours fails within its deadline and is replaced by a new one."""
     topic = await fresh_topic(log)
+    await publish(log, messages(topic, ["a"]))
     quick = KafkaLog(own_broker.address, options=KafkaOptions(delivery_timeout_s=1.0, connect_timeout_s=2.0))
     writer = quick.writer()
-    await writer.start()
-    await writer.publish(messages(topic, ["a"]))
+
+    async def publishes(value: str) -> bool:
+        await writer.publish(messages(topic, [value]))
+        return True
+
+    # A second is short for a broker that has just started, or shares its processor: it is asked again.
+    await eventually(lambda: publishes("b"), retry_on=(PublishFailed,))
     own_broker.kill()
     try:
         with pytest.raises(PublishFailed):
-            await writer.publish(messages(topic, ["b"]))
+            await publishes("lost")
         with pytest.raises(PublishFailed):
-            await writer.publish(messages(topic, ["c"]))
+            await publishes("lost")
     finally:
         own_broker.start()
-    await writer.publish(messages(topic, ["d"]))
+    await eventually(lambda: publishes("c"), retry_on=(PublishFailed,))
     await writer.close(2.0)
     async with reading(log, topic, None) as reader:
-        got = values(await take(reader, 2))
+        (end,) = (await reader.end_positions()).values()
+        got = values(await take(reader, end))
     # What was not acknowledged is unknown, not failed: only order and the acknowledged ones are promised.
-    assert (got[0], got[-1]) == ("a", "d")
+    assert [value for value in dict.fromkeys(got) if value != "lost"] == ["a", "b", "c"]
     await quick.close()
 
 
