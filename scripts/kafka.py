@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import hashlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -94,11 +96,22 @@ def _jars(cache: Path) -> Path:
     return cache / hashlib.sha256(POM.read_bytes()).hexdigest()[:12]
 
 
-def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+# Above the ports that have a name, below those that a system gives to outgoing connections.
+_PORTS = range(10_000, 30_000)
+
+
+def free_port(*others: int) -> int:
+    """A loopback port, none of ``others``, that nobody listens on now and that no outgoing connection takes before somebody does.
+
+    A system's own choice (port 0) may be given to the next client that connects anywhere, and to one that tries to connect to that
+    very port while its server is being started again: such a client ends up connected to itself, and the server finds it taken.
+    """
+    while True:
+        port = random.SystemRandom().choice(_PORTS)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            if port not in others:
+                return port
 
 
 def _wait(ready: Callable[[], bool], deadline_s: float) -> bool:
@@ -192,7 +205,7 @@ class Broker:
         self.data.mkdir(parents=True, exist_ok=True)
         self.port = self.port or free_port()
         config = self.data / "server.properties"
-        config.write_text("\n".join((*_properties(self.data, self.port, free_port()), *self.extra)) + "\n")
+        config.write_text("\n".join((*_properties(self.data, self.port, free_port(self.port)), *self.extra)) + "\n")
         if (self.data / "storage" / "meta.properties").exists():
             return
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "a")

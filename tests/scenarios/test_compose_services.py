@@ -118,7 +118,9 @@ async def test_the_broker_starts_with_the_settings_of_the_file(tmp_path: Path) -
     if reason:
         missing(f"No Kafka: {reason}")
     fetch()
-    inside, outside, controller = free_port(), free_port(), free_port()
+    inside = free_port()
+    outside = free_port(inside)
+    controller = free_port(inside, outside)
     ports = {"19092": inside, "9092": outside, "9093": controller}
     assert service("kafka")["healthcheck"]["test"][-1] == "kafka:19092"
     extra = []

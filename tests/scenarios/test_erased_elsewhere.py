@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
 
+from scripts.kafka import free_port
 from tests.support.eventually import eventually
 from tests.support.labeling import a_task
 from tiebreak.apps.children import Child, Part
@@ -68,8 +68,7 @@ def _struck(data: Path) -> bool:
 @asynccontextmanager
 async def _process(command: str, file: Path, settings: Settings, *options: str) -> AsyncIterator[None]:
     """One process, ready; it has stopped on leaving."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
+    port = free_port()
     own = ("--redis", settings.redis, "--data", str(settings.data_dir), "--port", str(port), *options)
     log_file = settings.data_dir / f"{command}.log"
     part = Part(command, (command, str(file), *own), f"http://127.0.0.1:{port}", log_file=log_file)

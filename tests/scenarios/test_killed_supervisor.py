@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -14,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from scripts.kafka import free_port
 from tests.support.auditor import audit
 from tests.support.eventually import eventually
 from tests.support.whole_loop import HEALED_S, Site, evidence_of, load_on, lost_nothing, world_of
@@ -27,9 +27,7 @@ SEED = 20_262
 @pytest.fixture
 def up_site(site: Site) -> Site:
     """The people need the same address after the restart as before it."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    return replace(site, settings=replace(site.settings, port=port))
+    return replace(site, settings=replace(site.settings, port=free_port()))
 
 
 # The harder case of the two: the log is in a Redis that lives in the supervisor's care.

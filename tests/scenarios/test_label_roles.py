@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from scripts.kafka import free_port
 from tests.support.eventually import eventually
 from tests.support.labeling import a_task
 from tiebreak.apps.admitting import admit
@@ -93,8 +93,7 @@ async def _settled(log: Log) -> bool:
 @asynccontextmanager
 async def _half(role: str, file: Path, settings: Settings) -> AsyncIterator[str]:
     """The address of one half, which is ready; it has stopped on leaving."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     own = ("--redis", settings.redis, "--data", str(settings.data_dir), "--port", str(port))
     part = Part(role, ("label", str(file), "--role", role, *own), address, log_file=settings.data_dir / f"{role}.log")

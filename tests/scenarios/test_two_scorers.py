@@ -6,7 +6,6 @@ import asyncio
 import os
 import re
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -14,6 +13,7 @@ from functools import partial
 import httpx
 import pytest
 
+from scripts.kafka import free_port
 from tests.support.auditor import audit
 from tests.support.eventually import eventually
 from tests.support.whole_loop import HEALED_S, Load, Site, evidence_of, kill, load_on, lost_nothing, pid_of, world_of
@@ -95,8 +95,7 @@ async def _consumes(child: Child) -> bool:
 @asynccontextmanager
 async def _second_scorer(site: Site) -> AsyncIterator[Child]:
     """A further `tiebreak stream` on the same project and data, kept running like the supervisor keeps the first."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
+    port = free_port()
     options = ["--data", str(site.settings.data_dir), "--port", str(port)]
     if site.settings.kafka:
         options += ["--kafka", site.settings.kafka]
