@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from tests.support.skipping import skipping
+from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.together import Together
 
 
@@ -49,7 +50,7 @@ def test_a_pace_gathers_what_comes_soon_after_a_call_and_holds_up_nobody_after_a
         together = Together(slow, most=10, every_s=5.0)
 
         async def at(item: int, second: float) -> float:
-            await asyncio.sleep(second)
+            await SystemClock().sleep(second)
             assert await together.ask(item) == item * 10
             return round(loop.time(), 6)
 
