@@ -30,6 +30,7 @@ from tiebreak.runtime.settings import Settings
 from tiebreak.sampling.passing import Passing
 from tiebreak.sampling.redis import RedisBudget, RedisSnapshots
 from tiebreak.sampling.stage import Sampler
+from tiebreak.sampling.stage_labels import LabelFollower
 from tiebreak.sampling.tasks import build_task
 from tiebreak.scoring.predictions import encode_predictions
 from tiebreak.scoring.stage import Scored, Scorer, Scoring
@@ -151,6 +152,10 @@ async def assemble_stream(process: Process) -> ASGIApp | None:
         process.metrics,
         process.clock,
     )
+    if sampler.hears_labels:
+        labels = process.log.reader([Topic.LABELS.of(project.project)], None)
+        heard = LabelFollower(project.project, labels, sampler.observe_label, process.clock)
+        process.life.run(Phase.WORK, "label follower", heard.run)
     events = Topic.EVENTS.of(project.project)
     scoring = Scoring(project, scorer, process.metrics, known, History(process.log, events))
     handler = StreamHandler(project, scoring, sampler, process.clock, mask)

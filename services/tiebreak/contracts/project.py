@@ -250,6 +250,13 @@ class Project(Section):
         return self
 
     @model_validator(mode="after")
+    def _bandits_learn_from_classes(self) -> Self:
+        kind = self.labeling.answer.kind
+        if self.sampling.strategy == "bandit" and kind.form is not Form.CLASSES:
+            raise ValueError(f"sampling.strategy: bandit is for answers of one class, not for {kind}")
+        return self
+
+    @model_validator(mode="after")
     def _rare_classes_are_predicted(self) -> Self:
         if self.sampling.balance.rare_share and self.labeling.answer.kind.form is not Form.CLASSES:
             raise ValueError(

@@ -45,6 +45,19 @@ class Balance(Section):
         return self
 
 
+Acquisition = Literal[
+    "margin",
+    "least_confidence",
+    "entropy",
+    "expected_gradient_length",
+    "vote_entropy",
+    "kl",
+    "bald",
+    "density",
+    "error_reduction",
+]
+
+
 class Sampling(Section):
     """Whom to ask about. ``window`` is how many past scores the adaptive threshold looks at; another ``rule`` is a published one.
 
@@ -56,6 +69,9 @@ class Sampling(Section):
 
     ``window_s``: events are gathered for so long, predictions wait as long, and the best of each window is chosen, spread over what it
     holds, instead of event by event. 0: nothing waits.
+
+    ``strategy`` ``bandit`` draws one of ``arms`` for each event, the likelier the more its labels have brought so far, as audit labels
+    tell.
 
     ``origin_share``: what part of the last 200 questions one source (``ce_source``) or one record key may cause; 1: all of them.
     """
@@ -71,7 +87,9 @@ class Sampling(Section):
         "density",
         "error_reduction",
         "random",
+        "bandit",
     ] = "margin"
+    arms: Annotated[tuple[Acquisition, ...], Field(min_length=2, max_length=9)] = ("margin", "entropy", "kl", "density")
     rule: Literal["adaptive", "fixed", "variable", "randomised", "split", "biqf"] = "adaptive"
     audit_share: Share = 0.1
     temper: Annotated[float, Field(ge=0.0, le=10.0)] | None = None
@@ -89,6 +107,12 @@ class Sampling(Section):
     def _floors_have_an_adaptive_rule(self) -> Self:
         if self.rule != "adaptive" and (self.balance.rare_share or self.balance.slices):
             raise ValueError(f"balance: floors belong to the rule 'adaptive', not to {self.rule!r}")
+        if len(set(self.arms)) != len(self.arms):
+            raise ValueError("arms: an acquisition is listed twice")
+        if self.strategy == "bandit" and not self.audit_share:
+            raise ValueError("strategy: bandit learns from the audit slice: audit_share must be above 0")
+        if self.strategy == "bandit" and (self.rule != "adaptive" or self.window_s):
+            raise ValueError("strategy: bandit is for the rule 'adaptive', without window_s")
         if self.window_s and (self.rule != "adaptive" or self.balance.rare_share or self.balance.slices):
             raise ValueError("window_s: a window is for the rule 'adaptive', without floors (balance)")
         return self

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from tiebreak.contracts.messages import DriftEvent, DriftRecord, Reason, Selection
 from tiebreak.contracts.project import Budget, Drift, Project, Sampling
 from tiebreak.contracts.tensors import FloatArray, Form
-from tiebreak.sampling import acquisition, acquisition_forms, chance, drift, neighbours, schedule
+from tiebreak.sampling import acquisition, acquisition_forms, bandit, chance, drift, neighbours, schedule
 from tiebreak.sampling.balance import Floors, Group, groups_of
+from tiebreak.sampling.bandit import Returned
 from tiebreak.sampling.drift import DriftState, Fired
+from tiebreak.sampling.drift_records import record
+from tiebreak.sampling.mixing import Mixture, mix
 from tiebreak.sampling.neighbours import Seen
 from tiebreak.sampling.origins import OriginOf
 from tiebreak.sampling.pricing import Tariff, affordable_labels, tariff_of
-from tiebreak.sampling.schedule import OpenBurst, Plan
+from tiebreak.sampling.schedule import Plan
 from tiebreak.sampling.state import SamplerState
 
 Floats = NDArray[np.float64]
@@ -45,6 +48,11 @@ class Policy:
         return cls(
             project.project, project.sampling, project.budget, project.drift, groups_of(project), tariff_of(project)
         )
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The acquisitions that a bandit chooses among; none without one."""
+        return self.sampling.arms if self.sampling.strategy == "bandit" else ()
 
     @property
     def fingerprint(self) -> str:
@@ -90,6 +98,7 @@ class Appraisal:
 
     ``sound`` ``(n,)`` says which rows are what their form says they are (see :func:`askable`).
     ``bursts`` are those opened now, with their labels; ``prices`` ``(n,)`` in ordinary answers, where they differ.
+    ``mixture``: the arms of a bandit, where one chooses among acquisitions.
     ``draws`` ``(n, 3)``: noise for uncertainty, noise for novelty, and whether to examine the row for novelty at all; a fourth column
     where there are floors, the coin of ``balance``.
     """
@@ -103,21 +112,27 @@ class Appraisal:
     records: tuple[DriftRecord, ...]
     bursts: tuple[tuple[str, int], ...]
     prices: Floats | None = None
+    mixture: Mixture | None = None
 
     @property
     def malformed(self) -> int:
         """How many rows are not sound."""
         return int((~self.sound).sum())
 
+    def kind_of(self, row: int) -> str:
+        """What decided about a row: of a bandit, its arm."""
+        return self.kind if self.mixture is None else self.mixture.name(row)
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
     """What surrounds a batch: Unix time, this replica's part of the project's partitions in (0, 1], and the audit labels that
-    came back since the last batch (whether the prediction each one checks was wrong)."""
+    came back since the last batch (whether the prediction each one checks was wrong). ``returned``: all labels, for a bandit."""
 
     now_s: float
     fleet: float = 1.0
     errors: tuple[bool, ...] = ()
+    returned: tuple[Returned, ...] = ()
 
 
 _BY_COMMITTEE: Mapping[str, Callable[[FloatArray], Floats]] = {
@@ -135,7 +150,7 @@ _BY_PROBABILITIES: Mapping[str, Callable[[FloatArray], Floats]] = {
 
 def initial(policy: Policy) -> SamplerState:
     """The state before the first event."""
-    return SamplerState(drift.fresh(policy.drift))
+    return SamplerState(drift.fresh(policy.drift), bandit=bandit.fresh(len(policy.arms)))
 
 
 def appraise(policy: Policy, state: SamplerState, batch: Scored, moment: Moment) -> tuple[Appraisal, SamplerState]:
@@ -147,11 +162,17 @@ def appraise(policy: Policy, state: SamplerState, batch: Scored, moment: Moment)
     share = schedule.base_share(plan, policy.sampling, per_hour, moment.fleet)
     watched, fired = _watch(policy, state, batch, utility, moment)
     records, bursts, plan = _react(policy, replace(state, plan=plan), batch, (fired, share), moment.now_s)
-    around = state.around
+    around, learner, mixture = state.around, state.bandit, None
+    prices = _prices(policy.tariff, batch, utility)
     if policy.sampling.strategy in neighbours.KINDS and batch.features is not None and _tells_classes(batch):
         # The detectors have had the margin: the mean of ranks hardly moves, whatever happens.
         kind, seen = policy.sampling.strategy, Seen(utility, batch.features, batch.probabilities, draws[:, 2])
         utility, around = neighbours.rank(kind, around, seen)
+    if policy.arms:
+        learner = bandit.learned(learner, policy.arms, moment.returned, alarm=any(one.alarm for one in fired))
+        if _tells_classes(batch):
+            mixture, learner = _mixed(policy, learner, batch, utility, draws)
+            kind, utility = "bandit", mixture.chosen
     appraisal = Appraisal(
         kind=kind,
         utility=utility,
@@ -161,9 +182,10 @@ def appraise(policy: Policy, state: SamplerState, batch: Scored, moment: Moment)
         share=share,
         records=records,
         bursts=bursts,
-        prices=_prices(policy.tariff, batch, utility),
+        prices=prices,
+        mixture=mixture,
     )
-    return appraisal, replace(state, plan=plan, drift=watched, version=batch.version, around=around)
+    return appraisal, replace(state, plan=plan, drift=watched, version=batch.version, around=around, bandit=learner)
 
 
 def utilities(strategy: str, batch: Scored) -> tuple[str, Floats]:
@@ -257,6 +279,14 @@ def selection_of(policy: Policy, batch: Scored, row: int, why: Why) -> Selection
     return replace(selection, price=policy.tariff.price(selection, "".join(predicted), kilobytes))
 
 
+def _mixed(
+    policy: Policy, learner: bandit.Bandit, batch: Scored, margin: Floats, draws: Floats
+) -> tuple[Mixture, bandit.Bandit]:
+    around = None if batch.features is None else Seen(margin, batch.features, batch.probabilities, draws[:, 2])
+    turn, _ = chance.draws(policy.sampling.seed, "arm", batch.ids, 0)
+    return mix(policy.arms, learner, (margin, around), lambda arm: utilities(arm, batch), turn)
+
+
 def _prices(tariff: Tariff | None, batch: Scored, utility: Floats) -> Floats | None:
     if tariff is None or not tariff.differs:
         return None
@@ -328,51 +358,15 @@ def _react(
     bursts: list[tuple[str, int]] = []
     for one in fired:
         if not one.alarm:
-            records.append(record(policy, batch, DriftEvent.WARNING, one, now_s))
+            records.append(record(policy.project, batch, DriftEvent.WARNING, one, now_s))
             continue
         row = min(max(0, one.at - state.seen - 1), len(batch) - 1)
         # Named after the event that raised it: a replay opens the same burst, and borrows for it once.
         burst_id = blake2b(batch.ids[row], digest_size=8, key=policy.project.encode()[:64]).hexdigest()
         size = schedule.burst_labels(plan, burst) if policy.sampling.rule == "adaptive" else 0
-        records.append(record(policy, batch, DriftEvent.ALARM, one, now_s, (burst_id, size)))
+        records.append(record(policy.project, batch, DriftEvent.ALARM, one, now_s, (burst_id, size)))
         if size:
             plan = schedule.open_burst(plan, burst_id, one.at, burst, share)
             bursts.append((burst_id, size))
-            records.append(record(policy, batch, DriftEvent.BURST_OPENED, one, now_s, (burst_id, size)))
+            records.append(record(policy.project, batch, DriftEvent.BURST_OPENED, one, now_s, (burst_id, size)))
     return tuple(records), tuple(bursts), plan
-
-
-def record(
-    policy: Policy, batch: Scored, event: DriftEvent, fired: Fired, now_s: float, burst: tuple[str, int] = ("", 0)
-) -> DriftRecord:
-    """What the topic ``drift`` is told."""
-    return DriftRecord(
-        project=policy.project,
-        event=event,
-        detector=fired.detector.value,
-        signal=fired.signal,
-        statistic=fired.statistic,
-        slice="",
-        burst_id=burst[0],
-        burst_size=burst[1],
-        partition=batch.partition,
-        offset=batch.offset,
-        time_ms=int(now_s * 1000),
-    )
-
-
-def closed(policy: Policy, batch: Scored, burst: OpenBurst, now_s: float) -> DriftRecord:
-    """What the topic ``drift`` is told when a burst has had its labels, or its time."""
-    return DriftRecord(
-        project=policy.project,
-        event=DriftEvent.BURST_CLOSED,
-        detector="",
-        signal="",
-        statistic=0.0,
-        slice="",
-        burst_id=burst.burst_id,
-        burst_size=burst.size,
-        partition=batch.partition,
-        offset=batch.offset,
-        time_ms=int(max(0.0, now_s) * 1000),
-    )

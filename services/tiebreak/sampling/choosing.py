@@ -20,7 +20,6 @@ from tiebreak.sampling.appraisal import (
     Why,
     askable,
     by_chance,
-    closed,
     floors,
     selection_of,
     temper_of,
@@ -29,6 +28,7 @@ from tiebreak.sampling.budget import HAIR
 from tiebreak.sampling.chance import clears, gumbel, gumbel_level
 from tiebreak.sampling.decision import Allowance, Decision
 from tiebreak.sampling.diversity import Memory
+from tiebreak.sampling.drift_records import closed
 from tiebreak.sampling.schedule import BLOCK
 from tiebreak.sampling.state import SamplerState, digest
 
@@ -113,7 +113,7 @@ class Chooser:
         self.until = self.seen + length
         self._plan = schedule.next_block(self._plan, self._appraisal.share, length, self.seen, self._policy.drift.burst)
         if was_burst and not self._plan.burst.burst_id:
-            self._records.append(closed(self._policy, self._batch, burst, self._plan.last_s))
+            self._records.append(closed(self._policy.project, self._batch, burst, self._plan.last_s))
         self._enter(self._next_regime(chance))
         for unit in self._waiting.units:
             self._coverage = diversity.cover(self._coverage, unit, COVERAGE, self._near.similarity)
@@ -204,6 +204,7 @@ class Chooser:
             origins=self._origins,
             spending=self._began.spending,
             around=self._began.around,
+            bandit=self._began.bandit,
             floors=self._began.floors if self._floors is None else self._floors.state(),
         )
 
@@ -329,7 +330,7 @@ class Chooser:
         else:
             chance = self._regime == "chance"
             needed = 0.0 if chance else exp(min(1.0, must - self._temper * one.noise - one.lost))
-            kind = "random" if chance else self._appraisal.kind
+            kind = "random" if chance else self._appraisal.kind_of(one.row)
             self._take(one, self._reason(), (kind, self._utility(one), needed), probability)
 
     def _uncertain(self, one: _Row, score: float) -> tuple[float, bool]:
@@ -349,7 +350,12 @@ class Chooser:
         share = self._uncertain_share
         if share <= 0.0 or self._plan.share >= 1.0:
             return 0.0 if share <= 0.0 else 1.0
-        return clears(one.base, must, self._temper) if self._scores.usable else min(1.0, share)
+        if not self._scores.usable:
+            return min(1.0, share)
+        mixture = self._appraisal.mixture if self._regime != "chance" else None
+        if mixture is None:
+            return clears(one.base, must, self._temper)
+        return mixture.clears(one.row, one.lost, must, (self._temper, LOG_FLOOR))
 
     def _novel_probability(self, unit: FloatArray | None) -> float:
         if unit is None or self._novel_share == 0.0 or not self._novelties.usable:

@@ -15,6 +15,7 @@ are compared with is fixed per block of ``BLOCK`` events from the start of the s
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import exp
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,7 +167,7 @@ def _fitted(stream: Stream, width: int, classes: int) -> Stream:
 
 def _closed(stream: Stream) -> Stream:
     """The open block's part joins the rest."""
-    kept = np.exp(-stream.since / FORGETS)
+    kept = exp(-stream.since / FORGETS)
     return Stream(
         since=0,
         centre=stream.centre * kept + stream.new_centre,

@@ -23,6 +23,7 @@ from tiebreak.sampling import policy as rule
 from tiebreak.sampling import pricing
 from tiebreak.sampling.acquisition_forms import shares_of
 from tiebreak.sampling.appraisal import Appraisal, Moment, Policy, Scored, appraise, initial, utilities
+from tiebreak.sampling.bandit import Returned
 from tiebreak.sampling.decision import NOTHING, UNLIMITED, Decision
 from tiebreak.sampling.features import flat_inputs
 from tiebreak.sampling.state import SamplerState, restore, snapshot
@@ -30,6 +31,7 @@ from tiebreak.sampling.state import SamplerState, restore, snapshot
 SNAPSHOT_EVERY_S = 5.0
 LATEST = "latest"
 LONGEST_REST_S = 1.0
+MOST_WAITING = 1000
 
 
 @dataclass(slots=True)
@@ -55,10 +57,16 @@ class Sampler:
         self._pending: deque[_Pending] = deque()
         self._owned: frozenset[Partition] = frozenset()
         self._errors: list[bool] = []
+        self._returned: list[Returned] = []
         self._saved_at = clock.monotonic()
         # A flood would ask an empty budget for every batch: after a refusal it is left alone for the time of half a label.
         self._rest_s = min(LONGEST_REST_S, 0.5 * 3600.0 / project.budget.labels_per_hour)
         self._rests_until = 0.0
+
+    @property
+    def hears_labels(self) -> bool:
+        """Whether labels that come back change what it does."""
+        return bool(self._policy.arms) or "audit_error" in self._policy.drift.signals
 
     async def select(self, columns: EventColumns, scores: Scores) -> Sampled:
         """Decide whom to ask about. Raises SlowDown, with nothing kept, while the budget does not answer."""
@@ -67,8 +75,8 @@ class Sampler:
             kind, utility = utilities(self._policy.sampling.strategy, batch)
             return Sampled(kind, utility.astype(np.float32), (), ())
         began = self._clock.monotonic()
-        errors = tuple(self._errors)
-        moment = Moment(self._clock.wall(), self._fleet(), errors)
+        errors, returned = tuple(self._errors), tuple(self._returned)
+        moment = Moment(self._clock.wall(), self._fleet(), errors, returned)
         appraisal, before = appraise(self._policy, self._head, batch, moment)
         allowance = NOTHING if began < self._rests_until and not appraisal.bursts else UNLIMITED
         wanted, after = rule.choose(self._policy, before, batch, appraisal, allowance)
@@ -78,6 +86,7 @@ class Sampler:
             self._rests_until = began + self._rest_s
         decision, after = rule.within(self._policy, (before, after), batch, (appraisal, wanted), grant)
         del self._errors[: len(errors)]
+        del self._returned[: len(returned)]
         self._head = after
         self._pending.append(_Pending(_ends(columns), after))
         self._measure(appraisal, decision, len(wanted.rows), grant)
@@ -125,9 +134,17 @@ class Sampler:
                 pending.ends.pop(partition, None)
 
     def observe_label(self, label: Label) -> None:
-        """Learn from a settled audit label whether the prediction was right. Other labels say nothing of the stream's error."""
-        if label.selection.audit and not label.withdrawn and label.predicted:
+        """Learn from a settled label whether the prediction was right: of audit labels for the detectors, of all for a bandit."""
+        if label.withdrawn or not label.predicted:
+            return
+        # A stream that stands still takes nothing from here: labels that come meanwhile are kept as far as memory is bounded.
+        if label.selection.audit and len(self._errors) < MOST_WAITING:
             self._errors.append(not agrees(self._answer, label.predicted, label.value))
+        if self._policy.arms and len(self._returned) < MOST_WAITING:
+            said = Returned(
+                label.selection.strategy, label.selection.audit, label.predicted, label.value, label.features
+            )
+            self._returned.append(said)
 
     async def close(self) -> None:
         """Write the committed state down."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from tiebreak.contracts.errors import Invalid
 from tiebreak.sampling.balance import Balance
+from tiebreak.sampling.bandit import Bandit
 from tiebreak.sampling.diversity import Memory
 from tiebreak.sampling.drift import DriftState
 from tiebreak.sampling.neighbours import Stream
@@ -38,7 +39,7 @@ class SamplerState:
     this block; ``balance`` is the plan minus all selections.
 
     ``rule`` is the state of a published rule, where one decides; ``floors`` that of the groups that are owed labels; ``around`` what
-    events are compared with where an acquisition looks at their neighbours.
+    events are compared with where an acquisition looks at their neighbours; ``bandit`` what is known of several acquisitions.
     ``regime`` names what the scores in the window mean (a change of it empties the window); ``waiting`` holds vectors that join
     ``coverage`` at the next block, so that a block sees one coverage however it is cut into batches.
     """
@@ -61,6 +62,7 @@ class SamplerState:
     floors: Balance = field(default_factory=Balance)
     spending: Spending = field(default_factory=Spending)
     around: Stream = field(default_factory=Stream)
+    bandit: Bandit = field(default_factory=Bandit)
 
 
 def snapshot(state: SamplerState, fingerprint: str) -> bytes:

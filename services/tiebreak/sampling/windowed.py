@@ -27,7 +27,6 @@ from tiebreak.sampling.appraisal import (
     Why,
     askable,
     by_chance,
-    closed,
     selection_of,
     temper_of,
 )
@@ -35,6 +34,7 @@ from tiebreak.sampling.budget import HAIR
 from tiebreak.sampling.chance import gumbel
 from tiebreak.sampling.choosing import CHANCE_TEMPER, LOG_FLOOR
 from tiebreak.sampling.decision import Allowance, Decision
+from tiebreak.sampling.drift_records import closed
 from tiebreak.sampling.state import SamplerState, digest
 
 Floats = NDArray[np.float64]
@@ -84,7 +84,7 @@ class Window:
         share = self._appraisal.share
         plan = schedule.next_block(state.plan, share, stop - start, state.seen, policy.drift.burst)
         if was_burst and not plan.burst.burst_id:
-            self._records.append(closed(policy, self._batch, burst, plan.last_s))
+            self._records.append(closed(policy.project, self._batch, burst, plan.last_s))
         recent = state.recent
         if schedule.in_force(plan, state.seen) and not was_burst:
             recent = diversity.Memory()  # after a change, what resembles old questions is worth asking again

@@ -18,6 +18,7 @@ from tiebreak.apps.simulate.selecting import Bursts, Pick, PolicySelector, Selec
 from tiebreak.apps.simulate.stream import Ints, Stream
 from tiebreak.contracts.project import Training
 from tiebreak.sampling.appraisal import Scored
+from tiebreak.sampling.bandit import Returned
 from tiebreak.training.contest import Contest
 from tiebreak.training.dataset import Row, classes_of
 from tiebreak.training.learner import Model
@@ -129,7 +130,7 @@ class Replay:
             picks = self._selector.select(scored, start)
             s.decided_s += perf_counter() - began
             self._ask(start, picks)
-            self._answer(stop)
+            self._answer(stop, predicted)
             if marks and stop >= marks[0]:
                 while marks and stop >= marks[0]:
                     marks.pop(0)
@@ -162,16 +163,25 @@ class Replay:
             if pick.threshold == pick.threshold:
                 self._s.thresholds.append((at, pick.threshold))
 
-    def _answer(self, stop: int) -> None:
+    def _answer(self, stop: int, predicted: Ints) -> None:
         s = self._s
         while s.waiting and s.waiting[0][0] < stop:
             _, at, pick = s.waiting.popleft()
+            row = self._row(at, pick.propensity)
+            self._hear(row, pick, int(predicted[at]))
             if not pick.audit:
-                s.rows.append(self._row(at, pick.propensity))
+                s.rows.append(row)
         due = max(self._training.step_labels, int(self._pace.growth * s.fitted))
         enough = self._training.min_labels if s.model is None else s.fitted + due
         if len(s.rows) >= enough:
             self._fit()
+
+    def _hear(self, row: Row, pick: Pick, predicted: int) -> None:
+        if predicted < 0 or not isinstance(self._selector, PolicySelector):
+            return
+        said = self._stream.classes[predicted]
+        returned = Returned(pick.strategy, pick.audit, said, row.value, row.features)
+        self._selector.hear(returned, wrong=said != row.value)
 
     def _row(self, at: int, propensity: float) -> Row:
         y = int(self._stream.y[at])

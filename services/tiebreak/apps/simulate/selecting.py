@@ -12,6 +12,7 @@ from tiebreak.contracts.messages import DriftEvent
 from tiebreak.contracts.ports import Grant
 from tiebreak.contracts.project import Project
 from tiebreak.sampling.appraisal import Moment, Policy, Scored, initial
+from tiebreak.sampling.bandit import Returned
 from tiebreak.sampling.policy import decide
 
 # A replay has no hour: events come a millisecond apart, and the share decides alone.
@@ -21,12 +22,13 @@ _PLENTY = Grant(2**31, 0)
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """An event chosen: its row in the batch, whether it is an audit task, the threshold that it reached, and its chance."""
+    """An event chosen: its row in the batch, whether it is an audit task, the threshold it reached, its chance, what chose it."""
 
     row: int
     audit: bool = False
     threshold: float = float("nan")
     propensity: float = 1.0
+    strategy: str = ""
 
 
 @dataclass(slots=True)
@@ -51,16 +53,28 @@ class PolicySelector:
         self.bursts = Bursts()
         self._policy = Policy.of(project)
         self._state = initial(self._policy)
+        self._errors: list[bool] = []
+        self._returned: list[Returned] = []
+
+    def hear(self, returned: Returned, *, wrong: bool) -> None:
+        """An answer came back, to a question about an event that a model had an answer to."""
+        if returned.audit:
+            self._errors.append(wrong)
+        self._returned.append(returned)
 
     def select(self, batch: Scored, at: int) -> Sequence[Pick]:
-        decision, self._state = decide(self._policy, self._state, batch, _PLENTY, Moment(at * _SECONDS_PER_EVENT))
+        heard = tuple(self._errors), tuple(self._returned)
+        moment = Moment(at * _SECONDS_PER_EVENT, 1.0, *heard)
+        decision, self._state = decide(self._policy, self._state, batch, _PLENTY, moment)
+        self._errors.clear()
+        self._returned.clear()
         for record in decision.records:
             if record.event is DriftEvent.BURST_OPENED:
                 self.bursts.opened.append(at)
             elif record.event is DriftEvent.BURST_CLOSED:
                 self.bursts.closed.append(at)
         return [
-            Pick(row, one.audit, one.threshold, one.propensity)
+            Pick(row, one.audit, one.threshold, one.propensity, one.strategy)
             for row, one in zip(decision.rows, decision.selections, strict=True)
         ]
 
