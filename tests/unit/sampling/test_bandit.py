@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
 
 from tests.support.sampling import PLENTY, policy, probabilities, project, scored
 from tiebreak.contracts.messages import Reason
@@ -243,3 +245,32 @@ def test_a_bandit_is_for_one_class() -> None:
     made["labeling"]["answer"] = Answer(kind=AnswerKind.NUMERIC).model_dump()
     with pytest.raises(ValidationError, match="bandit is for answers of one class, not for numeric"):
         Project.model_validate(made)
+
+
+def test_on_real_digits_the_arm_that_finds_mistakes_takes_over() -> None:
+    """Scanned digits, a weak model, and a committee that quarrels only about what the model is sure of: the margin asks more and more,
+    the other keeps its even part, and the budget is kept."""
+    digits = load_digits()
+    x, y = (digits.data / 16.0).astype(np.float32), digits.target
+    model = LogisticRegression(max_iter=300).fit(x[:60], y[:60])
+    own = policy(**_settings(arms=("margin", "kl"), target_share=0.3, audit_share=0.3, novelty=False))
+    state, waiting, asked = initial(own), list[Returned](), list[tuple[int, str]]()
+    rng, spent = np.random.default_rng(2), 0
+    for start in range(60, len(x), 32):
+        part = slice(start, start + 32)
+        p = model.predict_proba(x[part]).astype(np.float32)
+        sure = p.max(axis=1) ** 4
+        quarrel = rng.dirichlet(np.full(10, 0.1), (3, len(p))).astype(np.float32)
+        members = (1.0 - sure[None, :, None]) * p + sure[None, :, None] * quarrel
+        batch = replace(scored(p, start=start, features=x[part]), members=members.astype(np.float32))
+        decision, state = decide(own, state, batch, PLENTY, Moment(0.0, returned=tuple(waiting)))
+        spent += len(decision.rows)
+        waiting = [
+            Returned(s.strategy, s.audit, str(p[row].argmax()), str(y[start + row]), x[start + row])
+            for row, s in zip(decision.rows, decision.selections, strict=True)
+        ]
+        asked += [(start, s.strategy) for s in decision.selections if s.reason is Reason.UNCERTAIN]
+    late = [arm for at, arm in asked if at > 1000]
+    assert late.count("bandit: margin") > 0.7 * len(late)
+    assert late.count("bandit: kl") > 0.03 * len(late)
+    assert spent == pytest.approx(0.3 * (len(x) - 60), abs=12)
