@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from tests.support.eventually import eventually
 from tiebreak.contracts import codec
@@ -25,6 +26,10 @@ def _label(event: str, project: str = "p") -> bytes:
     )  # fmt: skip
 
 
+def _into(own: list[str]) -> Callable[[Label], None]:
+    return lambda label: own.append(label.event_id)
+
+
 async def test_labels_are_heard_from_now_on() -> None:
     """Old labels, another project's and records that are none are passed over; each new one is heard once, by every replica."""
     log = MemoryLog()
@@ -32,10 +37,7 @@ async def test_labels_are_heard_from_now_on() -> None:
     writer = log.writer()
     await writer.publish(Outputs([Message(TOPIC, b"t0", _label("e0"))]))
     heard: list[list[str]] = [[], []]
-    followers = [
-        LabelFollower("p", log.reader([TOPIC], None), lambda label, own=own: own.append(label.event_id), SystemClock())
-        for own in heard
-    ]
+    followers = [LabelFollower("p", log.reader([TOPIC], None), _into(own), SystemClock()) for own in heard]
     stop = asyncio.Event()
     running = [asyncio.create_task(follower.run(stop)) for follower in followers]
     for follower in followers:
