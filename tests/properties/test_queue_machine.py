@@ -1,6 +1,7 @@
 """The queue under any sequence of events: the twin and Redis answer alike, and no invariant breaks on the way.
 
-Checked after every step: at most one holder per task (I6), tokens that only grow, equal counts on both; at the end: every vote
+Checked after every step: at most one holder per task (I6), nobody given a task whose next answer is on the log already, tokens that
+only grow, equal counts on both; at the end: every vote
 that was accepted is in the log, each label revision exists once (I2), and everything can still be settled (I7).
 """
 
@@ -49,6 +50,9 @@ class Side:
         self.labels: dict[tuple[str, int], Label] = {}
         self.held: dict[str, tuple[str, Lease]] = {}
         self.newest_token = 0
+        self.ahead: dict[
+            str, dict[str, int]
+        ] = {}  # task -> who -> revision of an answer that is confirmed and not folded
 
     async def add(self, task: Task) -> object:
         self.tasks.append(task)
@@ -58,7 +62,9 @@ class Side:
     async def claim(self, who: str, want: int, review: bool) -> object:
         claimed = await self.bench.queue().claim(who, want, review=review)
         self.held = {task: (by, lease) for task, (by, lease) in self.held.items() if by != who}
+        newest = self.newest_token
         for lease in claimed.leases:
+            assert lease.token <= newest or not self.ahead.get(lease.task.task_id), "work for nothing"
             self._hold(who, lease)
         return [lease.task.event_id for lease in claimed.leases], claimed.reason
 
@@ -85,12 +91,21 @@ class Side:
         self.log.append(made)
         if not crash:
             again = await queue.confirm(made, counted=receipt.counted)
+            self._is_ahead(made, counted=receipt.counted)
             held = self.held.get(lease.task.task_id)
             if held and held[0] == who:
                 del self.held[lease.task.task_id]
             if again is not None:
                 self._hold(who, again)
         return receipt.revision, receipt.state, receipt.counted
+
+    def _is_ahead(self, made: Annotation, *, counted: bool) -> None:
+        if not counted:
+            return
+        ahead = self.ahead.setdefault(made.task_id, {})
+        ahead.pop(made.annotator, None)
+        if made.state is not AnnotationState.WITHDRAWN:
+            ahead[made.annotator] = made.revision
 
     async def settle(self, count: int, rewind: int) -> object:
         start = max(0, self.folded - rewind)
@@ -100,6 +115,10 @@ class Side:
             held = self.held.get(made.task_id)
             if held and held[0] == made.annotator and made.state is not AnnotationState.WITHDRAWN:
                 del self.held[made.task_id]  # it was never confirmed: folding it ends the lease
+        for made in batch:
+            ahead = self.ahead.get(made.task_id, {})
+            if ahead.get(made.annotator, made.revision + 1) <= made.revision:
+                del ahead[made.annotator]
         self.folded = max(self.folded, start + len(batch))
         for label in folded.labels:
             known = self.labels.setdefault((label.task_id, label.revision), label)
@@ -152,7 +171,7 @@ class Side:
             self.labels.setdefault((label.task_id, label.revision), label)
         await builder.published([(x.task_id, x.revision) for x in folded.labels])
         await builder.end_build(list(done.items()))
-        self.held = {}
+        self.held, self.ahead = {}, {}
         return sorted(done)
 
     async def counts(self) -> object:
@@ -220,15 +239,28 @@ class QueueMachine(RuleBasedStateMachine):
         self.both(*calls)
 
     @precondition(lambda self: self.sides[0].log)
-    @rule(data=st.data(), act=st.sampled_from((Act.UNDO, Act.WITHDRAW)))
-    def take_back(self, data: st.DataObject, act: Act) -> None:
+    @rule(data=st.data(), act=st.sampled_from((Act.UNDO, Act.WITHDRAW)), crash=st.booleans())
+    def take_back(self, data: st.DataObject, act: Act, crash: bool) -> None:
         index = data.draw(st.integers(0, len(self.sides[0].log) - 1))
         calls = []
         for side in self.sides:
             made = side.log[index]
             lease = Lease(side.known[made.task_id], 0, 0, 0)
-            calls.append(side.answer(made.annotator, lease, act, "", crash=False))
+            calls.append(side.answer(made.annotator, lease, act, "", crash))
         self.both(*calls)
+
+    @precondition(lambda self: self.sides[0].log)
+    @rule(data=st.data(), value=VALUES)
+    def change_mind(self, data: st.DataObject, value: str) -> None:
+        """Takes the newest answers back and answers anew at once, as people do."""
+        index = data.draw(st.integers(max(0, len(self.sides[0].log) - 3), len(self.sides[0].log) - 1))
+        who, task = self.sides[0].log[index].annotator, self.sides[0].log[index].task_id
+        leases = [Lease(side.known[task], 0, 0, 0) for side in self.sides]
+        self.both(*(side.answer(who, x, Act.UNDO, "", crash=False) for side, x in zip(self.sides, leases, strict=True)))
+        held = [side.held.get(task) for side in self.sides]
+        if held[0] is not None and held[1] is not None and held[0][0] == who:
+            calls = [(side, lease) for side, (_, lease) in zip(self.sides, (held[0], held[1]), strict=True)]
+            self.both(*(side.answer(who, lease, Act.VOTE, value, crash=False) for side, lease in calls))
 
     @precondition(lambda self: any(self.sides[0].held))
     @rule(data=st.data())

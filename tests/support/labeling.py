@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import redis.asyncio
@@ -74,6 +74,8 @@ class Bench:
     clock: ManualClock | None = None
     client: redis.asyncio.Redis | None = None
     memory: MemoryQueue | None = None
+    # A queue over Redis keeps a connection for itself: one for each settings, or a long story runs out of them.
+    views: dict[QueueSettings, RedisQueue] = field(default_factory=dict)
 
     async def start(self) -> None:
         """Build an empty index."""
@@ -85,7 +87,9 @@ class Bench:
     def queue(self, settings: QueueSettings = CALM) -> Queues:
         """The queue; all views share one state."""
         if self.client is not None:
-            return RedisQueue(self.client, self.project, settings)
+            if settings not in self.views:
+                self.views[settings] = RedisQueue(self.client, self.project, settings)
+            return self.views[settings]
         if self.memory is None:
             self.clock = self.clock or ManualClock(wall=time.time())
             self.memory = MemoryQueue(self.project, self.clock, settings)

@@ -220,13 +220,18 @@ class MemoryQueue:
         entry.pending.pop(annotator, None)
         if counted:
             s.take_answer(annotation, now, self._settings.history)
-        # The log may have brought the undo before its confirmation: who took the answer back gets the task all the same.
-        if task_id not in s.emptied and entry.has_undone(annotation) and entry.holder is None:
-            s.unoffer(task_id)
-            return self._lease(task_id, annotator, now)
+        if task_id not in s.emptied and (back := self._give_back(entry, annotation, now)):
+            return back
         if annotation.state is AnnotationState.WITHDRAWN and entry.holder == annotator:
             return Lease(entry.task, entry.token, entry.claimed_ms, s.leases[task_id])
         return None
+
+    def _give_back(self, entry: Entry, annotation: Annotation, now: int) -> Lease | None:
+        """Lease the task to who took their answer to it back, as that is confirmed or as the log brings it: whichever is first."""
+        if not entry.has_undone(annotation) or entry.holder is not None:
+            return None
+        self._state.unoffer(annotation.task_id)
+        return self._lease(annotation.task_id, annotation.annotator, now)
 
     async def confirm_and_claim(self, annotation: Annotation, want: int, *, review: bool = False) -> Claimed:
         await self.confirm(annotation, counted=True)
@@ -246,6 +251,7 @@ class MemoryQueue:
             return Applied(Outcome.DONE)
         s.take_answer(annotation, self._now(), self._settings.history)
         new = entry.fold(annotation)
+        self._give_back(entry, annotation, self._now())
         return Applied(Outcome.NEW if new else Outcome.DUPLICATE, entry.record())
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[Label | None]:

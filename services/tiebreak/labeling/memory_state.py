@@ -74,7 +74,9 @@ class Entry:
     claimed_ms: int = 0
     grants: dict[str, tuple[int, int]] = field(default_factory=dict)  # annotator -> (token, claimed_ms)
     pending: dict[str, int] = field(default_factory=dict)
-    undoing: dict[str, int] = field(default_factory=dict)  # annotator -> revision of an undo that is not confirmed yet
+    undoing: dict[str, int] = field(
+        default_factory=dict
+    )  # annotator -> revision of an undo neither confirmed nor folded
     revisions: dict[str, int] = field(default_factory=dict)
     answers: dict[str, Given] = field(default_factory=dict)
     ballots: dict[str, Ballot] = field(default_factory=dict)
@@ -92,7 +94,7 @@ class Entry:
         return revision
 
     def has_undone(self, annotation: Annotation) -> bool:
-        """Whether this undo, not confirmed before, is the newest that its author said. It counts as confirmed from now on."""
+        """Whether this undo, neither confirmed nor folded before, is the newest that its author said. It is known from now on."""
         by, given = annotation.annotator, self.answers.get(annotation.annotator)
         if self.undoing.get(by) != annotation.revision or given is None or given.revision != annotation.revision:
             return False
@@ -110,6 +112,14 @@ class Entry:
     def _promised_ms(self, annotator: str) -> int:
         given = self.answers.get(annotator)
         return max(self.pending.get(annotator, 0), given.at_ms if given is not None else 0)
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether an answer that stands has not been folded yet: who is given the task meanwhile may work for nothing."""
+        return any(
+            given.stands and (by not in self.ballots or self.ballots[by].revision < given.revision)
+            for by, given in self.answers.items()
+        )
 
     @property
     def answered(self) -> bool:
@@ -172,9 +182,9 @@ class State:
     erased: dict[str, bool] = field(default_factory=dict)  # by digest: whether all about the person is gone
 
     def offer(self, task_id: str) -> None:
-        """Put a task that nobody holds where its state says and nowhere else; no change when it is there, held or settled."""
+        """Put a task that nobody holds where its state says and nowhere else; no change when it is there, or is to be decided first."""
         entry = self.tasks[task_id]
-        if entry.holder is not None or entry.state is TaskState.SETTLED:
+        if entry.holder is not None or entry.state is TaskState.SETTLED or entry.is_ahead:
             return
         fresh = entry.state is TaskState.OPEN and not entry.answered
         route = REVIEW if entry.state is TaskState.IN_REVIEW else entry.lane

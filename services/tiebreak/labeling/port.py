@@ -292,7 +292,11 @@ class Queue(Erasing, Protocol):
         """:meth:`confirm` of an answer that counts and is no undo, then :meth:`claim` for the same person, in one step."""
 
     async def apply(self, annotations: Sequence[Annotation]) -> Sequence[Applied]:
-        """Fold annotations, in log order, into their tasks. One already folded (by id and revision) is a duplicate."""
+        """Fold annotations, in log order, into their tasks. One already folded (by id and revision) is a duplicate.
+
+        An undo that is folded before it is confirmed leases its task to its author as the confirmation would. While an answer that
+        was confirmed has not been folded, its task is on offer to nobody.
+        """
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[Label | None]:
         """Store decisions, first writer wins; what is to be published, or None where the task moved on or left."""

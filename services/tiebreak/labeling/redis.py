@@ -148,7 +148,7 @@ class RedisQueue:
     async def apply(self, annotations: Sequence[Annotation]) -> Sequence[Applied]:
         applied: list[Applied] = []
         for chunk in _chunks(annotations):
-            arguments: list[wire.Argument] = [self._settings.history]
+            arguments: list[wire.Argument] = [self._settings.history, self._settings.lease_ms]
             for a in chunk:
                 arguments += (a.task_id, a.annotator, a.revision, a.state, a.lease_token, a.claimed_ms)
                 arguments += (wire.ballot_text(a), wire.line_of(a))

@@ -1,8 +1,9 @@
 -- Fold annotations of the log into their tasks.
--- ARGV  nonce, history length, then per annotation: task, annotator, revision, state, token, claimed, ballot, history line
+-- ARGV  nonce, history length, lease_ms, then per annotation: task, annotator, revision, state, token, claimed, ballot, history line
 -- Returns {'OK', per annotation: {'unknown'} | {'done'} |
 --   {'new' | 'duplicate', sequence, label revision, settled at, unpublished label, body, {ballot field...}}} or {'BUILDING'}.
--- Invariant: an (annotator, revision) is folded once; its place is the order in which the log brought it.
+-- Invariant: an (annotator, revision) is folded once; its place is the order in which the log brought it. Who is about to hear that
+-- their undo is accepted holds the task.
 if not ready() then return {'BUILDING'} end
 local now = now_ms()
 local out = {'OK'}
@@ -14,7 +15,7 @@ local function fields_of(id)
   return open_hash(id) and hash_of(id) or nil
 end
 
-for i = 3, #ARGV, 8 do
+for i = 4, #ARGV, 8 do
   local id, annotator, rev, state = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
   local h = fields_of(id)
   local body = h and body_of(id)
@@ -36,6 +37,7 @@ for i = 3, #ARGV, 8 do
       h[mine] = h.sq .. '|' .. (counting and place or '0') .. '|' .. rev .. '|' .. state .. '|' .. ARGV[i + 6]
       redis.call('HSET', task_key(id), 'sq', h.sq, mine, h[mine])
     end
+    if h['u:' .. annotator] then give_back(id, annotator, ARGV[i + 2], now, tonumber(ARGV[3])) end
     local ballots = {}
     for field, text in pairs(h) do
       if string.sub(field, 1, 2) == 'v:' then ballots[#ballots + 1] = text end
@@ -44,4 +46,5 @@ for i = 3, #ARGV, 8 do
                      tonumber(h.ls or '0'), h.lb or '', body, ballots}
   end
 end
+if known.fence then redis.call('SET', P .. 'fence', string.format('%.0f', known.fence)) end
 return out

@@ -24,7 +24,7 @@
 -- task:<task>: st open|in_review|settled, ln lane, rk rank, by holder, tok token, at claimed, sq applied answers,
 --   ns answers that stand, lr label revision, ls sequence the standing label was settled at, lb label not yet published,
 --   g:<annotator> '<token>|<claimed>', p:<annotator> time an answer is in flight since, r:<annotator> last revision,
---   u:<annotator> the revision of an undo that is not confirmed yet, k:<annotator>:<key> there is a receipt of this name,
+--   u:<annotator> the revision of an undo that is neither confirmed nor folded yet, k:<annotator>:<key> there is a receipt of this name,
 --   c:<annotator> '<revision>|<state>|<token>|<claimed>|<at>', v:<annotator> '<sequence>|<replaces>|<revision>|<state>|<ballot>'
 --
 -- A waiting task is a field of `bodies`, a place in `open:<lane>` and an entry of one `expiry:<time>` list: a key of its own and a
@@ -179,12 +179,26 @@ local function unoffer(id, lane, state)
   if state ~= 'open' then redis.call('ZREM', P .. 'again:review', id) end
 end
 
+-- Whether an answer that stands has not been folded yet. Who is given the task meanwhile may work for nothing; what is to become of
+-- it is decided when the answer is folded.
+local function is_ahead(id)
+  local fields = hash_of(id)
+  for field, text in pairs(fields) do
+    local annotator = string.match(field, '^c:(.+)$')
+    local c = annotator and answer_of(text)
+    if c and c.stands and c.rev > folded_revision(fields['v:' .. annotator]) then return true end
+  end
+  return false
+end
+
 -- Put a task that nobody holds where its state says, and nowhere else: on two routes it could be given to two people. No change
--- when it is there, held or settled.
+-- when it is there, held, settled or about to be decided.
 local function offer(id)
   local h = redis.call('HMGET', task_key(id), 'st', 'ln', 'rk', 'ns', 'by')
   if h[5] or h[1] == 'settled' then return end
-  local fresh = h[1] == 'open' and tonumber(h[4] or '0') == 0
+  local untouched = tonumber(h[4] or '0') == 0
+  if not untouched and is_ahead(id) then return end
+  local fresh = h[1] == 'open' and untouched
   local route = P .. (fresh and 'open:' .. h[2] or 'again:' .. (h[1] == 'in_review' and 'review' or h[2]))
   if redis.call('ZSCORE', route, id) then return end
   unoffer(id, h[2])
@@ -210,6 +224,18 @@ local function lease(id, annotator, now, lease_ms, fields, body)
   redis.call('ZADD', P .. 'leases', now + lease_ms, id)
   redis.call('ZADD', P .. 'held:' .. annotator, token, id)
   return {id, token, now, now + lease_ms, body or body_of(id)}
+end
+
+-- Lease a task that nobody holds to who took their answer to it back, once: as that is confirmed or as the log brings it, whichever
+-- is first, or somebody else could be given it in between. Nil where it is not theirs.
+local function give_back(id, annotator, revision, now, lease_ms)
+  local h = redis.call('HMGET', task_key(id), 'u:' .. annotator, 'c:' .. annotator, 'by', 'ln')
+  local c = answer_of(h[2])
+  if h[1] ~= revision or not c or c.rev ~= tonumber(revision) then return nil end
+  redis.call('HDEL', task_key(id), 'u:' .. annotator)
+  if h[3] then return nil end
+  unoffer(id, h[4])
+  return lease(id, annotator, now, lease_ms)
 end
 
 -- Remember a confirmed answer: end the person's lease, take a late answer's task off offer. False: known already, or no such task.

@@ -9,16 +9,10 @@ local new = ARGV[8] == '1'
   and take_answer(id, annotator, tonumber(ARGV[4]), state, ARGV[6], ARGV[7], now, ARGV[11], tonumber(ARGV[10]))
 if not new then redis.call('HDEL', key, 'p:' .. annotator) end
 if state ~= 'withdrawn' or not has_body(id) then return {'OK'} end
-local h = redis.call('HMGET', key, 'by', 'tok', 'at', 'ln', 'u:' .. annotator, 'c:' .. annotator)
 -- Not `new`: the log may have brought the undo before its confirmation, and who took the answer back gets the task all the same.
-local c = answer_of(h[6])
-if h[5] == ARGV[4] and c and c.rev == tonumber(h[5]) then
-  redis.call('HDEL', key, 'u:' .. annotator)
-  if not h[1] then
-    unoffer(id, h[4])
-    return {'OK', lease(id, annotator, now, tonumber(ARGV[9]))}
-  end
-end
+local back = give_back(id, annotator, ARGV[4], now, tonumber(ARGV[9]))
+if back then return {'OK', back} end
+local h = redis.call('HMGET', key, 'by', 'tok', 'at')
 if h[1] == annotator then
   local deadline = redis.call('ZSCORE', P .. 'leases', id)
   return {'OK', {id, h[2], tonumber(h[3]), tonumber(deadline), body_of(id)}}
