@@ -99,7 +99,7 @@ class Picky(Collector):
         records = [record for records in batch.values() for record in records]
         bad = [r for r in records if (r.value or b"").startswith(b"bad")]
         good = [r for r in records if r not in bad]
-        self.seen.extend(values(good))
+        self.taken.extend(good)
         return Handled(
             Outputs([Message(self.out, r.key or b"", r.value or b"", (), 0) for r in good]),
             [(r, BadRecord(DeadReason.UNDECODABLE, "it says so itself")) for r in bad],

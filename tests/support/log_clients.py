@@ -105,22 +105,33 @@ class Collector:
     """A handler that copies each value to ``out``; its state follows the loop's commits and rewinds."""
 
     out: str
-    seen: list[str] = field(default_factory=list)
-    kept: list[str] = field(default_factory=list)
+    taken: list[Record] = field(default_factory=list)
     positions: dict[Partition, int] = field(default_factory=dict)
     rewinds: int = 0
 
+    @property
+    def seen(self) -> list[str]:
+        """What was handled and not taken back."""
+        return values(self.taken)
+
+    @property
+    def kept(self) -> list[str]:
+        """What of it is committed: later batches may have been handled when a commit comes."""
+        return values(self._committed())
+
+    def _committed(self) -> list[Record]:
+        return [r for r in self.taken if r.offset < self.positions.get(Partition(r.topic, r.partition), 0)]
+
     async def handle(self, batch: Batch) -> Handled:
         records = [record for records in batch.values() for record in records]
-        self.seen.extend(values(records))
+        self.taken.extend(records)
         return Handled(Outputs([Message(self.out, r.key or b"", r.value or b"", (), 0) for r in records]))
 
     async def committed(self, positions: Positions) -> None:
-        self.kept = list(self.seen)
         self.positions.update(positions)
 
     async def rewind(self) -> None:
-        self.seen = list(self.kept)
+        self.taken = self._committed()
         self.rewinds += 1
 
     async def assigned(self, partitions: frozenset[Partition]) -> None:
