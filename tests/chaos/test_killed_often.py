@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.support.auditor import audit
-from tests.support.whole_loop import VICTIMS, Site, evidence_of, kill, load_on, lost_nothing, world_of
+from tests.support.whole_loop import HEALED_S, VICTIMS, Site, evidence_of, kill, load_on, lost_nothing, world_of
 from tiebreak.apps.up import running, until_ready
 
 pytestmark = [pytest.mark.chaos, pytest.mark.redis]
@@ -25,7 +25,7 @@ async def test_a_process_killed_again_and_again_loses_nothing_and_counts_nothing
     rng = np.random.default_rng(seed)
     world = await asyncio.to_thread(world_of, 1000 + kills * 10_000, seed)
     async with running(site.project, site.project_file, site.settings, site.folder) as up:
-        assert await until_ready(up)
+        assert await until_ready(up, HEALED_S)
         async with load_on(site, up.children["label"].part.address, world, seed) as load:
             for _ in range(kills):
                 await load.seen(VICTIMS[victim], int(rng.integers(1, 30)))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support.auditor import audit
-from tests.support.whole_loop import VICTIMS, Load, Site, evidence_of, kill, load_on, lost_nothing, world_of
+from tests.support.whole_loop import HEALED_S, VICTIMS, Load, Site, evidence_of, kill, load_on, lost_nothing, world_of
 from tiebreak.apps.up import Running, running, until_ready
 from tiebreak.contracts.topics import Topic
 
@@ -21,7 +21,7 @@ async def test_processes_killed_one_by_one_and_all_at_once_lose_nothing_and_coun
     """After `kill -9` of each process and of Redis under load, and of all at the same moment, I1 to I8 hold."""
     world = await asyncio.to_thread(world_of, 20_000, SEED)
     async with running(site.project, site.project_file, site.settings, site.folder) as up:
-        assert await until_ready(up)
+        assert await until_ready(up, HEALED_S)
         async with load_on(site, up.children["label"].part.address, world, SEED) as load:
             await load.seen(Topic.MODELS, 1)
             await _kill_all(up, load)

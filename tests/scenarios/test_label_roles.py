@@ -56,7 +56,7 @@ async def test_an_answer_taken_while_nobody_settles_is_settled_later(redis_url: 
             )
             assert (answer.status_code, await _labels(log)) == (201, [])
         async with _half("settle", file, settings):
-            await eventually(lambda: _settled(log), 60.0, what="the label of the answer")
+            await eventually(lambda: _settled(log), 120.0, what="the label of the answer")
         assert await _labels(log) == [(claimed["task_id"], "dog", 1)]
 
 
@@ -77,7 +77,7 @@ async def _claimed(ann: httpx.AsyncClient) -> dict[str, Any]:
         found.extend(answer.json().get("tasks", []))
         return bool(found)
 
-    await eventually(there, 60.0, what="the task on the queue")
+    await eventually(there, 120.0, what="the task on the queue")
     return found[0]
 
 
@@ -100,7 +100,7 @@ async def _half(role: str, file: Path, settings: Settings) -> AsyncIterator[str]
     child, stop = Child(part, SystemClock(), stop_timeout_s=20.0), asyncio.Event()
     keeping = asyncio.create_task(child.keep(stop))
     try:
-        await asyncio.wait_for(child.until_ready(), 60.0)
+        await asyncio.wait_for(child.until_ready(), 120.0)
         yield address
     finally:
         stop.set()

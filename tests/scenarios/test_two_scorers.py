@@ -36,7 +36,7 @@ async def test_a_scorer_frozen_beyond_its_session_and_another_killed_lose_nothin
         running(site.project, site.project_file, site.settings, site.folder) as up,
         _second_scorer(site) as second,
     ):
-        assert await until_ready(up)
+        assert await until_ready(up, HEALED_S)
         async with load_on(site, up.children["label"].part.address, world, SEED) as load:
             await eventually(partial(_consumes, second), HEALED_S, what="the second scorer at work")
             await _freeze_until_replaced(up, load)

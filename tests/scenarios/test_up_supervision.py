@@ -16,6 +16,7 @@ import redis.asyncio
 
 from tests.support.eventually import eventually
 from tests.support.redis_fixture import missing
+from tests.support.whole_loop import HEALED_S
 from tiebreak.apps.children import Child
 from tiebreak.apps.up import Running, running, until_ready
 from tiebreak.contracts.errors import ConfigError
@@ -47,7 +48,7 @@ def project_file(tmp_path: Path) -> Path:
 async def up(project_file: Path, tmp_path: Path) -> AsyncIterator[Running]:
     settings = resolve(Options(data=str(tmp_path / "data"), port=0), {})
     async with running(load_project(project_file), project_file, settings) as up:
-        assert await until_ready(up)
+        assert await until_ready(up, HEALED_S)
         yield up
 
 
@@ -55,8 +56,8 @@ async def _killed_and_back(child: Child) -> None:
     first = child.pid
     assert first is not None
     os.kill(first, signal.SIGKILL)
-    await eventually(lambda: child.pid not in {None, first}, 30)
-    await asyncio.wait_for(child.until_ready(), 30)
+    await eventually(lambda: child.pid not in {None, first}, HEALED_S)
+    await asyncio.wait_for(child.until_ready(), HEALED_S)
 
 
 async def test_a_child_killed_by_sigkill_is_started_again(up: Running) -> None:
@@ -78,9 +79,9 @@ async def test_a_killed_redis_is_started_again_with_what_it_had(up: Running) -> 
     async with redis.asyncio.Redis.from_url(server.url) as client:
         await client.set("kept", "yes")
         os.kill(first, signal.SIGKILL)
-        await eventually(lambda: server.pid not in {None, first} and server.ready(), 30)
+        await eventually(lambda: server.pid not in {None, first} and server.ready(), HEALED_S)
         assert await client.get("kept") == b"yes"
-    assert await until_ready(up)
+    assert await until_ready(up, HEALED_S)
     assert {name: child.deaths for name, child in up.children.items()} == {"stream": 0, "label": 0, "train": 0}
 
 
@@ -91,13 +92,20 @@ def _start(project_file: Path, data: Path) -> subprocess.Popen[str]:
 
 async def _announced(process: subprocess.Popen[str]) -> None:
     assert process.stderr is not None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HEALED_S):
         while "Everything is up" not in (line := await asyncio.to_thread(process.stderr.readline)):
             assert line, "it ended before it was up"
 
 
 def _family(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE  # it has ended, and whoever inherited it has not looked yet
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def test_ctrl_c_ends_all_in_order_with_exit_code_0(project_file: Path, tmp_path: Path) -> None:
@@ -108,12 +116,12 @@ async def test_ctrl_c_ends_all_in_order_with_exit_code_0(project_file: Path, tmp
         family = _family(process)
         nurseries = [child for child in family if "tiebreak.runtime.sandbox_child" in child.cmdline()]
         process.send_signal(signal.SIGINT)
-        _, rest = await asyncio.to_thread(process.communicate, timeout=60)
+        _, rest = await asyncio.to_thread(process.communicate, timeout=HEALED_S)
     finally:
         process.kill()
     assert process.returncode == 0
     assert len(family) - len(nurseries) == 4  # three processes and Redis; models are checked in children of two of them
-    assert not any(child.is_running() for child in family)
+    assert [child for child in family if _runs(child)] == []
     assert "child_killed" not in rest
     assert "stop_deadline" not in rest
 
@@ -128,13 +136,13 @@ async def test_a_killed_supervisor_leaves_no_process_of_ours_and_can_start_again
         stages = [p for p in _family(first) if "redis" not in p.name()]
     finally:
         first.kill()
-    await asyncio.to_thread(first.communicate, timeout=30)
-    await eventually(lambda: not any(stage.is_running() for stage in stages), 40)
+    await asyncio.to_thread(first.communicate, timeout=HEALED_S)
+    await eventually(lambda: not any(stage.is_running() for stage in stages), HEALED_S)
     second = _start(project_file, tmp_path / "data")
     try:
         await _announced(second)
         second.send_signal(signal.SIGTERM)
-        await asyncio.to_thread(second.communicate, timeout=60)
+        await asyncio.to_thread(second.communicate, timeout=HEALED_S)
     finally:
         second.kill()
     assert second.returncode == 0
@@ -146,7 +154,7 @@ def test_a_child_that_cannot_run_ends_all_with_its_exit_code(project_file: Path,
     project_file.write_text(SMALL + "model: {source: file, file: noise.onnx}\n")
     process = _start(project_file, tmp_path / "data")
     try:
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=HEALED_S)
     finally:
         process.kill()
     assert process.returncode == 5

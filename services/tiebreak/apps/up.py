@@ -125,12 +125,12 @@ async def ensure_topics(project: Project, settings: Settings) -> None:
         await stream_log.retain([spec for spec in specs if spec.name in {topic.of(project.project) for topic in kept}])
 
 
-async def until_ready(up: Running) -> bool:
+async def until_ready(up: Running, within_s: float = _READY_S) -> bool:
     """Whether all children became ready in time; also False when the life ended first."""
     ready = asyncio.create_task(_all_ready(up))
     ending = asyncio.create_task(up.life.stopping.wait())
     waits: set[asyncio.Task[bool]] = {ready, ending}
-    await asyncio.wait(waits, timeout=_READY_S, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait(waits, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
     answer = ready.done() and not ending.done()
     for wait in waits:
         wait.cancel()
@@ -148,7 +148,7 @@ async def run_up(
 ) -> ExitCode:
     """Start all, tell ``announce`` once all are ready, run until a signal. The exit code is the first hopeless child's."""
     async with running(project, project_file, settings) as up:
-        ready = asyncio.create_task(_announced(up, announce), name="announce")
+        ready = asyncio.create_task(announced(up, announce), name="announce")
         try:
             code = await up.life.until_stopped()
         finally:
@@ -158,11 +158,13 @@ async def run_up(
     return code
 
 
-async def _announced(up: Running, announce: Callable[[Running], Awaitable[None]]) -> None:
-    if await until_ready(up):
-        await announce(up)
-    elif not up.life.stopping.is_set():
-        log.warning("not_ready", after_s=_READY_S)
+async def announced(up: Running, announce: Callable[[Running], Awaitable[None]], every_s: float = _READY_S) -> None:
+    """Call ``announce`` once all are ready, however late; warn each ``every_s`` until then."""
+    while not await until_ready(up, every_s):
+        if up.life.stopping.is_set():
+            return
+        log.warning("not_ready", after_s=every_s)
+    await announce(up)
 
 
 def _keep_redis(redis: RedisServer, clock: Clock) -> Run:

@@ -51,6 +51,7 @@ _HOURS = 12.0
 _DRAIN_S = 30.0
 _ANSWER_S = 15.0
 _STOP_S = 8.0
+_READY_S = 180.0  # a machine with other things to do gets there too
 _LOOK_S = 0.1
 
 
@@ -138,7 +139,7 @@ async def _started(options: DemoOptions, world: World, console: Console, asked: 
             _stopping_when(asked, up),
             open_log(settings) as log,
         ):
-            if not await until_ready(up):
+            if not await until_ready(up, _READY_S):
                 raise _why(up, asked, options)
             token, _ = await admit(project, settings, "you", Role.ANNOTATOR, _HOURS, clock)
             page = f"{up.children['label'].part.address}/#token={token}"
