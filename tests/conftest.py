@@ -1,4 +1,13 @@
-"""Fixtures that every test may ask for."""
+"""Fixtures that every test may ask for, and one that leaves the logs to the next test as they were."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+import structlog
 
 pytest_plugins = (
     "tests.support.redis_fixture",
@@ -6,3 +15,20 @@ pytest_plugins = (
     "tests.support.command_line",
     "tests.support.site_fixture",
 )
+
+# Examples are timed by nobody: where others use the processor, any of them takes longer than a fifth of a second.
+hypothesis.settings.register_profile("untimed", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """A command that was called in this process sent all logs to a stream that its test has closed since."""
+    level = logging.getLogger().level
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
+        structlog.contextvars.clear_contextvars()
+        root = logging.getLogger()
+        root.handlers = [h for h in root.handlers if not isinstance(h.formatter, structlog.stdlib.ProcessorFormatter)]
+        root.setLevel(level)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
 from tests.support.labels import dataset_of, make_label, project_of
@@ -130,12 +129,8 @@ async def test_vectors_of_another_width_or_of_no_class_are_refused_at_the_start(
     ledger.close()
 
 
-async def test_other_vectors_are_told_kept_in_the_ledger_and_learned_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_other_vectors_are_told_kept_in_the_ledger_and_learned_with(tmp_path: Path) -> None:
     """After a change of the file the same labels give another model, which is offered; the ledger says from when on; back is back."""
-    # The module's own may have been bound to what another test had configured: nobody can listen to that any more.
-    monkeypatch.setattr("tiebreak.training.stage._log", structlog.get_logger("tiebreak.training"))
     project = project_of(
         [WIDTH], CLASSES, training=Training(learner="softmax", committee=1, min_labels=10, step_s=0.05)
     )
