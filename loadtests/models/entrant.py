@@ -61,6 +61,6 @@ def track(stream: Stream, portion: int, limit_s: float) -> Track:
 
 def _source() -> str:
     folder = Path(tiebreak.training.__path__[0])
-    heads = ("discriminant", "features", "learner", "sklearn_trees", "trees")
+    heads = ("discriminant", "features", "learner", "sklearn_trees", "solver", "trees")
     names = ("bases", "blocks", "contest", "dataset", "plans", "sklearn_learners", *heads)
     return sha256(b"".join((folder / f"{name}.py").read_bytes() for name in names)).hexdigest()[:8]

@@ -215,6 +215,12 @@ class Project(Section):
         return self
 
     @model_validator(mode="after")
+    def _smoothing_has_classes(self) -> Self:
+        if self.training.label_smoothing and self.labeling.answer.kind.form is Form.VALUES:
+            raise ValueError("training.label_smoothing: spreads an answer over classes, and numbers have none")
+        return self
+
+    @model_validator(mode="after")
     def _unlabelled_events_have_a_learner(self) -> Self:
         if not self.training.unlabelled:
             return self

@@ -57,10 +57,10 @@ class Bases:
         return replace(plan, learner=_After(known.base)), (*known.rows, *rows[cut:])
 
     def fitted(self, plan: Plan, before: Sequence[Row], classes: Sequence[str]) -> Model:
-        """``plan`` fitted to these rows: the base, where it is of the same ones."""
+        """What ``plan`` predicts by after these rows: the base, where it is of the same ones."""
         known = self._kept
         model = known.base.model if known is not None and known.key == _key(plan, before, classes) else None
-        return model if model is not None else plan.fit(before, classes)
+        return model if model is not None else plan.predictor(before, classes)
 
     def _base(self, plan: Plan, before: Sequence[Row], classes: Sequence[str]) -> _Kept | None:
         key = _key(plan, before, classes)

@@ -101,7 +101,9 @@ class Contest:
         for i, plan in enumerate(self.plans):
             if len({row.value for row in plan.select(before)}) > 1:
                 model = (
-                    self._bases.fitted(plan, before, classes) if self._bases is not None else plan.fit(before, classes)
+                    self._bases.fitted(plan, before, classes)
+                    if self._bases is not None
+                    else plan.predictor(before, classes)
                 )
                 result[i, 0] = weights @ target.credit(model.probabilities(x), truth)
             result[i, 1] = weights.sum()

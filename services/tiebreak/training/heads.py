@@ -6,7 +6,8 @@ a pure function of a *set* of labels, members judged on what they left out, one 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +16,18 @@ from tiebreak.contracts.tensors import FloatArray, Form
 from tiebreak.training.features import FeatureMap, Matrix
 from tiebreak.training.learner import (
     Settings,
-    Solver,
     TrainingSet,
     basis_of,
     bootstrap,
     features_of,
     fold,
+    folded,
     heads_digest,
 )
+from tiebreak.training.solver import ITERATIONS, Solver, smoothed
 
 _PRECISE_ROWS = 1000
-_ITERATIONS, _FEW_ITERATIONS = 20, 10
+_FEW_ITERATIONS = 10
 _PENALTIES = np.geomspace(1e-5, 1e3, 33)  # of the mean squared column, times the number of labels
 # Standard errors of the left-out gain by which a fit must beat another to count as better: at twenty labels the best of many penalties
 # looks better than it is.
@@ -115,13 +117,15 @@ class SigmoidCommittee:
         s = self._settings
         features = features_of(labels, s, s.units(labels.x.shape[1]))
         back = fold(features, s)
-        solver = _Sigmoids(basis_of(features, labels.x, back), labels.targets, s.l2)
+        solver = _Sigmoids(basis_of(features, labels.x, back), smoothed(labels.targets, s.smoothing, 0.5), s.l2)
         counts = bootstrap(labels.label_ids, s.committee, s.seed)
-        most = _ITERATIONS if len(labels) <= _PRECISE_ROWS else _FEW_ITERATIONS
+        most = ITERATIONS if len(labels) <= _PRECISE_ROWS else _FEW_ITERATIONS
         members = [solver.solve(labels.weights * counts[m], most) for m in range(s.committee)]
-        heads = np.stack([solver.solve(labels.weights), *members], axis=1)
-        weights = np.einsum("pq,qmk->pmk", back, heads[:-1]).astype(np.float32)
-        return HeadsModel(Form.MULTI, labels.classes, features, weights, heads[-1].astype(np.float32), s.seed)
+        weights, bias = folded(back, [solver.solve(labels.weights), *members])
+        return HeadsModel(Form.MULTI, labels.classes, features, weights, bias, s.seed)
+
+    def alone(self) -> Self:
+        return type(self)(replace(self._settings, committee=0))
 
 
 class _Sigmoids(Solver):

@@ -11,22 +11,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b, sha256
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cholesky, solve_triangular
-from scipy.optimize import minimize
 
 from tiebreak.contracts.tensors import FloatArray
 from tiebreak.training.features import FeatureMap, Matrix, fit_features, whitening
+from tiebreak.training.solver import ITERATIONS, Solver, smoothed, ties
 
 # P(Poisson(1) <= i) for i = 0..5: a uniform number below the first counts 0, below the second 1, and so on.
 _POISSON = np.array([0.36787944, 0.73575888, 0.9196986, 0.98101184, 0.99634015, 0.99940582])
 _PRECISE_ROWS = 1000
-_ITERATIONS = 20
 _FEW_ITERATIONS = 10  # of members, when there are many labels: what serves is fitted to convergence
-_DEAREST = 1e-6  # of the variances that the order of levels leaves
 _DRAWS = 8  # members served by one hash of a label
 
 
@@ -35,6 +32,7 @@ class Settings:
     """What the learner may be told. ``hidden`` bounds the kernel part; None: ``landmarks``, and none of it for ``wide`` inputs.
 
     ``ordered``: the classes are levels in their order, and weights of near ones are tied (:func:`ties`).
+    ``smoothing``: of the targets (:func:`smoothed`).
     """
 
     committee: int = 5
@@ -48,6 +46,7 @@ class Settings:
     kernel_gain: float = 18.0
     wide_gain: float = 14.0
     ordered: bool = False
+    smoothing: float = 0.0
 
     def units(self, width: int) -> int:
         """How many Gaussian units the hidden layer may have for inputs of this width."""
@@ -165,6 +164,14 @@ class Base(Protocol):
 
 
 @runtime_checkable
+class Accompanied(Protocol):
+    """A Learner whose members do not serve, so that predictions can be had without them."""
+
+    def alone(self) -> Self:
+        """The same without members: probabilities are the same to the bit."""
+
+
+@runtime_checkable
 class Continuing(Protocol):
     """A Learner that can go on from what it knows."""
 
@@ -184,15 +191,17 @@ class SoftmaxCommittee:
         s = self._settings
         features = features_of(labels, s, s.units(labels.x.shape[1]))
         back = fold(features, s)
-        solver = Solver(basis_of(features, labels.x, back), labels.targets, s.l2, ties_for(s, labels.classes))
+        solver = solver_of(s, basis_of(features, labels.x, back), labels)
         whole = solver.solve(labels.weights)
         counts = bootstrap(labels.label_ids, s.committee, s.seed)
-        most = _ITERATIONS if len(labels) <= _PRECISE_ROWS else _FEW_ITERATIONS
+        most = ITERATIONS if len(labels) <= _PRECISE_ROWS else _FEW_ITERATIONS
         # From nothing, not from `whole`: that has seen what a member leaves out, and would speak for itself through it.
         members = [solver.solve(labels.weights * counts[m], most) for m in range(s.committee)]
-        heads = np.stack([whole, *members], axis=1)
-        weights = np.einsum("pq,qmk->pmk", back, heads[:-1]).astype(np.float32)
-        return SoftmaxModel(labels.classes, features, weights, heads[-1].astype(np.float32), s.seed, whole=True)
+        weights, bias = folded(back, [whole, *members])
+        return SoftmaxModel(labels.classes, features, weights, bias, s.seed, whole=True)
+
+    def alone(self) -> Self:
+        return type(self)(replace(self._settings, committee=0))
 
     def base(self, labels: TrainingSet) -> SoftmaxBase:
         """Fitted; features and members stay as they are until the next base."""
@@ -216,8 +225,7 @@ class SoftmaxBase:
 
     def after(self, labels: TrainingSet) -> SoftmaxModel:
         basis, s = basis_of(self.model.features, labels.x, self.back), self.settings
-        solver = Solver(basis, labels.targets, s.l2, ties_for(s, labels.classes))
-        head = solver.solve(labels.weights, begin=self.head)
+        head = solver_of(s, basis, labels).solve(labels.weights, begin=self.head)
         weights, bias = self.model.weights.copy(), self.model.bias.copy()
         weights[:, 0], bias[0] = self.back @ head[:-1], head[-1]
         return replace(self.model, weights=weights, bias=bias)
@@ -240,25 +248,15 @@ def heads_digest(facts: tuple[object, ...], features: FeatureMap, weights: Float
     return h.hexdigest()
 
 
+def solver_of(s: Settings, basis: NDArray[np.floating], labels: TrainingSet) -> Solver:
+    """For softmax heads over these labels."""
+    targets = smoothed(labels.targets, s.smoothing, 1.0 / max(len(labels.classes), 1))
+    return Solver(basis, targets, s.l2, ties_for(s, labels.classes))
+
+
 def ties_for(s: Settings, classes: Sequence[str]) -> Matrix | None:
     """What ties the weights of these classes, where they have an order."""
     return ties(len(classes)) if s.ordered else None
-
-
-def ties(levels: int) -> Matrix:
-    """``(k, k)``: a root of C, C_ij = exp(-d^2 / 2) with d = (i - j) / (k - 1): the prior covariance of the weights of levels i and j.
-
-    The penalty |V|^2 is then that of a Gaussian prior under which near levels have like weights (a Gaussian process over the levels:
-    Rasmussen and Williams 2006): a label of one level says something of its neighbours, and the order need not hold everywhere.
-
-    >>> (ties(3).T @ ties(3)).round(2).tolist()
-    [[1.0, 0.88, 0.61], [0.88, 1.0, 0.88], [0.61, 0.88, 1.0]]
-    """
-    places = np.arange(levels) / max(levels - 1, 1)
-    values, vectors = np.linalg.eigh(np.exp(-((places[:, None] - places[None, :]) ** 2) / 2.0))
-    # Not less than a little: what an order cannot explain is dear, and not forbidden.
-    result: Matrix = np.sqrt(np.maximum(values, _DEAREST))[:, None] * vectors.T
-    return result
 
 
 def fold(features: FeatureMap, s: Settings) -> Matrix:
@@ -272,70 +270,20 @@ def fold(features: FeatureMap, s: Settings) -> Matrix:
     return back
 
 
+def folded(back: Matrix, heads: Sequence[Matrix]) -> tuple[FloatArray, FloatArray]:
+    """``weights`` ``(p, h, k)`` and ``bias`` ``(h, k)`` of heads ``(p + 1, k)`` fitted in the basis; each by itself, so that none
+
+    depends on what stands beside it.
+    """
+    weights = np.stack([back @ head[:-1] for head in heads], axis=1).astype(np.float32)
+    return weights, np.stack([head[-1] for head in heads]).astype(np.float32)
+
+
 def basis_of(features: FeatureMap, x: FloatArray, back: Matrix) -> NDArray[np.floating]:
     """``(n, p + 1)`` comparable columns to fit heads in, the last of ones."""
     kind = np.float64 if len(x) <= _PRECISE_ROWS else np.float32
     phi = features.apply(x).astype(kind)
     return np.concatenate([phi @ back.astype(kind), np.ones((len(x), 1), kind)], axis=1)
-
-
-class Solver:
-    """Minimises weighted cross-entropy + l2/2 |W|^2 for several weightings of the same rows.
-
-    Parameters are preconditioned by the Cholesky factor of Boehning's bound on the Hessian (Ann. Inst. Stat. Math. 1992), which
-    makes L-BFGS need tens of iterations instead of hundreds. Few rows get float64; many get float32 in the sums over rows, which
-    halves their cost and errs far below the tolerance.
-
-    ``ties`` ``(k, k)``: the penalty is on V where W = V ties; None: on W itself.
-    """
-
-    def __init__(self, basis: NDArray[np.floating], targets: Matrix, l2: float, ties: Matrix | None = None) -> None:
-        p = basis.shape[1]
-        bound = 0.25 / len(basis) * (basis.T @ basis).astype(np.float64)
-        factor = cholesky(bound + l2 * np.eye(p), lower=True)
-        self._factor: Matrix = factor
-        self._inverse: Matrix = solve_triangular(factor, np.eye(p), lower=True).T
-        self._kind = basis.dtype
-        self._rows = basis @ self._inverse.astype(self._kind)
-        self._penalty: Matrix = l2 * (self._inverse.T @ self._inverse)
-        self._targets = targets.astype(self._kind)
-        self._ties = ties
-
-    def solve(self, weights: Matrix, most: int = _ITERATIONS, begin: Matrix | None = None) -> Matrix:
-        """``(n,)`` label weights to ``(p, k)`` parameters in the basis. ``begin``: where to look first; None: at zero."""
-        p, k = self._rows.shape[1], self._targets.shape[1]
-        share = (weights / max(float(weights.sum()), 1e-12)).astype(self._kind)
-        found = minimize(
-            self._objective,
-            np.zeros(p * k) if begin is None else self._from(begin),
-            args=(share,),
-            jac=True,
-            method="L-BFGS-B",
-            options={"maxiter": most, "gtol": 2e-3, "ftol": 3e-6},
-        )
-        result: Matrix = self._tied(self._inverse @ found.x.reshape(p, k))
-        return result
-
-    def _from(self, head: Matrix) -> Matrix:
-        """The flat parameters whose head is ``(p, k)`` this one."""
-        v = head if self._ties is None else np.linalg.solve(self._ties.T, head.T).T
-        return np.asarray(self._factor.T @ v, np.float64).ravel()
-
-    def _tied(self, v: Matrix) -> Matrix:
-        return v if self._ties is None else v @ self._ties
-
-    def _objective(self, flat: NDArray[np.float64], share: NDArray[np.floating]) -> tuple[float, NDArray[np.float64]]:
-        v = flat.reshape(self._rows.shape[1], -1)
-        logits = self._rows @ self._tied(v).astype(self._kind)
-        logits -= logits.max(axis=1, keepdims=True)
-        exp = np.exp(logits)
-        total = exp.sum(axis=1, keepdims=True)
-        pull = self._penalty @ v
-        loss = -float(share @ (self._targets * (logits - np.log(total))).sum(axis=1)) + 0.5 * float((v * pull).sum())
-        slope = (self._rows.T @ ((exp / total - self._targets) * share[:, None])).astype(np.float64)
-        if self._ties is not None:
-            slope = slope @ self._ties.T
-        return loss, (slope + pull).ravel()
 
 
 def softmax(logits: FloatArray) -> FloatArray:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 
 from tiebreak.contracts.tensors import FloatArray
-from tiebreak.training.learner import Base, Continuing, Learner, Model, TrainingSet
+from tiebreak.training.learner import Accompanied, Base, Continuing, Learner, Model, TrainingSet
 
 Vectors = Mapping[str, FloatArray]
 
@@ -33,6 +33,9 @@ class Named:
     def fit(self, labels: TrainingSet) -> Model:
         """Raises ValueError for an empty set."""
         return self.learner.fit(with_names(labels, self.vectors))
+
+    def alone(self) -> Self:
+        return replace(self, learner=self.learner.alone()) if isinstance(self.learner, Accompanied) else self
 
     def base(self, labels: TrainingSet) -> NamedBase:
         """Raises ValueError for an empty set."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tiebreak.training.dataset import Row, choose, training_set
-from tiebreak.training.learner import Learner, Model
+from tiebreak.training.learner import Accompanied, Learner, Model
 from tiebreak.training.targets import CLASSES, Target
 
 
@@ -28,3 +28,8 @@ class Plan:
     def fit(self, rows: Sequence[Row], classes: Sequence[str]) -> Model:
         """The learner on its share of the rows. Raises ValueError where there are none."""
         return self.learner.fit(training_set(self.select(rows), classes, self.target))
+
+    def predictor(self, rows: Sequence[Row], classes: Sequence[str]) -> Model:
+        """What :meth:`fit` gives, or a model without members whose probabilities are the same."""
+        learner = self.learner.alone() if isinstance(self.learner, Accompanied) else self.learner
+        return replace(self, learner=learner).fit(rows, classes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from tiebreak.contracts.errors import ConfigError
 from tiebreak.contracts.project import Training
@@ -89,7 +90,7 @@ def _with_discriminants(
 
 
 def _heads_of(training: Training, target: Target) -> tuple[str, Learner]:
-    settings = Settings(committee=training.committee, l2=training.l2, seed=training.seed, hidden=training.hidden)
+    settings = _settings(training, training.hidden)
     if isinstance(target, Number):
         return "ridge", RidgeCommittee(settings, target.least, target.most)
     return "sigmoids", SigmoidCommittee(settings)
@@ -103,5 +104,9 @@ def _teachable(training: Training, target: Target) -> Teachable:
 
 def _softmax(training: Training, hidden: int | None, target: Target) -> SoftmaxCommittee:
     ordered = isinstance(target, OneClass) and target.levels > 1
+    return SoftmaxCommittee(replace(_settings(training, hidden), ordered=ordered))
+
+
+def _settings(training: Training, hidden: int | None) -> Settings:
     t = training
-    return SoftmaxCommittee(Settings(committee=t.committee, l2=t.l2, seed=t.seed, hidden=hidden, ordered=ordered))
+    return Settings(committee=t.committee, l2=t.l2, seed=t.seed, hidden=hidden, smoothing=t.label_smoothing)

@@ -35,8 +35,9 @@ from tiebreak.training.export import read_back
 from tiebreak.training.features import fit_features
 from tiebreak.training.fitting import Stamp, gathered, material_of, planned, train
 from tiebreak.training.heads import HeadsModel, RidgeCommittee
-from tiebreak.training.learner import Settings, SoftmaxCommittee, Solver, TrainingSet, basis_of, ties_for
+from tiebreak.training.learner import Settings, SoftmaxCommittee, TrainingSet, basis_of, ties_for
 from tiebreak.training.sklearn_learners import contest_of, learner_of
+from tiebreak.training.solver import Solver
 from tiebreak.training.targets import Number, OneClass, SomeClasses, target_of, truth_of
 
 TOPICS = ("billing", "delivery", "refund")

@@ -6,14 +6,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tests.support.digits import TEN, digits, drifted
 from tests.support.labels import blob_labels, dataset_of, make_label, project_of, revised
-from tiebreak.contracts.project import Training
+from tiebreak.contracts.project import Project, Training
 from tiebreak.training.dataset import training_set
 from tiebreak.training.fitting import material_of
-from tiebreak.training.learner import Settings, SoftmaxCommittee, SoftmaxModel, TrainingSet, bootstrap
-from tiebreak.training.sklearn_learners import learner_of
+from tiebreak.training.heads import SigmoidCommittee
+from tiebreak.training.learner import Learner, Settings, SoftmaxCommittee, SoftmaxModel, TrainingSet, bootstrap
+from tiebreak.training.names import Named
+from tiebreak.training.plans import Plan
+from tiebreak.training.sklearn_learners import contest_of, learner_of
+from tiebreak.training.targets import SomeClasses
 
 LEARNER = SoftmaxCommittee(Settings(committee=3))
 
@@ -84,6 +89,60 @@ def test_a_soft_label_is_learned_as_the_doubt_it_is() -> None:
     rows = dataset_of([*labels, *blob_labels(60)]).rows(audit=False)
     p = LEARNER.fit(training_set(rows, ("a", "b", "c"))).probabilities(np.zeros((1, 2), np.float32))[0]
     assert abs(float(p[0] - p[1])) < 0.15
+
+
+@pytest.mark.parametrize(("share", "most"), [(0.0, 1.0), (0.3, 0.8), (0.6, 0.6)])
+def test_label_smoothing_bounds_how_sure_a_head_becomes(share: float, most: float) -> None:
+    """`training.label_smoothing` is taken from what was said and spread over all classes; without it a head is as sure as it can be."""
+    rows = dataset_of(blob_labels(300, audit_every=0)).rows(audit=False)
+    labels = training_set(rows, ("a", "b", "c"))
+    said = learner_of(Training(label_smoothing=share, l2=1e-6)).fit(labels).probabilities(labels.x)
+    right = said[np.arange(len(rows)), labels.targets.argmax(axis=1)]
+    assert float(np.quantile(right, 0.9)) == pytest.approx(most, abs=0.05)
+
+
+@pytest.mark.parametrize(("share", "most"), [(0.0, 1.0), (0.4, 0.8)])
+def test_label_smoothing_of_several_classes_goes_towards_a_half(share: float, most: float) -> None:
+    """Each class is a question of its own: half the share is what an answer that is sure loses."""
+    x = np.random.default_rng(3).normal(size=(300, 2)).astype(np.float32)
+    labels = TrainingSet(tuple(f"l{i}" for i in range(300)), ("a", "b"), x, (x > 0.0).astype(np.float64), np.ones(300))
+    training = Training(label_smoothing=share, l2=1e-6, learner="softmax")
+    heads = contest_of(training, 2, SomeClasses(("a", "b"))).plans[0].learner.fit(labels)
+    said = heads.probabilities(np.array([[1.5, 1.5], [-1.5, -1.5]], np.float32))
+    np.testing.assert_allclose(said, [[most, most], [1.0 - most, 1.0 - most]], atol=0.08)
+
+
+def test_label_smoothing_is_refused_where_nothing_would_heed_it() -> None:
+    """Trees, scikit-learn's estimators and numbers know no such targets: the project file's error names the key."""
+    for learner in ("trees", "partial_fit"):
+        with pytest.raises(ValidationError, match="label_smoothing: belongs to learner 'softmax'"):
+            Training(learner=learner, label_smoothing=0.1)  # type: ignore[arg-type]
+    with pytest.raises(ValidationError, match=r"training\.label_smoothing: spreads an answer over classes"):
+        Project.model_validate(
+            {
+                "project": "tests",
+                "input": {"tensors": [{"name": "x", "shape": [4]}]},
+                "classes": {},
+                "labeling": {"answer": {"kind": "numeric", "most": 50, "step": 0}},
+                "training": {"label_smoothing": 0.1},
+            }
+        )
+
+
+VECTORS = {"a": np.array([0.0, 3.0], np.float32)}
+
+
+@pytest.mark.parametrize(
+    "learner", [LEARNER, Named(LEARNER, VECTORS), SigmoidCommittee(Settings())], ids=lambda one: type(one).__name__
+)
+def test_a_plan_is_judged_without_fitting_members_and_predicts_the_same_to_the_bit(learner: Learner) -> None:
+    """Members do not serve: what a contest says must not depend on whether they stood by."""
+    rows = dataset_of(blob_labels(200, audit_every=0)).rows(audit=False)
+    plan = Plan("only", learner, 1000, 1000, 7)
+    whole, alone = plan.fit(rows, ("a", "b", "c")), plan.predictor(rows, ("a", "b", "c"))
+    x = np.random.default_rng(1).normal(size=(500, 2)).astype(np.float32) * 3
+    assert alone.size == 0 < whole.size
+    assert alone.probabilities(x).tolist() == whole.probabilities(x).tolist()
 
 
 def test_an_empty_set_is_refused() -> None:
