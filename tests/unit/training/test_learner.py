@@ -116,7 +116,7 @@ def test_label_smoothing_is_refused_where_nothing_would_heed_it() -> None:
     """Trees, scikit-learn's estimators and numbers know no such targets: the project file's error names the key."""
     for learner in ("trees", "partial_fit"):
         with pytest.raises(ValidationError, match="label_smoothing: belongs to learner 'softmax'"):
-            Training(learner=learner, label_smoothing=0.1)  # type: ignore[arg-type]
+            Training(learner=learner, label_smoothing=0.1)
     with pytest.raises(ValidationError, match=r"training\.label_smoothing: spreads an answer over classes"):
         Project.model_validate(
             {
