@@ -51,7 +51,7 @@ PURE_ELSEWHERE: Mapping[str, frozenset[str]] = {
     "scoring/json": frozenset({"numpy", "orjson"}),  # a lane of the codec: it parses as the codec does
     "sampling/drift": frozenset({"numpy", "river"}),
     "training/export": frozenset({"numpy", "onnx"}),
-    "training/learner": frozenset({"numpy", "scipy"}),
+    "training/solver": frozenset({"numpy", "scipy"}),
 }
 IMPURE_BUILTINS = frozenset({"open", "print", "input", "breakpoint"})
 CLOCK_READS = frozenset({"now", "utcnow", "today"})
