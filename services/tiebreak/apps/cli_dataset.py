@@ -77,11 +77,11 @@ def show(project: o.ProjectFile, version: VersionOption = None, data: o.Data = N
 @dataset_app.command("diff")
 def diff(
     project: o.ProjectFile,
-    before: Annotated[int, typer.Argument(help="The earlier version.", min=0)],
-    after: Annotated[int, typer.Argument(help="The later version.", min=0)],
+    before: Annotated[int, typer.Argument(help="A version.", min=0)],
+    after: Annotated[int, typer.Argument(help="The version to compare it with.", min=0)],
     data: o.Data = None,
 ) -> None:
-    """What came, what was answered anew, what was taken back between two versions.
+    """What came, what was answered anew, what was taken back between two versions, in either order.
 
     [bold]Example[/bold]
 
@@ -95,7 +95,8 @@ def diff(
         for label in ids[:_SHOWN]:
             was = known[label].value if label in known else ""
             now = newest[label].value if word != "removed" else ""
-            typer.echo(f"  {newest[label].event_id}  {' -> '.join(part for part in (was, now) if part)}")
+            event = (newest | known)[label].event_id
+            typer.echo(f"  {event}  {' -> '.join(part for part in (was, now) if part)}")
         if len(ids) > _SHOWN:
             typer.echo(f"  and {len(ids) - _SHOWN} more")
 
@@ -179,6 +180,9 @@ def _ledger(project: Path, data: str | None) -> Iterator[tuple[Ledger, Settings]
 
 
 def _labels(ledger: Ledger, version: int | None) -> Iterator[Label]:
+    newest = ledger.dataset_version()
+    if version is not None and version > newest:
+        raise NotFound(f"There is no data set version {version}: the newest is {newest}.")
     return (decode_label(label.wire) for label in ledger.labels(version))
 
 
@@ -192,11 +196,16 @@ def _facts(sheet: Datasheet) -> dict[str, str]:
         "withdrawn": str(sheet.withdrawn),
         "settled": " to ".join(when) if sheet.last_ms else "",
         "agreement": f"{sheet.agreement:.3f}",
-        "classes": _counts(sheet.classes),
-        "chosen because": _counts(sheet.reasons),
+        "classes": _shares(sheet.classes),
+        "chosen because": _shares(sheet.reasons),
         "settled by": _counts(sheet.methods),
         "annotators": _counts(sheet.annotators),
     }
+
+
+def _shares(counts: Mapping[str, int]) -> str:
+    total = sum(counts.values())
+    return ", ".join(f"{name} {n} ({n / total:.0%})" for name, n in counts.items())
 
 
 def _counts(counts: Mapping[str, int]) -> str:

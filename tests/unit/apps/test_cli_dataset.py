@@ -79,12 +79,31 @@ async def test_versions_are_listed_shown_and_compared(project: Path, tmp_path: P
     listed = tiebreak("dataset", "list", project, "--data", tmp_path).out
     assert "The newest version is 60; 0 labels are kept aside." in listed
     shown = tiebreak("dataset", "show", project, "--data", tmp_path).out
-    assert "a 21, b 20, c 19" in shown
+    assert "a 21 (35%), b 20 (33%), c 19 (32%)" in shown
     assert "ann 40, bob 20" in shown
-    assert "uncertain 48, audit 12" in shown
-    assert "a 14, b 13, c 13" in tiebreak("dataset", "show", project, "--version", 40, "--data", tmp_path).out
+    assert "uncertain 48 (80%), audit 12 (20%)" in shown
+    assert (
+        "a 14 (35%), b 13 (32%), c 13 (32%)"
+        in tiebreak("dataset", "show", project, "--version", 40, "--data", tmp_path).out
+    )
     compared = tiebreak("dataset", "diff", project, 40, 60, "--data", tmp_path).out.splitlines()
     assert (compared[0], compared[-2:]) == ("added: 20", ["revised: 0", "removed: 0"])
+    backwards = tiebreak("dataset", "diff", project, 60, 40, "--data", tmp_path).out.splitlines()
+    assert backwards == ["added: 0", "revised: 0", "removed: 20", *compared[1:21]]
+
+
+async def test_a_version_that_is_not_there_yet_is_none(project: Path, tmp_path: Path, tiebreak: CommandLine) -> None:
+    """No command passes the newest version off as another; nothing is written."""
+    await trained(project, tmp_path)
+    asked: list[tuple[object, ...]] = [
+        ("show", project, "--version", 61),
+        ("diff", project, 60, 61),
+        ("export", project, tmp_path / "l.jsonl", "--version", 61),
+    ]
+    for arguments in asked:
+        ended = await asyncio.to_thread(tiebreak, "dataset", *arguments, "--data", tmp_path)
+        assert "There is no data set version 61: the newest is 60." in ended.err
+    assert not (tmp_path / "l.jsonl").exists()
 
 
 def test_the_datasheet_names_the_vectors_of_the_class_names(
