@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from river.active import EntropySampler
 
-from tiebreak.apps.simulate.replay import f1
+from tiebreak.apps.simulate.judging import f1
 from tiebreak.apps.simulate.selecting import Pick, Selector
 from tiebreak.apps.simulate.stream import Stream
 from tiebreak.sampling.appraisal import Scored

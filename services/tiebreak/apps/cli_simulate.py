@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from math import isnan
 from pathlib import Path
 from typing import Annotated
 
@@ -16,14 +15,15 @@ from rich.table import Table
 
 from tiebreak.apps import cli_options as o
 from tiebreak.apps.simulate import picture
+from tiebreak.apps.simulate.answers import KINDS
 from tiebreak.apps.simulate.arms import DEFAULT, UNIFORM, Arm, checked
 from tiebreak.apps.simulate.files import load_stream
 from tiebreak.apps.simulate.replay import Pace, People
-from tiebreak.apps.simulate.report import Line, Mean, lines
+from tiebreak.apps.simulate.report import Line, lines, measure_of, share
 from tiebreak.apps.simulate.run import Trial, run_arms
-from tiebreak.apps.simulate.stream import Stream, held_back, shuffled
+from tiebreak.apps.simulate.stream import Schema, Stream, held_back, shuffled
 from tiebreak.contracts.errors import ConfigError
-from tiebreak.contracts.project import Classes, Input, Project, TensorSpec
+from tiebreak.contracts.project import AnswerKind, Classes, Input, Labeling, Project, TensorSpec
 from tiebreak.runtime.class_vectors_file import load_class_vectors
 from tiebreak.runtime.project_file import load_project
 from tiebreak.training.given import Given
@@ -36,7 +36,13 @@ def simulate(
     project: Annotated[
         Path | None, typer.Option(help="Project file, for its sampling, drift, training and class vectors.")
     ] = None,
-    label: Annotated[str, typer.Option(help="The column with the class.")] = "label",
+    label: Annotated[str, typer.Option(help="The column with the answer.")] = "label",
+    answer: Annotated[
+        str,
+        typer.Option(
+            help="What an answer is: single, ordinal, multi (a list of classes), numeric. A project file says it itself."
+        ),
+    ] = "",
     policy: Annotated[
         list[str] | None,
         typer.Option(
@@ -65,13 +71,13 @@ def simulate(
     [bold]Examples[/bold]
 
         tiebreak simulate tickets.csv --label team
+        tiebreak simulate prices.csv --label price --answer numeric --policy variance --policy uniform
         tiebreak simulate events.jsonl --project project.yaml --budget 0.02 --budget 0.1 --save budgets.svg
         tiebreak simulate stream.npz --policy uniform --policy margin --policy margin:novelty=false --delay 200 --error-rate 0.05
     """
-    stream = load_stream(file, label)
+    stream, settings = _read(file, label, answer, project)
     policies = tuple(dict.fromkeys(policy or (DEFAULT, UNIFORM)))
     budgets = tuple(sorted(dict.fromkeys(budget or (0.02, 0.05, 0.1, 0.2))))
-    settings = _project(project, stream)
     checked(settings, policies, budgets)
     names = Given(names=load_class_vectors(settings)).names_for(stream.x.shape[1], settings.classes)
     stream = replace(held_back(shuffled(stream, 0) if shuffle else stream, held_out, 0), vectors=names)
@@ -87,30 +93,61 @@ def simulate(
     else:
         Console().print(_table(found, stream))
     if save is not None:
-        title = f"{stream.name}: {len(stream):,} events, {len(stream.classes)} classes"
-        picture.save(arms, outcomes, title, save)
+        picture.save(arms, outcomes, told(stream), save, measure_of(stream).drawn)
         typer.echo(f"Picture: {save}", err=True)
 
 
-def _project(path: Path | None, stream: Stream) -> Project:
-    if path is not None:
-        loaded = load_project(path)
-        if loaded.model.source != "trainer":
-            raise ConfigError(
-                f"{path.name}: model.source is {loaded.model.source!r}: nothing learns from the labels there."
-            )
-        return loaded
+def _read(file: Path, label: str, said: str, path: Path | None) -> tuple[Stream, Project]:
+    """The file, and the project that it is replayed for. Raises ConfigError."""
+    if said and said not in set(KINDS):
+        raise ConfigError(f"--answer {said}: is none of {', '.join(KINDS)}.")
+    if path is None:
+        stream = load_stream(file, label, Schema(AnswerKind(said or AnswerKind.SINGLE)))
+        return stream, _made(stream)
+    loaded = load_project(path)
+    if loaded.model.source != "trainer":
+        raise ConfigError(
+            f"{path.name}: model.source is {loaded.model.source!r}: nothing learns from the labels there."
+        )
+    own, kind = loaded.labeling.answer, _kind_of(loaded)
+    if kind not in KINDS:
+        raise ConfigError(f"{path.name}: labeling.answer.kind is {own.kind}: no model learns from such answers.")
+    if said and said != kind:
+        raise ConfigError(f"--answer {said}: {path.name} asks for {kind} answers.")
+    return load_stream(file, label, Schema(kind, own, loaded.classes.names)), loaded
+
+
+def _kind_of(project: Project) -> AnswerKind:
+    # Which of two is better is one class of two or three.
+    kind = project.labeling.answer.kind
+    return AnswerKind.SINGLE if kind is AnswerKind.PAIRWISE else kind
+
+
+def _made(stream: Stream) -> Project:
     tensor = TensorSpec(name="input", shape=(stream.x.shape[1],))
-    made = Project(project="simulated", input=Input(tensors=(tensor,)), classes=Classes(open=True))
+    single = stream.answer.kind is AnswerKind.SINGLE
+    classes = Classes(open=True) if single else Classes(names=stream.classes)
+    made = Project(
+        project="simulated", input=Input(tensors=(tensor,)), classes=classes, labeling=Labeling(answer=stream.answer)
+    )
     return made.model_copy(update={"sampling": made.sampling.model_copy(update={"audit_share": 0.0})})
 
 
+def told(stream: Stream) -> str:
+    """A stream in a few words."""
+    answer, classes = stream.answer, f"{len(stream.classes)} classes"
+    if answer.kind is AnswerKind.NUMERIC:
+        classes = f"numbers from {answer.least:g} to {answer.most:g}"
+    elif answer.kind is not AnswerKind.SINGLE:
+        classes = f"{answer.kind}, {classes}"
+    return f"{stream.name}: {len(stream):,} events, {classes}"
+
+
 def _table(found: Sequence[Line], stream: Stream) -> Table:
-    table = Table(
-        title=f"{stream.name}: {len(stream):,} events, {len(stream.classes)} classes; per cent, mean ± half of the 95 % interval"
-    )
+    table = Table(title=f"{told(stream)}; per cent, mean ± half of the 95 % interval")
     table.add_column("policy", overflow="fold", min_width=12)
-    accuracy = "held out" if len(stream.held_y) else "accuracy"
+    measure = measure_of(stream)
+    accuracy = f"held-out {measure.name}" if len(stream.held_y) else measure.name
     for name in ("budget", "labels", "spent", accuracy, "rare F1", "saved", "bursts", "µs/event"):
         table.add_column(name, justify="right")
     for line in found:
@@ -119,16 +156,10 @@ def _table(found: Sequence[Line], stream: Stream) -> Table:
             f"{100 * line.budget:g} %",
             f"{line.labels.value:,.0f}",
             f"{100 * line.spent:.0f} %",
-            _share(line.accuracy),
-            _share(line.rare_f1),
-            _share(line.saved),
+            measure.told(line.accuracy),
+            share(line.rare_f1),
+            share(line.saved),
             f"{line.bursts:g}",
             f"{line.decide_us:.0f}",
         )
     return table
-
-
-def _share(mean: Mean) -> str:
-    if isnan(mean.value):
-        return ""
-    return f"{100 * mean.value:.1f}" + ("" if isnan(mean.half) else f" ±{100 * mean.half:.1f}")

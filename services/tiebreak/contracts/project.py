@@ -256,10 +256,12 @@ class Project(Section):
         return self
 
     @model_validator(mode="after")
-    def _bandits_learn_from_classes(self) -> Self:
+    def _strategies_fit_the_answers(self) -> Self:
         kind = self.labeling.answer.kind
         if self.sampling.strategy == "bandit" and kind.form is not Form.CLASSES:
             raise ValueError(f"sampling.strategy: bandit is for answers of one class, not for {kind}")
+        if self.sampling.strategy == "variance" and kind.form is not Form.VALUES:
+            raise ValueError(f"sampling.strategy: variance is for answers that are numbers, not for {kind}")
         return self
 
     @model_validator(mode="after")

@@ -70,7 +70,8 @@ class Sampling(Section):
     ``window_s``: events are gathered for so long, predictions wait as long, and the best of each window is chosen, spread over what it
     holds, instead of event by event. 0: nothing waits.
 
-    ``strategy`` ``bandit`` draws one of ``arms`` for each event, the likelier the more its labels have brought so far, as audit labels
+    ``strategy`` ``variance`` ranks numbers, as any other does for them but ``expected_gradient_length`` and ``random``.
+    ``bandit`` draws one of ``arms`` for each event, the likelier the more its labels have brought so far, as audit labels
     tell.
 
     ``origin_share``: what part of the last 200 questions one source (``ce_source``) or one record key may cause; 1: all of them.
@@ -86,6 +87,7 @@ class Sampling(Section):
         "bald",
         "density",
         "error_reduction",
+        "variance",
         "random",
         "bandit",
     ] = "margin"

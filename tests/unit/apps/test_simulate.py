@@ -14,7 +14,8 @@ from tiebreak.apps import cli
 from tiebreak.apps.simulate import picture
 from tiebreak.apps.simulate.arms import Arm, sampling_of
 from tiebreak.apps.simulate.files import load_stream
-from tiebreak.apps.simulate.replay import Outcome, Pace, People, f1
+from tiebreak.apps.simulate.judging import f1
+from tiebreak.apps.simulate.replay import Outcome, Pace, People
 from tiebreak.apps.simulate.report import lines
 from tiebreak.apps.simulate.run import Trial, run_arm
 from tiebreak.apps.simulate.selecting import PeriodicSelector

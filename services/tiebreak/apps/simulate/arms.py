@@ -58,7 +58,7 @@ def sampling_of(base: Sampling, policy: str) -> Sampling:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"--policy {policy}: {where}: {first['msg']}.") from error
+        raise ConfigError(f"--policy {policy}: {where + ': ' if where else ''}{first['msg']}.") from error
 
 
 def selector_of(project: Project, arm: Arm) -> Selector:
@@ -79,6 +79,17 @@ def checked(project: Project, policies: Sequence[str], budgets: Sequence[float])
             raise ConfigError(f"--budget {budget:g} is no share of the events from above 0 to 1.")
     for policy in policies:
         selector_of(project, Arm(policy, budgets[0], 0))
+        if policy not in {UNIFORM, PERIODIC}:
+            _fits(project, policy)
+
+
+def _fits(project: Project, policy: str) -> None:
+    """What the project as a whole has to say of a policy: floors need slices, a bandit single classes."""
+    sampling = sampling_of(project.sampling, policy).model_dump()
+    try:
+        Project.model_validate(project.model_dump() | {"sampling": sampling})
+    except ValidationError as error:
+        raise ConfigError(f"--policy {policy}: {error.errors()[0]['msg']}.") from error
 
 
 def grouped(arms: Sequence[Arm]) -> Mapping[tuple[str, float], list[int]]:

@@ -12,11 +12,11 @@ from zipfile import BadZipFile
 import numpy as np
 import orjson
 
-from tiebreak.apps.simulate.stream import Stream, stream_of_arrays, stream_of_rows
+from tiebreak.apps.simulate.stream import SINGLE, Schema, Stream, stream_of_arrays, stream_of_rows
 from tiebreak.contracts.errors import ConfigError
 
 
-def load_stream(path: Path, label: str) -> Stream:
+def load_stream(path: Path, label: str, schema: Schema = SINGLE) -> Stream:
     """The stream of a file, by its suffix. Raises ConfigError for what cannot be read."""
     suffix = path.suffix.lower()
     try:
@@ -24,15 +24,15 @@ def load_stream(path: Path, label: str) -> Stream:
             # Pickled objects would run code: only plain arrays are read.
             with np.load(path, allow_pickle=False) as arrays:
                 wanted = {name: arrays[name] for name in ("X", "y", "Xt", "yt", "classes") if name in arrays.files}
-            return stream_of_arrays(path.name, wanted)
+            return stream_of_arrays(path.name, wanted, schema)
         if suffix == ".csv":
             with path.open(encoding="utf-8-sig", newline="") as file:
-                return stream_of_rows(path.name, csv.DictReader(file), label)
+                return stream_of_rows(path.name, csv.DictReader(file), label, schema)
         if suffix in {".jsonl", ".ndjson", ".json"}:
             with path.open("rb") as file:
-                return stream_of_rows(path.name, _json_lines(path.name, file), label)
+                return stream_of_rows(path.name, _json_lines(path.name, file), label, schema)
         if suffix in {".parquet", ".pq"}:
-            return stream_of_rows(path.name, _parquet(path), label)
+            return stream_of_rows(path.name, _parquet(path), label, schema)
     except OSError as error:
         raise ConfigError(f"Cannot read {path}: {error.strerror or error}.") from error
     except (ValueError, BadZipFile, csv.Error) as error:

@@ -26,8 +26,8 @@ _SETTINGS = {
 }
 
 
-def save(arms: Sequence[Arm], outcomes: Sequence[Outcome], title: str, path: Path) -> None:
-    """Write the picture; its suffix says the format. Raises ConfigError when matplotlib is not installed or cannot write it."""
+def save(arms: Sequence[Arm], outcomes: Sequence[Outcome], title: str, path: Path, credit: str = "accuracy") -> None:
+    """Write the picture of a ``credit``; its suffix says the format. Raises ConfigError without matplotlib, or for a bad path."""
     try:
         matplotlib = import_module("matplotlib")
         figures = import_module("matplotlib.figure")
@@ -42,7 +42,7 @@ def save(arms: Sequence[Arm], outcomes: Sequence[Outcome], title: str, path: Pat
             colour = _GREY if policy == UNIFORM else _COLOURS[policies.index(policy) % len(_COLOURS)]
             _per_label(per_label, arms, outcomes, policy, colour)
             _over_the_stream(over, level, _largest(arms, outcomes, policy), policy, colour)
-        _finish(per_label, over, level, outcomes)
+        _finish((per_label, over, level), outcomes, credit)
         try:
             drawn.savefig(path, dpi=130)
         except (OSError, ValueError) as error:
@@ -76,14 +76,15 @@ def _over_the_stream(over: Any, level: Any, outcome: Outcome, policy: str, colou
         level.plot(asked, values, color=colour, marker=".", markersize=2.5, linestyle="none", alpha=0.6, label=policy)
 
 
-def _finish(per_label: Any, over: Any, level: Any, outcomes: Sequence[Outcome]) -> None:
+def _finish(drawn: tuple[Any, Any, Any], outcomes: Sequence[Outcome], credit: str) -> None:
+    per_label, over, level = drawn
     events = len(outcomes[0].predicted)
     held = not np.isnan(outcomes[0].held_out)
     per_label.set_xscale("log")
     per_label.set_xlabel("labels asked for (band: lowest to highest seed)")
-    per_label.set_ylabel("accuracy, held-out rows" if held else "accuracy before the label is known")
+    per_label.set_ylabel(f"{credit}, held-out rows" if held else f"{credit} before the label is known")
     per_label.legend(frameon=False)
-    over.set_ylabel("accuracy since the last point")
+    over.set_ylabel(f"{credit} since the last point")
     over.set_xlim(0, events)
     level.set_xlim(0, events)
     level.set_ylim(0.0, 1.02)

@@ -14,9 +14,12 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from tiebreak.apps.simulate.judging import Judge, scored_as
 from tiebreak.apps.simulate.selecting import Bursts, Pick, PolicySelector, Selector
 from tiebreak.apps.simulate.stream import Ints, Stream
-from tiebreak.contracts.project import Training
+from tiebreak.contracts.answer_text import agrees
+from tiebreak.contracts.project import AnswerKind, Training
+from tiebreak.contracts.tensors import Form
 from tiebreak.sampling.appraisal import Scored
 from tiebreak.sampling.bandit import Returned
 from tiebreak.training.contest import Contest
@@ -28,7 +31,8 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Answers come ``delay`` events after the question, and a share ``error_rate`` of them names another class."""
+    """Answers come ``delay`` events after the question, and a share ``error_rate`` of them names another class (of
+    lists and numbers: is the answer to another event)."""
 
     delay: int = 0
     error_rate: float = 0.0
@@ -61,7 +65,9 @@ class Point:
 class Outcome:
     """What a replay found. ``asked`` are event numbers, ``predicted`` ``(n,)`` class indices with -1 before the first model.
 
-    ``second_half`` is the accuracy of predictions made before their label was known, on the second half of the stream.
+    Figures are mean credits, as training judges (``training/targets.py``): of single classes accuracy, of lists the Jaccard index, of
+    numbers and levels one less the error over the range. ``second_half``: of predictions made before their label was known, on the
+    second half of the stream.
     """
 
     asked: Ints
@@ -112,43 +118,46 @@ class Replay:
         self._index = {name: i for i, name in enumerate(stream.classes)}
         # Whose name has a vector is known from the start; the others are as they are labelled.
         self._declared = tuple(name for name in stream.classes if name in stream.vectors)
+        self._target = contest.plans[0].target
+        if stream.answer.kind is not AnswerKind.SINGLE:
+            self._declared = stream.classes
+        self._judge = Judge(stream, self._target)
         self._s = _Scratch()
 
     def run(self, progress: Callable[[int], None] | None = None) -> Outcome:
         """Replay the whole stream; ``progress`` hears how many events each batch had."""
         stream, s, batch = self._stream, self._s, self._pace.batch
         n = len(stream)
-        predicted = np.full(n, -1, dtype=np.int64)
         marks = np.linspace(0, n, self._pace.checkpoints + 1)[1:].astype(int).tolist()
         last = 0
         for start in range(0, n, batch):
             stop = min(n, start + batch)
             scored = self._scored(start, stop)
             if s.model is not None:
-                predicted[start:stop] = s.columns[scored.probabilities.argmax(axis=1)]
+                self._judge.see(start, scored.probabilities, s.columns)
+                scored = scored_as(self._target.form, scored, stream.answer)
             began = perf_counter()
             picks = self._selector.select(scored, start)
             s.decided_s += perf_counter() - began
             self._ask(start, picks)
-            self._answer(stop, predicted)
+            self._answer(stop)
             if marks and stop >= marks[0]:
                 while marks and stop >= marks[0]:
                     marks.pop(0)
-                self._mark(predicted, last, stop)
+                self._mark(last, stop)
                 last = stop
             if progress is not None:
                 progress(stop - start)
-        return self._outcome(predicted)
+        return self._outcome()
 
     def _scored(self, start: int, stop: int) -> Scored:
         x = self._stream.x[start:stop]
         model = self._s.model
-        members = None if model is None else model.members(x)
         return Scored(
             ids=[b"%d" % i for i in range(start, stop)],
             version=str(self._s.models),
             probabilities=np.zeros((len(x), 0), np.float32) if model is None else model.probabilities(x),
-            members=members,
+            members=None if model is None else model.members(x),
             features=x,
             inputs=x,
             classes=[self._stream.classes[column] for column in self._s.columns.tolist()],
@@ -163,12 +172,12 @@ class Replay:
             if pick.threshold == pick.threshold:
                 self._s.thresholds.append((at, pick.threshold))
 
-    def _answer(self, stop: int, predicted: Ints) -> None:
+    def _answer(self, stop: int) -> None:
         s = self._s
         while s.waiting and s.waiting[0][0] < stop:
             _, at, pick = s.waiting.popleft()
             row = self._row(at, pick.propensity)
-            self._hear(row, pick, int(predicted[at]))
+            self._hear(row, pick, self._judge.said(at))
             if not pick.audit:
                 s.rows.append(row)
         due = max(self._training.step_labels, int(self._pace.growth * s.fitted))
@@ -176,79 +185,63 @@ class Replay:
         if len(s.rows) >= enough:
             self._fit()
 
-    def _hear(self, row: Row, pick: Pick, predicted: int) -> None:
-        if predicted < 0 or not isinstance(self._selector, PolicySelector):
+    def _hear(self, row: Row, pick: Pick, said: str) -> None:
+        if not said or not isinstance(self._selector, PolicySelector):
             return
-        said = self._stream.classes[predicted]
         returned = Returned(pick.strategy, pick.audit, said, row.value, row.features)
-        self._selector.hear(returned, wrong=said != row.value)
+        self._selector.hear(returned, wrong=not agrees(self._stream.answer, said, row.value))
 
     def _row(self, at: int, propensity: float) -> Row:
-        y = int(self._stream.y[at])
+        name = self._stream.text(at)
         if self._people.error_rate and self._rng.random() < self._people.error_rate:
-            y = int((y + 1 + self._rng.integers(len(self._stream.classes) - 1)) % len(self._stream.classes))
-        name = self._stream.classes[y]
+            name = self._wrong(at, name)
         return Row(f"{at:012d}", 1, at, name, {name: 1.0}, 1.0, propensity, False, False, self._stream.x[at])
+
+    def _wrong(self, at: int, right: str) -> str:
+        """Another class, or the answer to another event; the right one only where that is all there is."""
+        stream, rng = self._stream, self._rng
+        if not stream.texts:
+            y = int(stream.y[at])
+            return stream.classes[int((y + 1 + rng.integers(len(stream.classes) - 1)) % len(stream.classes))]
+        tries = (stream.texts[int(place)] for place in rng.integers(len(stream), size=20))
+        return next((text for text in tries if text != right), right)
 
     def _fit(self) -> None:
         s, t = self._s, self._training
         rows = s.rows[-t.window :]
-        classes = classes_of(self._declared, rows)
+        classes = classes_of(self._declared, rows, self._target)
         s.fitted = len(s.rows)
-        if len(classes) < 2:
+        if self._target.form is Form.CLASSES and len(classes) < 2:
             return
         s.model = self._contest.pick(rows, classes).fit(rows, classes)
         s.models += 1
-        s.columns = np.asarray([self._index[name] for name in classes])
+        s.columns = np.asarray([self._index[name] for name in classes], dtype=np.int64)
 
-    def _mark(self, predicted: Ints, last: int, stop: int) -> None:
-        right = float((predicted[last:stop] == self._stream.y[last:stop]).mean())
-        held = nan
-        if self._pace.held_out_curve:
-            held = _accuracy(self._held_out(), self._stream.held_y)
+    def _mark(self, last: int, stop: int) -> None:
+        right = _mean(self._judge.credit[last:stop])
+        held = self._judge.held(self._s.model, self._s.columns)[0] if self._pace.held_out_curve else nan
         self._s.curve.append(Point(stop, len(self._s.asked), right, held))
 
-    def _held_out(self) -> Ints:
-        s = self._s
-        if s.model is None or not len(self._stream.held_y):
-            return np.full(len(self._stream.held_y), -1, dtype=np.int64)
-        return np.asarray(s.columns[s.model.probabilities(self._stream.held_x).argmax(axis=1)])
-
-    def _outcome(self, predicted: Ints) -> Outcome:
+    def _outcome(self) -> Outcome:
         s, stream = self._s, self._stream
         if len(s.rows) > s.fitted or s.model is None:
             self._fit()
-        held = self._held_out()
         half = len(stream) // 2
-        judged = (held, stream.held_y) if len(held) else (predicted[half:], stream.y[half:])
+        held, rare = self._judge.held(s.model, s.columns)
         return Outcome(
             asked=np.asarray(s.asked, dtype=np.int64),
-            predicted=predicted,
+            predicted=self._judge.predicted,
             curve=tuple(s.curve),
             thresholds=tuple(s.thresholds),
             bursts=self._selector.bursts if isinstance(self._selector, PolicySelector) else Bursts(),
-            prequential=_accuracy(predicted, stream.y),
-            second_half=_accuracy(predicted[half:], stream.y[half:]),
-            held_out=_accuracy(held, stream.held_y),
-            rare_f1=f1(*judged, stream.rare),
+            prequential=_mean(self._judge.credit),
+            second_half=_mean(self._judge.credit[half:]),
+            held_out=held,
+            rare_f1=rare if len(stream.held_y) else self._judge.rare(half),
             models=s.models,
             decide_us=1e6 * s.decided_s / len(stream),
         )
 
 
-def f1(predicted: Ints, truth: Ints, classes: Sequence[int]) -> float:
-    """Mean F1 of ``classes``; one that is neither there nor predicted counts 0.
-
-    >>> f1(np.array([0, 1, 1]), np.array([0, 1, 0]), (0, 1)).__round__(3)
-    0.667
-    """
-    scores = []
-    for c in classes:
-        hit = int(((predicted == c) & (truth == c)).sum())
-        named, there = int((predicted == c).sum()), int((truth == c).sum())
-        scores.append(2.0 * hit / (named + there) if named + there else 0.0)
-    return float(np.mean(scores)) if scores else nan
-
-
-def _accuracy(predicted: Ints, truth: Ints) -> float:
-    return float((predicted == truth).mean()) if len(truth) else nan
+def _mean(credit: Floats) -> float:
+    return float(credit.mean()) if len(credit) else nan

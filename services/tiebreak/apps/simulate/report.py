@@ -11,6 +11,8 @@ import numpy as np
 
 from tiebreak.apps.simulate.arms import UNIFORM, Arm, grouped
 from tiebreak.apps.simulate.replay import Outcome
+from tiebreak.apps.simulate.stream import Stream
+from tiebreak.contracts.project import AnswerKind
 
 # Student's t, two-sided 95 %, for 2, 3, ... seeds; 2 from there on.
 _T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31)
@@ -25,8 +27,50 @@ class Mean:
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """How the mean credit is told: as it is, in per cent, or where ``full`` is above 0 as an error, which is ``full`` at credit 0."""
+
+    name: str = "accuracy"
+    full: float = 0.0
+
+    @property
+    def drawn(self) -> str:
+        """The name of the credit, on an axis."""
+        return self.name if not self.full else f"1 - {self.name} / {self.full:g}"
+
+    def told(self, mean: Mean) -> str:
+        """For people."""
+        if not self.full:
+            return share(mean)
+        half = "" if isnan(mean.half) else f" ±{self.full * mean.half:.3g}"
+        return f"{self.full * (1.0 - mean.value):.4g}{half}"
+
+
+def measure_of(stream: Stream) -> Measure:
+    """What people know models for such answers by."""
+    answer = stream.answer
+    match answer.kind:
+        case AnswerKind.NUMERIC:
+            return Measure("abs. error", answer.most - answer.least)
+        case AnswerKind.ORDINAL:
+            return Measure("levels off", len(stream.classes) - 1.0)
+        case AnswerKind.MULTI:
+            return Measure("Jaccard")
+        case _:
+            return Measure()
+
+
+def share(mean: Mean) -> str:
+    """In per cent, with half of the interval; empty for NaN."""
+    if isnan(mean.value):
+        return ""
+    return f"{100 * mean.value:.1f}" + ("" if isnan(mean.half) else f" ±{100 * mean.half:.1f}")
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
-    """One policy at one budget, over its seeds. ``accuracy`` is on held-out rows where there are any, else prequential.
+    """One policy at one budget, over its seeds. ``accuracy`` is on held-out rows where there are any, else prequential; of
+    answers that are no single class the mean credit (:class:`tiebreak.apps.simulate.replay.Outcome`).
 
     ``saved`` is the share of labels that uniform chance would have needed in addition; NaN without uniform arms to compare with.
     """

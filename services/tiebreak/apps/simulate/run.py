@@ -13,6 +13,7 @@ from threading import Thread
 
 from threadpoolctl import threadpool_limits
 
+from tiebreak.apps.simulate.answers import target_for
 from tiebreak.apps.simulate.arms import Arm, selector_of
 from tiebreak.apps.simulate.replay import Outcome, Pace, People, Replay
 from tiebreak.apps.simulate.stream import Stream
@@ -49,10 +50,11 @@ def run_arm(trial: Trial, arm: Arm, progress: Callable[[int], None] | None = Non
     """One arm, on one thread: the last bits, and with them the results, are the same on every machine's load."""
     training = trial.project.training.model_copy(update={"seed": arm.seed})
     selector = selector_of(trial.project, arm)
+    target = target_for(trial.project, trial.stream.classes)
     replay = Replay(
         trial.stream,
         selector,
-        contest_of(training, trial.stream.x.shape[1], names=trial.stream.vectors),
+        contest_of(training, trial.stream.x.shape[1], target, trial.stream.vectors),
         training,
         trial.people,
         trial.pace,

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tiebreak.apps.simulate.answers import answer_of, cells_of, levels_of, lists, names_in, numbers
 from tiebreak.contracts.errors import ConfigError
+from tiebreak.contracts.project import Answer, AnswerKind
 from tiebreak.contracts.tensors import FloatArray
 
 Ints = NDArray[np.int64]
@@ -21,7 +23,10 @@ LEAST_EVENTS = 50
 @dataclass(frozen=True, slots=True)
 class Stream:
     """``x`` ``(n, d)`` float32 and ``y`` ``(n,)`` indices into ``classes``, in stream order; ``held_x``, ``held_y`` judge
-    models besides (both empty where nothing was held out). ``vectors`` ``(d,)`` of class names, where they are known."""
+    models besides (both empty where nothing was held out). ``vectors`` ``(d,)`` of class names, where they are known.
+
+    ``answer``: what people are asked for. Where that is no single class, ``texts`` and ``held_texts`` are the answers, and ``y`` is 0.
+    """
 
     name: str
     x: FloatArray
@@ -30,23 +35,51 @@ class Stream:
     held_x: FloatArray
     held_y: Ints
     vectors: Mapping[str, FloatArray] = field(default_factory=dict)
+    answer: Answer = field(default_factory=Answer)
+    texts: tuple[str, ...] = ()
+    held_texts: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.y)
 
+    def text(self, at: int) -> str:
+        """The right answer to event ``at``."""
+        return self.texts[at] if self.texts else self.classes[int(self.y[at])]
+
+    @property
+    def named(self) -> NDArray[np.bool_]:
+        """``(n, k)``: which classes each answer names; of lists alone."""
+        return names_in(self.texts, self.classes)
+
     @property
     def rare(self) -> tuple[int, ...]:
         """The rarest fifth of the stream's classes, at least one."""
-        counts = np.bincount(self.y, minlength=len(self.classes))
+        counts = np.bincount(self.y, minlength=len(self.classes)) if not self.texts else self.named.sum(axis=0)
         present = np.flatnonzero(counts)
         order = present[np.argsort(counts[present], kind="stable")]
         return tuple(order[: max(1, round(0.2 * len(order)))].tolist())
 
 
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What the column of answers holds; ``answer`` and ``classes`` where a project file says them."""
+
+    kind: AnswerKind = AnswerKind.SINGLE
+    answer: Answer | None = None
+    classes: tuple[str, ...] = ()
+
+
+SINGLE = Schema()
+
+
+def _picked(texts: tuple[str, ...], rows: Ints) -> tuple[str, ...]:
+    return tuple(texts[row] for row in rows.tolist()) if texts else ()
+
+
 def shuffled(stream: Stream, seed: int) -> Stream:
     """The same events in another order."""
     order = np.random.default_rng(seed).permutation(len(stream))
-    return replace(stream, x=stream.x[order], y=stream.y[order])
+    return replace(stream, x=stream.x[order], y=stream.y[order], texts=_picked(stream.texts, order))
 
 
 def held_back(stream: Stream, share: float, seed: int) -> Stream:
@@ -55,13 +88,21 @@ def held_back(stream: Stream, share: float, seed: int) -> Stream:
         return stream
     held = np.random.default_rng(seed).random(len(stream)) < share
     kept = ~held
-    return replace(stream, x=stream.x[kept], y=stream.y[kept], held_x=stream.x[held], held_y=stream.y[held])
+    return replace(
+        stream,
+        x=stream.x[kept],
+        y=stream.y[kept],
+        held_x=stream.x[held],
+        held_y=stream.y[held],
+        texts=_picked(stream.texts, np.flatnonzero(kept)),
+        held_texts=_picked(stream.texts, np.flatnonzero(held)),
+    )
 
 
-def stream_of_arrays(name: str, arrays: Mapping[str, NDArray[np.generic]]) -> Stream:
+def stream_of_arrays(name: str, arrays: Mapping[str, NDArray[np.generic]], schema: Schema = SINGLE) -> Stream:
     """From arrays ``X`` ``(n, ...)`` and ``y`` ``(n,)``; if there are any ``Xt``, ``yt`` held out, and names ``classes``.
 
-    ``class_emb`` ``(k, d)`` are the names' vectors. Raises ConfigError.
+    ``class_emb`` ``(k, d)`` are the names' vectors. For lists of classes ``y`` may be ``(n, k)``, zeros and ones. Raises ConfigError.
     """
     if "X" not in arrays or "y" not in arrays:
         raise ConfigError(f"{name} holds {', '.join(sorted(arrays)) or 'nothing'}; arrays X and y are needed.")
@@ -72,32 +113,70 @@ def stream_of_arrays(name: str, arrays: Mapping[str, NDArray[np.generic]]) -> St
     held_labels = arrays["yt"] if held else labels[:0]
     if len(x) != len(labels) or len(held_x) != len(held_labels):
         raise ConfigError(f"{name}: {len(x)} rows of X and {len(labels)} of y; they must be as many.")
+    if schema.kind is not AnswerKind.SINGLE:
+        names = tuple(map(str, arrays["classes"].tolist())) if "classes" in arrays else ()
+        cells = cells_of(labels, names) + (cells_of(held_labels, names) if len(held_labels) else [])
+        return _answered(name, (x, held_x), cells, schema)
     values = np.unique(np.concatenate([labels, held_labels]))
+    if values.dtype.kind == "f" and 2 * len(values) > len(labels) and not np.equal(values, np.round(values)).all():
+        raise ConfigError(f"{name}: nearly every answer is a number of its own.", fix="Is it --answer numeric?")
     names = _names(values, arrays.get("classes"))
     y = np.searchsorted(values, labels).astype(np.int64)
     stream = Stream(name, x, y, names, held_x, np.searchsorted(values, held_labels).astype(np.int64))
     return _checked(replace(stream, vectors=_vectors(name, arrays, x.shape[1])))
 
 
-def stream_of_rows(name: str, rows: Iterable[Mapping[str, object]], label: str) -> Stream:
-    """From rows of a table: the column ``label`` is the class, all other numeric columns (and lists of numbers) are features.
+def stream_of_rows(name: str, rows: Iterable[Mapping[str, object]], label: str, schema: Schema = SINGLE) -> Stream:
+    """From rows of a table: the column ``label`` is the answer, all other numeric columns (and lists of numbers) are features.
 
     Raises ConfigError, with the number of the first bad row.
     """
     vectors: list[list[float]] = []
-    labels: list[str] = []
+    cells: list[object] = []
     for number, row in enumerate(rows, start=1):
-        if row.get(label) in (None, ""):
+        if row.get(label) is None or (row[label] == "" and schema.kind is not AnswerKind.MULTI):
             raise ConfigError(f"{name}: row {number} has no column {label!r}.", fix="Name the column with --label.")
         vector = _vector(name, number, row, label)
         if vectors and len(vector) != len(vectors[0]):
             raise ConfigError(f"{name}: row {number} has {len(vector)} features, the first has {len(vectors[0])}.")
         vectors.append(vector)
-        labels.append(str(row[label]))
+        cells.append(row[label])
     if not vectors or not vectors[0]:
         raise ConfigError(f"{name}: no features were found.", fix="Feature columns hold numbers, or lists of numbers.")
     x = np.asarray(vectors, dtype=np.float32)
-    return stream_of_arrays(name, {"X": x, "y": np.asarray(labels)})
+    if schema.kind is not AnswerKind.SINGLE:
+        return _answered(name, (x, x[:0]), cells, schema)
+    return stream_of_arrays(name, {"X": x, "y": np.asarray([str(cell) for cell in cells])})
+
+
+def _answered(name: str, x: tuple[FloatArray, FloatArray], cells: Sequence[object], schema: Schema) -> Stream:
+    """A stream whose answers are no single class, the held-out rows' cells being the last."""
+    n, kind = len(x[0]), schema.kind
+    y = np.zeros(len(cells), np.int64)
+    classes, texts = schema.classes, tuple[str, ...]()
+    if kind is AnswerKind.NUMERIC:
+        classes, texts = (), numbers(name, cells)
+    elif kind is AnswerKind.MULTI:
+        texts, classes = lists(name, cells, classes)
+    else:
+        classes = classes or levels_of(cells)
+        places = {level: i for i, level in enumerate(classes)}
+        unknown = [number for number, cell in enumerate(cells, start=1) if str(cell) not in places]
+        if unknown:
+            raise ConfigError(
+                f"{name}: row {unknown[0]}: {str(cells[unknown[0] - 1])[:40]!r} is not one of the levels."
+            )
+        y = np.array([places[str(cell)] for cell in cells], np.int64)
+    answer = schema.answer or answer_of(kind, texts)
+    if kind is AnswerKind.NUMERIC:
+        _in_range(name, texts, answer)
+    return _checked(Stream(name, x[0], y[:n], classes, x[1], y[n:], {}, answer, texts[:n], texts[n:]))
+
+
+def _in_range(name: str, texts: Sequence[str], answer: Answer) -> None:
+    for number, text in enumerate(texts, start=1):
+        if not answer.least <= float(text) <= answer.most:
+            raise ConfigError(f"{name}: row {number}: {text} is not from {answer.least:g} to {answer.most:g}.")
 
 
 def _vector(name: str, number: int, row: Mapping[str, object], label: str) -> list[float]:
@@ -142,6 +221,6 @@ def _vectors(name: str, arrays: Mapping[str, NDArray[np.generic]], width: int) -
 def _checked(stream: Stream) -> Stream:
     if len(stream) < LEAST_EVENTS:
         raise ConfigError(f"{stream.name}: {len(stream)} events; a replay needs at least {LEAST_EVENTS}.")
-    if len(stream.classes) < 2:
+    if not stream.texts and len(stream.classes) < 2:
         raise ConfigError(f"{stream.name}: one class only; there is nothing to tell apart.")
     return stream
