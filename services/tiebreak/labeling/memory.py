@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from copy import copy
 from dataclasses import replace
 
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.erasure import is_erased
+from tiebreak.contracts.errors import SlowDown
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
 from tiebreak.contracts.project import Project
 from tiebreak.labeling.lifecycle import Lane, TaskState
@@ -19,7 +22,6 @@ from tiebreak.labeling.port import (
     Applied,
     Claimed,
     Done,
-    Empty,
     Lease,
     Outcome,
     Page,
@@ -37,12 +39,7 @@ from tiebreak.labeling.refusals import building, not_found, refused
 from tiebreak.labeling.routing import Usher, everybody, expires_from, place_of, route_of
 from tiebreak.labeling.settling import Remembered
 
-_STATE_OF = {
-    Act.VOTE: AnnotationState.SUBMITTED,
-    Act.SKIP: AnnotationState.SKIPPED,
-    Act.UNDO: AnnotationState.WITHDRAWN,
-    Act.WITHDRAW: AnnotationState.WITHDRAWN,
-}
+_TAKES_BACK = frozenset({Act.UNDO, Act.WITHDRAW})
 
 
 class MemoryQueue:
@@ -102,23 +99,22 @@ class MemoryQueue:
         skills: Sequence[str] = (),
         routes: Sequence[str] | None = None,
     ) -> Claimed:
+        return self._claim(annotator, want, self._usher(annotator, want, review, skills) if routes is None else routes)
+
+    def _claim(self, annotator: str, want: int, routes: Sequence[str], promised: str = "") -> Claimed:
         s, now = self._guard(), self._now()
-        leases = self._held(annotator, want, now)
-        routes = self._usher(annotator, want, review, skills) if routes is None else routes
+        flying = s.in_flight(annotator, now - self._settings.pending_ms) | {promised}
+        leases = self._held(annotator, want, now, flying)
         while len(leases) < want:
             task_id = s.take(annotator, routes, self._settings.head_start_ms)
             if task_id is None:
                 break
             leases.append(self._lease(task_id, annotator, now))
-        if leases:
-            return Claimed(tuple(leases), now)
-        reason = Empty.NO_TASKS if not s.open_tasks else Empty.ALL_LEASED if s.leases else Empty.NONE_FOR_YOU
-        soonest = min(s.leases.values(), default=now + self._settings.lease_ms)
-        return Claimed((), now, reason, max(1.0, (soonest - now) / 1000))
+        return Claimed(tuple(leases), now) if leases else s.nothing(now, self._settings.lease_ms, flying)
 
-    def _held(self, annotator: str, want: int, now: int) -> list[Lease]:
+    def _held(self, annotator: str, want: int, now: int, flying: AbstractSet[str]) -> list[Lease]:
         s = self._state
-        mine = sorted((e.token, i) for i, e in s.tasks.items() if e.holder == annotator)
+        mine = sorted((e.token, i) for i, e in s.tasks.items() if e.holder == annotator and i not in flying)
         leases: list[Lease] = []
         for token, task_id in mine:
             entry = s.tasks[task_id]
@@ -177,29 +173,15 @@ class MemoryQueue:
                 raise refused(Refusal.KEY_REUSED)
             return known[1]
         entry = self._granted(answer.annotator, answer.task_id, answered=answer.act is Act.WITHDRAW)
-        pending = entry.pending.get(answer.annotator)
-        if pending is not None and now - pending < self._settings.pending_ms:
+        if entry.is_in_flight(answer.annotator, now - self._settings.pending_ms):
             raise refused(Refusal.IN_PROGRESS)
-        takes_back = _STATE_OF[answer.act] is AnnotationState.WITHDRAWN
-        facts = self._undo_facts(entry, answer, now) if takes_back else self._vote_facts(entry, answer)
+        takes_back = answer.act in _TAKES_BACK
+        facts = self._undo_facts(entry, answer, now) if takes_back else entry.vote_facts(answer)
         revision = entry.promise(answer.annotator, now, undo=answer.act is Act.UNDO)
         review = entry.state is TaskState.IN_REVIEW
         receipt = replace(facts, revision=revision, accepted_ms=now, review=review)
         s.receipts[answer.annotator, answer.key] = (answer.digest, receipt, answer.task_id)
         return receipt
-
-    def _vote_facts(self, entry: Entry, answer: Answer) -> Receipt:
-        if entry.answered_by(answer.annotator):
-            raise refused(Refusal.ALREADY_ANSWERED)
-        token, claimed_ms = entry.grants[answer.annotator]
-        holds = entry.holder == answer.annotator and entry.token == answer.token
-        if token != answer.token or (answer.act is Act.SKIP and not holds):
-            raise refused(Refusal.STALE_LEASE)
-        gone = entry.gone_for(answer.annotator)
-        if gone and answer.act is Act.SKIP:
-            raise refused(Refusal.SETTLED)
-        state = _STATE_OF[answer.act] if holds and not gone else AnnotationState.LATE
-        return Receipt(0, state, answer.token, claimed_ms, 0, counted=not gone)
 
     def _undo_facts(self, entry: Entry, answer: Answer, now: int) -> Receipt:
         given = entry.answers.get(answer.annotator)
@@ -212,7 +194,19 @@ class MemoryQueue:
             raise refused(Refusal.TOO_LATE_TO_UNDO)
         return Receipt(0, AnnotationState.WITHDRAWN, given.token, given.claimed_ms, 0)
 
+    async def prepare_next(self, answer: Answer, want: int, *, review: bool = False) -> tuple[Receipt, Claimed | None]:
+        receipt = await self.prepare(answer)
+        routes = self._usher(answer.annotator, want, review, ())
+        return receipt, self._claim(answer.annotator, want, routes, answer.task_id) if receipt.counted else None
+
+    def note(self, annotation: Annotation, *, counted: bool) -> None:
+        with suppress(SlowDown):
+            self._confirm(annotation, counted=counted)
+
     async def confirm(self, annotation: Annotation, *, counted: bool) -> Lease | None:
+        return self._confirm(annotation, counted=counted)
+
+    def _confirm(self, annotation: Annotation, *, counted: bool) -> Lease | None:
         s, now = self._guard(), self._now()
         task_id, annotator = annotation.task_id, annotation.annotator
         if (entry := s.tasks.get(task_id)) is None:
@@ -232,10 +226,6 @@ class MemoryQueue:
             return None
         self._state.unoffer(annotation.task_id)
         return self._lease(annotation.task_id, annotation.annotator, now)
-
-    async def confirm_and_claim(self, annotation: Annotation, want: int, *, review: bool = False) -> Claimed:
-        await self.confirm(annotation, counted=True)
-        return await self.claim(annotation.annotator, want, review=review)
 
     # -- settling -----------------------------------------------------------------------------------------------------
 

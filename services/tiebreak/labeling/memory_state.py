@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from math import inf
 from operator import itemgetter
@@ -12,7 +13,8 @@ from operator import itemgetter
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
 from tiebreak.labeling.consensus import Ballot, ballot_of
 from tiebreak.labeling.lifecycle import REVIEW, TaskState
-from tiebreak.labeling.port import Done, QueueSettings, Receipt
+from tiebreak.labeling.port import Act, Answer, Claimed, Done, Empty, QueueSettings, Receipt, Refusal
+from tiebreak.labeling.refusals import refused
 from tiebreak.labeling.routing import lane_start, place_of, route_of
 from tiebreak.labeling.settling import Remembered, TaskRecord
 
@@ -92,6 +94,25 @@ class Entry:
         if undo:
             self.undoing[annotator] = revision
         return revision
+
+    def vote_facts(self, answer: Answer) -> Receipt:
+        """What a vote or a skip would be. Raises Refused."""
+        if self.answered_by(answer.annotator):
+            raise refused(Refusal.ALREADY_ANSWERED)
+        token, claimed_ms = self.grants[answer.annotator]
+        holds = self.holder == answer.annotator and self.token == answer.token
+        if token != answer.token or (answer.act is Act.SKIP and not holds):
+            raise refused(Refusal.STALE_LEASE)
+        gone = self.gone_for(answer.annotator)
+        if gone and answer.act is Act.SKIP:
+            raise refused(Refusal.SETTLED)
+        said = AnnotationState.SKIPPED if answer.act is Act.SKIP else AnnotationState.SUBMITTED
+        state = said if holds and not gone else AnnotationState.LATE
+        return Receipt(0, state, answer.token, claimed_ms, 0, counted=not gone)
+
+    def is_in_flight(self, annotator: str, since_ms: int) -> bool:
+        """Whether an answer of this person, promised after ``since_ms``, has not come back from the log yet."""
+        return self.pending.get(annotator, since_ms) > since_ms
 
     def has_undone(self, annotation: Annotation) -> bool:
         """Whether this undo, neither confirmed nor folded before, is the newest that its author said. It is known from now on."""
@@ -248,6 +269,17 @@ class State:
             placed.append((turns[lane], offers))
         placed.reverse()
         return [offers for _, offers in sorted(placed, key=itemgetter(0))]
+
+    def in_flight(self, annotator: str, since_ms: int) -> set[str]:
+        """The tasks that this person holds and has answered after ``since_ms``, as far as they are asked."""
+        held = ((task_id, entry) for task_id, entry in self.tasks.items() if entry.holder == annotator)
+        return {task_id for task_id, entry in held if entry.is_in_flight(annotator, since_ms)}
+
+    def nothing(self, now: int, lease_ms: int, flying: AbstractSet[str]) -> Claimed:
+        """Why a person gets no task, their own answers in flight apart."""
+        others = [deadline for task_id, deadline in self.leases.items() if task_id not in flying]
+        reason = Empty.NO_TASKS if not self.open_tasks else Empty.ALL_LEASED if others else Empty.NONE_FOR_YOU
+        return Claimed((), now, reason, max(1.0, (min(others, default=now + lease_ms) - now) / 1000))
 
     def unlease(self, task_id: str) -> None:
         """End the lease on the task, if there is one."""

@@ -267,9 +267,9 @@ class Queue(Erasing, Protocol):
 
         So a claim whose answer was lost is repeated without harm, and two tabs of one person get the same leases. ``review``:
         disputed tasks come first. Lanes are served by age, each with a head start over the next one (``routing.lane_start``). Never a
-        task that the person answered or skipped. ``skills``: of the person's, the ones to use (none: all). ``routes``
-        (``routing.routes_of``) are the lines to serve, in order; without it those that the usher says (:meth:`LabelingQueue.serve`),
-        who raises Invalid for a skill that the person does not have.
+        task that the person answered or skipped, or whose answer of theirs is on its way. ``skills``: of the person's, the ones to use
+        (none: all). ``routes`` (``routing.routes_of``) are the lines to serve, in order; without it those that the usher says
+        (:meth:`LabelingQueue.serve`), who raises Invalid for a skill that the person does not have.
         """
 
     async def renew(self, annotator: str, task_id: str, token: int) -> int:
@@ -285,11 +285,14 @@ class Queue(Erasing, Protocol):
         give the same receipt for a day; the same key with another digest is refused.
         """
 
+    async def prepare_next(self, answer: Answer, want: int, *, review: bool = False) -> tuple[Receipt, Claimed | None]:
+        """:meth:`prepare`, then :meth:`claim` for the same person, in one step; None where the answer does not count."""
+
     async def confirm(self, annotation: Annotation, *, counted: bool) -> Lease | None:
         """The annotation is on the log: end the lease, remember the answer. After an undo, the task's new lease if it is free."""
 
-    async def confirm_and_claim(self, annotation: Annotation, want: int, *, review: bool = False) -> Claimed:
-        """:meth:`confirm` of an answer that counts and is no undo, then :meth:`claim` for the same person, in one step."""
+    def note(self, annotation: Annotation, *, counted: bool) -> None:
+        """:meth:`confirm` what is no undo, not waited for: what this object is asked later finds it done, or the settler does it."""
 
     async def apply(self, annotations: Sequence[Annotation]) -> Sequence[Applied]:
         """Fold annotations, in log order, into their tasks. One already folded (by id and revision) is a duplicate.

@@ -39,6 +39,7 @@ from tiebreak.labeling.port import (
 )
 from tiebreak.labeling.port_erasing import Erased
 from tiebreak.labeling.redis_errors import reachable
+from tiebreak.labeling.redis_life import clear, is_of_this_life, keeps_all
 from tiebreak.labeling.redis_scripts import Call, Scripts
 from tiebreak.labeling.refusals import building, not_found, refused
 from tiebreak.labeling.routing import Usher, everybody, expires_from, place_of, route_of
@@ -46,6 +47,7 @@ from tiebreak.labeling.settling import Remembered
 
 _SCRIPTS = (
     "add",
+    "adopt",
     "apply",
     "erase",
     "finish",
@@ -108,7 +110,7 @@ class RedisQueue:
 
     def _claim_call(self, annotator: str, want: int, routes: Sequence[str]) -> Call:
         s = self._settings
-        return "claim", (annotator, want, s.lease_ms, _SCAN_LIMIT, s.head_start_ms, *routes)
+        return "claim", (annotator, want, s.lease_ms, _SCAN_LIMIT, s.head_start_ms, s.pending_ms, *routes)
 
     def _claimed(self, reply: Sequence[Any]) -> Claimed:
         now, *found = reply
@@ -127,19 +129,26 @@ class RedisQueue:
         await self._ask(("hold", (annotator, task_id, token, self._settings.lease_ms, "release")))
 
     async def prepare(self, answer: Answer) -> Receipt:
+        (text,) = await self._ask(self._prepare_call(answer))
+        return wire.receipt_of(text)
+
+    async def prepare_next(self, answer: Answer, want: int, *, review: bool = False) -> tuple[Receipt, Claimed | None]:
+        _, arguments = self._claim_call(answer.annotator, want, self._usher(answer.annotator, want, review, ()))
+        promised, onward = await self._scripts.ask(self._prepare_call(answer), ("onward", arguments))
+        (text,), following = _accepted(promised), _accepted(onward)
+        return wire.receipt_of(text), self._claimed(following) if following else None
+
+    def _prepare_call(self, answer: Answer) -> Call:
         s = self._settings
         head = (answer.annotator, answer.task_id, answer.token, answer.key, answer.digest, answer.act)
-        (text,) = await self._ask(("prepare", (*head, s.undo_ms, s.idempotency_ms, s.pending_ms)))
-        return wire.receipt_of(text)
+        return "prepare", (*head, s.undo_ms, s.idempotency_ms, s.pending_ms)
 
     async def confirm(self, annotation: Annotation, *, counted: bool) -> Lease | None:
         found = await self._ask(self._confirm_call(annotation, counted=counted))
         return wire.lease_of(found[0]) if found else None
 
-    async def confirm_and_claim(self, annotation: Annotation, want: int, *, review: bool = False) -> Claimed:
-        routes = self._usher(annotation.annotator, want, review, ())
-        claim = self._claim_call(annotation.annotator, want, routes)
-        return self._claimed(await self._ask(self._confirm_call(annotation, counted=True), claim))
+    def note(self, annotation: Annotation, *, counted: bool) -> None:
+        self._scripts.tell(self._confirm_call(annotation, counted=counted))
 
     def _confirm_call(self, a: Annotation, *, counted: bool) -> Call:
         head = (a.annotator, a.task_id, a.revision, a.state, a.lease_token, a.claimed_ms, int(counted))
@@ -253,13 +262,13 @@ class RedisQueue:
 
     async def stats(self) -> Stats:
         async with reachable(), self._client.pipeline(transaction=False) as pipe:
-            pipe.mget(self._key("open_tasks"), self._key("in_review"), self._key("epoch"))
+            pipe.mget(self._key("open_tasks"), self._key("in_review"))
             pipe.zcard(self._key("leases"))
             for lane in Lane:
                 pipe.zcard(self._key(f"open:{lane}"))
                 pipe.zcard(self._key(f"again:{lane}"))
-            (open_tasks, in_review, epoch), leased, *waiting = await pipe.execute()
-        if epoch is None and not self._scripts.builds:
+            (open_tasks, in_review), leased, *waiting = await pipe.execute()
+        if not self._scripts.builds and not await self.is_built():
             raise building()
         return Stats(int(open_tasks or 0), sum(waiting), leased, int(in_review or 0))
 
@@ -269,6 +278,7 @@ class RedisQueue:
         return None if body is None else wire.task_of(body)
 
     async def history(self, annotator: str, limit: int) -> Sequence[Done]:
+        await self._scripts.told()
         async with reachable():
             lines: Sequence[Any] = await self._client.lrange(
                 self._key(f"mine:{annotator}"), 0, self._settings.history - 1
@@ -280,6 +290,7 @@ class RedisQueue:
         return list(newest.values())[:limit]
 
     async def answered(self, annotator: str) -> int:
+        await self._scripts.told()
         async with reachable():
             return int(await self._client.hget(self._key("answered"), annotator) or 0)
 
@@ -301,8 +312,7 @@ class RedisQueue:
             raise building()
 
     async def is_built(self) -> bool:
-        async with reachable():
-            return bool(await self._client.exists(self._key("epoch")))
+        return await is_of_this_life(self._client, self._key("epoch"))
 
     async def begin_build(self) -> RedisQueue | None:
         if await self.is_built():
@@ -313,12 +323,21 @@ class RedisQueue:
                 return None
         builder = copy(self)
         builder._scripts = Scripts(self._client, self._prefix, _SCRIPTS, nonce)  # noqa: SLF001 - our own copy
-        return builder
+        return await builder._begun()  # noqa: SLF001 - as above
+
+    async def _begun(self) -> RedisQueue | None:
+        if await keeps_all(self._client) and (await self._run("adopt", ()))[0]:
+            return None
+        async with reachable():
+            stale = await self._client.exists(self._key("epoch"))
+        if stale:
+            await clear(self._client, self._prefix)
+        return self
 
     async def end_build(self, done: Sequence[tuple[str, int]]) -> None:
         for chunk in _chunks(done):
-            await self._run("finish", ("0", *(value for item in chunk for value in item)))
-        await self._run("finish", ("1",))
+            await self._run("finish", ("", *(value for item in chunk for value in item)))
+        await self._run("finish", ("always" if await keeps_all(self._client) else "1",))
 
     def token_epoch(self) -> bytes | None:
         """What the project's token epoch was when the newest answer of ``claim`` or ``prepare`` was made."""
@@ -330,9 +349,10 @@ class RedisQueue:
     async def _run(self, script: str, arguments: Sequence[wire.Argument]) -> list[Any]:
         return _accepted(await self._scripts.run(script, arguments))
 
-    async def _ask(self, *calls: Call) -> list[Any]:
-        """The reply to the last of ``calls``, made together with whatever else people ask for at this moment."""
-        return [_accepted(reply) for reply in await self._scripts.ask(*calls)][-1]
+    async def _ask(self, call: Call) -> list[Any]:
+        """The reply to ``call``, made together with whatever else people ask for at this moment."""
+        (reply,) = await self._scripts.ask(call)
+        return _accepted(reply)
 
 
 def _accepted(reply: list[Any]) -> list[Any]:

@@ -78,6 +78,15 @@ class Scripts:
         """
         return await self._together.ask(calls)
 
+    def tell(self, *calls: Call) -> None:
+        """Have them run before whatever is asked later; nobody waits for the replies, and an error is nobody's."""
+        self._together.tell(calls)
+
+    async def told(self) -> None:
+        """Return once what was told before has been run, or has failed."""
+        if self._together.busy:
+            await self._together.ask(())
+
     async def _exchange(self, asked: Sequence[Sequence[Call]]) -> Sequence[Sequence[list[Any]] | Exception]:
         flat: list[Argument] = []
         for calls in asked:

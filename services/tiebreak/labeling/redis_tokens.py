@@ -10,7 +10,10 @@ import redis.asyncio
 
 from tiebreak.labeling.access import Role
 from tiebreak.labeling.redis_errors import reachable
+from tiebreak.labeling.redis_life import life_of
+from tiebreak.labeling.redis_scripts import Scripts
 from tiebreak.labeling.redis_wire import prefix_of, token_epoch_key
+from tiebreak.labeling.refusals import building
 from tiebreak.labeling.tokens import TokenRecord
 
 
@@ -22,6 +25,8 @@ class RedisTokens:
         self._prefix = f"{prefix_of(project)}token:"
         self._epoch = token_epoch_key(project)
         self._marker = f"{prefix_of(project)}tokens_built"
+        self._scripts = Scripts(client, prefix_of(project), ("token",))
+        self._life = ""
 
     async def put(self, record: TokenRecord) -> None:
         fields: dict[Any, Any] = {
@@ -39,14 +44,10 @@ class RedisTokens:
             await pipe.execute()
 
     async def get(self, digest: str) -> TokenRecord | None:
-        async with reachable():
-            row: Sequence[Any] = await self._client.hmget(
-                self._prefix + digest, "name", "role", "created_ms", "expires_ms"
-            )
-        name, role, created, expires = row
-        if name is None:
-            return None
-        return TokenRecord(digest, name.decode(), Role(role.decode()), int(created), int(expires))
+        answer, *row = await self._scripts.run("token", (digest,))
+        if answer != b"OK":
+            raise building()
+        return _record_of(digest, row)
 
     async def revoke(self, name: str) -> int:
         digests = [record.digest for record in await self.records() if record.name == name]
@@ -56,16 +57,20 @@ class RedisTokens:
         async with reachable():
             # The prefix holds `{` and `}`, which mean nothing to Redis' patterns.
             keys: list[bytes] = [key async for key in self._client.scan_iter(match=f"{self._prefix}*", count=500)]
-        found = [await self.get(key.decode().rpartition(":")[2]) for key in keys]
+            rows = [await _fields_of(self._client, key) for key in keys]
+        found = [_record_of(key.decode().rpartition(":")[2], row) for key, row in zip(keys, rows, strict=True)]
         return tuple(record for record in found if record is not None)
 
     async def is_built(self) -> bool:
+        self._life = await life_of(self._client)
         async with reachable():
-            return bool(await self._client.exists(self._marker))
+            built: Any = await self._client.get(self._marker)
+        return bool(built == self._life.encode())
 
     async def built(self) -> None:
         async with reachable():
-            await self._client.set(self._marker, "1")
+            # In the life in which it was asked: what was put meanwhile may be lost with that.
+            await self._client.set(self._marker, self._life)
 
     async def drop(self, digest: str) -> None:
         await self._end([digest])
@@ -77,6 +82,18 @@ class RedisTokens:
             pipe.set(self._epoch, _new_epoch())
             ended, _ = await pipe.execute()
         return int(ended)
+
+
+async def _fields_of(client: redis.asyncio.Redis, key: bytes) -> Sequence[Any]:
+    row: Sequence[Any] = await client.hmget(key.decode(), "name", "role", "created_ms", "expires_ms")
+    return row
+
+
+def _record_of(digest: str, row: Sequence[Any]) -> TokenRecord | None:
+    name, role, created, expires = row
+    if name is None:
+        return None
+    return TokenRecord(digest, name.decode(), Role(role.decode()), int(created), int(expires))
 
 
 def _new_epoch() -> str:

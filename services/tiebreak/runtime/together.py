@@ -10,6 +10,9 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+# So long what nobody waits for may wait for company.
+_SOON_S = 0.01
+
 
 class Together(Generic[Item, Result]):
     """``send`` gets the items in the order in which they came, at most ``most`` at a time and one call at a time.
@@ -28,16 +31,30 @@ class Together(Generic[Item, Result]):
         self._most = most
         self._every_s = every_s
         self._next = 0.0
-        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._waiting: deque[tuple[Item, asyncio.Future[Result] | None]] = deque()
         self._sender: asyncio.Task[None] | None = None
 
     async def ask(self, item: Item) -> Result:
         """The result for ``item``."""
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, answer))
-        if self._sender is None:
-            self._sender = asyncio.create_task(self._run(), name="together")
+        self._begin()
         return await answer
+
+    def tell(self, item: Item) -> None:
+        """Have ``item`` sent before whatever is asked later, in one call with it if that is soon. Nobody hears what became of it."""
+        if not self._waiting and self._sender is None:
+            asyncio.get_running_loop().call_later(_SOON_S, self._begin)
+        self._waiting.append((item, None))
+
+    @property
+    def busy(self) -> bool:
+        """Whether something waits to be sent, or is under way."""
+        return self._sender is not None or bool(self._waiting)
+
+    def _begin(self) -> None:
+        if self._waiting and self._sender is None:
+            self._sender = asyncio.create_task(self._run(), name="together")
 
     async def _run(self) -> None:
         try:
@@ -47,7 +64,8 @@ class Together(Generic[Item, Result]):
         finally:
             self._sender = None
             for _, answer in self._waiting:  # only a cancelled sender leaves any
-                answer.cancel()
+                if answer is not None:
+                    answer.cancel()
             self._waiting.clear()
 
     async def _turn(self) -> None:
@@ -58,15 +76,15 @@ class Together(Generic[Item, Result]):
             await asyncio.sleep(self._next - loop.time())
         self._next = loop.time() + self._every_s
 
-    def _take(self) -> list[tuple[Item, asyncio.Future[Result]]]:
-        taken: list[tuple[Item, asyncio.Future[Result]]] = []
+    def _take(self) -> list[tuple[Item, asyncio.Future[Result] | None]]:
+        taken: list[tuple[Item, asyncio.Future[Result] | None]] = []
         while self._waiting and len(taken) < self._most:
             item, answer = self._waiting.popleft()
-            if not answer.done():
+            if answer is None or not answer.done():
                 taken.append((item, answer))
         return taken
 
-    async def _exchange(self, taken: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
+    async def _exchange(self, taken: Sequence[tuple[Item, asyncio.Future[Result] | None]]) -> None:
         if not taken:
             return  # everybody who waited has gone
         answers = [answer for _, answer in taken]
@@ -76,10 +94,11 @@ class Together(Generic[Item, Result]):
             results = [error] * len(answers)
         except asyncio.CancelledError:
             for answer in answers:
-                answer.cancel()
+                if answer is not None:
+                    answer.cancel()
             raise
         for answer, result in zip(answers, results, strict=True):
-            if answer.done():
+            if answer is None or answer.done():
                 continue  # nobody waits for it any more
             if isinstance(result, Exception):
                 answer.set_exception(result)

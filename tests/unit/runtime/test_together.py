@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from tests.support.eventually import eventually
 from tests.support.skipping import skipping
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.together import Together
@@ -96,3 +97,18 @@ async def test_a_call_that_is_cancelled_itself_cancels_whoever_waits() -> None:
 
     with pytest.raises(asyncio.CancelledError):
         await Together(never, most=10).ask(1)
+
+
+async def test_what_is_told_goes_in_front_of_what_is_asked_next_and_alone_where_nothing_is() -> None:
+    """Told, then asked: one call, in that order. Told and then silence: it goes all the same, and its error is nobody's."""
+    slow = Slow()
+    slow.let.set()
+    together = Together(slow, most=10)
+    together.tell(1)
+    assert (slow.batches, together.busy) == ([], True)
+    assert await together.ask(2) == 20
+    assert slow.batches == [[1, 2]]
+    together.tell(13)
+    await eventually(lambda: slow.batches == [[1, 2], [13]])
+    assert await together.ask(3) == 30
+    assert not together.busy

@@ -1,5 +1,6 @@
--- Make a person hold `want` leases; those already held are renewed and come first.
--- ARGV  nonce, annotator, want, lease_ms, scan limit, head start (ms), then the routes in the order to serve them
+-- Make a person hold `want` leases; those already held are renewed and come first. A task whose answer of theirs is on its way to the
+-- log is theirs still, and not to be answered again: it is not among them.
+-- ARGV  nonce, annotator, want, lease_ms, scan limit, head start (ms), pending_ms, then the routes in the order to serve them
 -- Returns {'OK', now, {id, token, claimed, deadline, body}...}, where there is nothing {'OK', now, open tasks, leases, soonest
 -- deadline}, or {'BUILDING'}.
 -- Invariant: a task has at most one holder, and is on no route while it has one. Cost O(log n): a place on an `again` route that
@@ -7,12 +8,14 @@
 if not ready() then return {'BUILDING'} end
 local annotator, want, lease_ms, budget, head_start = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local now = now_ms()
-local out = {}
+local out, in_flight, flying = {}, {}, 0
 
 for _, id in ipairs(redis.call('ZRANGE', P .. 'held:' .. annotator, 0, -1)) do
-  local h = redis.call('HMGET', task_key(id), 'by', 'tok', 'at')
+  local h = redis.call('HMGET', task_key(id), 'by', 'tok', 'at', 'p:' .. annotator)
   if h[1] ~= annotator then
     redis.call('ZREM', P .. 'held:' .. annotator, id)
+  elseif known.promised[id] == annotator or now - tonumber(h[4] or '0') < tonumber(ARGV[7]) then
+    in_flight[id], flying = true, flying + 1
   elseif gone_for(id, annotator) then
     unlease(id)
   elseif #out < want then
@@ -70,7 +73,7 @@ end
 
 -- Lines in the order to serve them where they are level. A lane's have a `start`; what is no lane is served before all lanes.
 local lines = {}
-for i = 7, #ARGV do
+for i = 8, #ARGV do
   local route, lane = ARGV[i], string.match(ARGV[i], '^%l+')
   local start = lane_start(lane, head_start)
   lines[#lines + 1] = {take = from_again, name = 'again:' .. route, route = route, lane = lane, start = start}
@@ -106,6 +109,8 @@ end
 local answer = {'OK', now}
 for _, item in ipairs(out) do answer[#answer + 1] = item end
 if #out > 0 then return answer end
-local soonest = redis.call('ZRANGE', P .. 'leases', 0, 0, 'WITHSCORES')
-return {'OK', now, tonumber(redis.call('GET', P .. 'open_tasks') or '0'),
-        redis.call('ZCARD', P .. 'leases'), tonumber(soonest[2] or '0')}
+local soonest, leases = 0, redis.call('ZRANGE', P .. 'leases', 0, flying, 'WITHSCORES')
+for i = #leases - 1, 1, -2 do
+  if not in_flight[leases[i]] then soonest = tonumber(leases[i + 1]) end
+end
+return {'OK', now, tonumber(redis.call('GET', P .. 'open_tasks') or '0'), redis.call('ZCARD', P .. 'leases') - flying, soonest}

@@ -4,7 +4,8 @@
 -- KEYS[1]  the prefix 'tb:{<project>}:'. Every key below starts with it, so all keys of a project share one hash slot.
 -- ARGV[1]  the builder's nonce, '' for everybody else.
 --
--- epoch            string  present: the index is built            builder        string  the nonce of who builds it (30 s)
+-- epoch            string  '<life of the server>|<always, or nothing>': the index was built in that life, and whether the server then
+--                          wrote every change to disk before it answered             builder  string  the nonce of who builds it (30 s)
 -- fence            integer the fencing counter                    order          integer places on the `again` routes
 -- open_tasks       integer tasks not yet settled, expired or withdrawn        in_review      integer those of them in dispute
 -- settled_tasks    integer how often a task was settled, for the pace of the budget
@@ -32,7 +33,7 @@
 local P = KEYS[1]
 local LANES = {'triage', 'normal', 'backfill'}
 
-local known = {head = {}}
+local known = {head = {}, promised = {}}
 
 local function now_ms()
   if not known.now then
@@ -42,14 +43,20 @@ local function now_ms()
   return known.now
 end
 
+-- Another one after every start of the server, and on every other server: what had not reached the disk (or the replica) is gone.
+local function life()
+  return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+end
+
 local function may_touch()
-  if redis.call('EXISTS', P .. 'epoch') == 1 then return true end
+  local epoch = redis.call('GET', P .. 'epoch')
+  if epoch and string.match(epoch, '^%w*') == life() then return true end
   if ARGV[1] == '' or redis.call('GET', P .. 'builder') ~= ARGV[1] then return false end
   redis.call('PEXPIRE', P .. 'builder', 30000)
   return true
 end
 
--- A missing epoch means that Redis lost its data: nobody but the builder may touch what is not there.
+-- No epoch of this life means that Redis lost its data, or may have lost the newest: nobody but the builder may touch what is here.
 local function ready()
   if known.ready == nil then known.ready = may_touch() end
   return known.ready

@@ -9,6 +9,7 @@ local receipt_key = P .. 'idem:' .. annotator .. ':' .. ARGV[5]
 local promised = redis.call('GET', receipt_key)
 if promised then
   if string.sub(promised, 1, #digest + 1) ~= digest .. '|' then return {'KEY_REUSED'} end
+  known.promised[id] = annotator
   return {'OK', promised}
 end
 
