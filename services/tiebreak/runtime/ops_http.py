@@ -89,14 +89,16 @@ def bind(host: str, port: int) -> socket.socket:
 class HttpServer:
     """One application on one socket. ``start`` returns once it answers; ``stop`` lets open requests finish, within a time."""
 
-    def __init__(self, app: ASGIApp, sock: socket.socket, tls: Tls | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, sock: socket.socket, tls: Tls | None = None, protocol: type[WholeAnswers] = WholeAnswers
+    ) -> None:
         host, port = sock.getsockname()[:2]
         name = f"[{host}]" if ":" in host else host
         self.address = f"{'https' if tls else 'http'}://{name}:{port}"
         self._socket = sock
         self._config = uvicorn.Config(
             app,
-            http=WholeAnswers,
+            http=protocol,
             timeout_keep_alive=_KEEP_ALIVE_S,
             log_config=None,
             access_log=False,

@@ -127,6 +127,64 @@ async def test_a_task_can_be_answered_only_with_a_lease_of_ones_own(office: Offi
     assert len(await office.annotations()) == 1
 
 
+async def test_a_token_of_a_lease_that_ended_answers_nothing(office: Office) -> None:
+    """After a skip, and after the task was given back and taken by somebody else: 409, and one record of each act on the log."""
+    ann, bob = await office.client("ann"), await office.client("bob")
+    first, second = (await claim(ann, max=2))["tasks"]
+    body, headers = {"lease_token": first["lease"]["token"], "reason": "blurred"}, {"Idempotency-Key": "s"}
+    assert (await ann.post(f"/v1/tasks/{first['task_id']}:skip", json=body, headers=headers)).status_code == 201
+    after_skip = await submit(ann, first)
+    assert (after_skip.status_code, after_skip.json()["type"]) == (409, "urn:tiebreak:problem:already_answered")
+    assert (await ann.post(f"/v1/leases/{second['lease']['id']}:release")).status_code == 204
+    (held,) = [t for t in (await claim(bob, max=5))["tasks"] if t["task_id"] == second["task_id"]]
+    assert (await submit(bob, held, key="b")).status_code == 201
+    again = await ann.post(f"/v1/leases/{second['lease']['id']}:renew")
+    assert (again.status_code, again.json()["type"]) == (409, "urn:tiebreak:problem:stale_lease")
+    acts = sorted((a.annotator, str(a.state)) for a in await office.annotations())
+    assert acts == [("ann", "skipped"), ("bob", "submitted")]
+
+
+async def test_what_no_route_asks_for_in_a_query_changes_nothing(office: Office) -> None:
+    """No field of anything can be filtered or sorted by: what a lookup would give away stays where it is."""
+    ann, bob = await office.client("ann"), await office.client("bob")
+    for client, key in ((ann, "a"), (bob, "b")):
+        (task,) = (await claim(client))["tasks"]
+        await submit(client, task, key=key)
+    plain = await ann.get("/v1/me/annotations")
+    for query in ("annotator=bob", "created_by__password__startswith=a", "sort=token", "order_by=-digest", "fields=*"):
+        odd = await ann.get(f"/v1/me/annotations?{query}")
+        assert (odd.status_code, odd.content) == (200, plain.content)
+    assert len(plain.json()["annotations"]) == 1
+
+
+@pytest.mark.parametrize("origin", ["null", "https://tiebreak.test.evil.example", "https://evil-tiebreak.test"])
+async def test_no_other_origin_may_read_an_answer(office: Office, origin: str) -> None:
+    """Whoever asks from a foreign page, with a good token even, gets no header that lets the page see it."""
+    ann = await office.client("ann")
+    answers = [
+        await ann.get("/v1/me", headers={"origin": origin}),
+        await ann.post("/v1/projects/pets/tasks:claim", json={}, headers={"origin": origin}),
+        await ann.get("/", headers={"origin": origin}),
+    ]
+    for answer in answers:
+        assert not [name for name in answer.headers if name.startswith("access-control-")]
+
+
+async def test_the_pages_files_are_sent_whole_and_nothing_beside_them(office: Office) -> None:
+    """Ranges, thousands of them even, are not looked at; a path that leaves the folder is unknown."""
+    async with office.bare_client({"range": "bytes=" + ",".join(["0-"] * 2000)}) as nobody:
+        whole = await nobody.get("/assets/page.js")
+        assert (whole.status_code, "content-range" in whole.headers) == (200, False)
+        for path in (
+            "/assets/..%2fredis.py",
+            "/assets/%2e%2e/redis.py",
+            "/assets//etc/passwd",
+            "/assets/",
+            "/assets/a%00",
+        ):
+            assert (await nobody.get(path)).status_code == 404
+
+
 @pytest.mark.parametrize(
     "header",
     [None, "", "Bearer", "Bearer ", "Bearer tb_" + "A" * 43, "Basic eDp5", "Bearer " + "x" * 1000, "Bearer tb_ä"],

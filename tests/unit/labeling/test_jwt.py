@@ -132,6 +132,15 @@ WRONG = {
     "subject that is no text": lambda i: jwt.encode(i.claims(sub=7), i.keys["k1"][0], "RS256", headers={"kid": "k1"}),
     "key id of a path": lambda i: i.sign("k1", {"kid": "../../etc/passwd"}),
     "key id of a query": lambda i: i.sign("k1", {"kid": "x' OR '1'='1"}),
+    "address of a certificate": lambda i: jwt.encode(
+        i.claims(),
+        rsa.generate_private_key(65537, 2048),
+        "RS256",
+        headers={"kid": "k1", "x5u": i.url + "/keys", "x5c": ["MII"]},
+    ),
+    "encrypted": lambda _: ".".join(
+        [_b64({"alg": "dir", "enc": "A256GCM", "zip": "DEF"}), "", "AAAA", "A" * 5000, "AA"]
+    ),
     "critical header": lambda i: i.sign("k1", {"crit": ["b64"], "b64": True}),
     "cut short": lambda i: i.sign("k1")[:-10],
     "changed claims": lambda i: ".".join(

@@ -42,8 +42,10 @@ def test_a_label_that_cannot_be_learned_from_is_named(label: Label, reason: Asid
 
 
 def test_good_labels_and_withdrawals_are_admitted() -> None:
-    """A withdrawal carries no class or features that matter, and an open set takes any class."""
+    """A withdrawal carries no class or features that matter, an open set takes any class, and any model may have asked."""
     assert refuse(GOOD, PROJECT, 2) is None
+    unheard_of = replace(GOOD.selection, model_version="a model that no registry knows")
+    assert refuse(replace(GOOD, selection=unheard_of), PROJECT, 2) is None
     assert refuse(replace(GOOD, value="", distribution={}, features=(), withdrawn=True), PROJECT, 2) is None
     assert refuse(erased(GOOD), PROJECT, 2) is None
     assert refuse(replace(GOOD, value="new", distribution={}), project_of([2], (), open_set=True), 2) is None
