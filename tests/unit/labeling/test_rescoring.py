@@ -121,7 +121,8 @@ async def test_a_withdrawal_outlives_the_loss_of_the_queue(queue: Queues) -> Non
         await lose(queue)
         await open_tasks(office, 0)
         assert (await claim(ann))["reason"] == "no_tasks"
-    assert [label.task_id for label in await office.labels()] == [begun.task_id]
+    # Whoever lost the store before the label was out sends it once more: by its id it is the same.
+    assert {label.task_id for label in await office.labels()} == {begun.task_id}
 
 
 async def test_a_later_champion_takes_over_and_one_without_opinions_changes_nothing(queue: Queues) -> None:
