@@ -22,12 +22,17 @@ SLOW = {
     "half a head": b"POST / HTTP/1.1\r\nHost: x\r\nX-",
     "half a body": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n{}",
     "half a chunk": b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n{}",
-    "half of the next request": WHOLE + b"POST / HT",
 }
 
 
 class Hasty(WholeAnswers):
     receive_s = 0.2
+
+
+@pytest.fixture
+def less_hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a whole request must arrive in time: a busy machine may stand still between its connection and its bytes."""
+    monkeypatch.setattr(Hasty, "receive_s", 1.5)
 
 
 @dataclass
@@ -61,15 +66,25 @@ async def door() -> AsyncIterator[Door]:
 
 @pytest.mark.parametrize("sent", SLOW.values(), ids=list(SLOW))
 async def test_a_request_that_does_not_arrive_ends_its_connection(door: Door, sent: bytes) -> None:
-    """Whatever is missing of it; what was asked for before it is answered first."""
+    """Whatever is missing of it."""
     door.open.set()
     reader, writer = await door.knock(sent)
     async with asyncio.timeout(10):
-        answered = await reader.read()
-    assert answered.count(b"told") == sent.count(WHOLE)
+        assert await reader.read() == b""
     writer.close()
 
 
+@pytest.mark.usefixtures("less_hasty")
+async def test_what_was_asked_before_half_a_request_is_answered_first(door: Door) -> None:
+    """A whole request and the beginning of the next: one answer, and then the end."""
+    door.open.set()
+    reader, writer = await door.knock(WHOLE + b"POST / HT")
+    async with asyncio.timeout(10):
+        assert (await reader.read()).count(b"told") == 1
+    writer.close()
+
+
+@pytest.mark.usefixtures("less_hasty")
 async def test_who_waits_for_an_answer_or_has_had_one_is_not_hung_up_on(door: Door) -> None:
     """A long poll outlives the time that a request has to arrive in; a connection kept for the next request does too."""
     reader, writer = await door.knock(WHOLE)
