@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.contracts.conftest import Server
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 from tests.support.log_clients import Collector, fresh_topic, messages, publish, reading, take, values
 from tiebreak.contracts.codec import decode_dead
 from tiebreak.contracts.errors import BadRecord, DeadReason, SlowDown, TooManyBadRecords, Unreachable
@@ -47,7 +47,7 @@ class Setup:
         """All values on ``out``, once ``count`` different ones are there."""
         got: list[str] = []
         async with reading(self.log, self.out, None) as reader:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE_S):
                 while len(set(got)) < count:
                     got += [v for records in (await reader.poll(1000, 0.2)).values() for v in values(records)]
         return got
@@ -69,7 +69,7 @@ async def running(loop: ConsumeLoop) -> AsyncIterator[ConsumeLoop]:
         yield loop
     finally:
         stop.set()
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, PATIENCE_S)
 
 
 def numbers(start: int, stop: int) -> list[str]:
@@ -130,7 +130,9 @@ async def test_when_most_records_are_bad_the_stage_stops_instead_of_draining_the
     """Nothing of the flood is published or committed: after the producer is mended all of it is still there."""
     await publish(setup.log, messages(setup.events, [f"bad{i}" for i in range(50)], 0))
     with pytest.raises(TooManyBadRecords, match="records are bad"):
-        await asyncio.wait_for(setup.loop(Picky(setup.out), max_bad_share=0.5, bad_window=10).run(asyncio.Event()), 20)
+        await asyncio.wait_for(
+            setup.loop(Picky(setup.out), max_bad_share=0.5, bad_window=10).run(asyncio.Event()), PATIENCE_S
+        )
     async with reading(setup.log, setup.dead, None) as reader:
         assert await reader.poll(10, 0.3) == {}
     handler = Collector(setup.out)
@@ -180,7 +182,7 @@ async def test_an_error_of_the_handler_ends_the_loop_and_loses_nothing(setup: Se
     await publish(setup.log, messages(setup.events, numbers(0, 60), 0))
     broken, mended = Broken(setup.out), Collector(setup.out)
     with pytest.raises(ZeroDivisionError):
-        await asyncio.wait_for(setup.loop(broken).run(asyncio.Event()), 20)
+        await asyncio.wait_for(setup.loop(broken).run(asyncio.Event()), PATIENCE_S)
     async with running(setup.loop(mended)):
         await eventually(lambda: "59" in mended.kept)
     assert broken.kept + mended.kept == numbers(0, 60)
@@ -227,7 +229,7 @@ async def test_a_stop_finishes_the_batch_in_hand(setup: Setup) -> None:
     await eventually(lambda: handler.inside == 1)
     stop.set()
     handler.gate.set()
-    await asyncio.wait_for(task, 20)
+    await asyncio.wait_for(task, PATIENCE_S)
     assert handler.kept == numbers(0, 5)
     again = Collector(setup.out)
     async with running(setup.loop(again)):
@@ -255,5 +257,5 @@ async def test_a_full_stop_of_the_server_and_its_return_lose_nothing(setup: Setu
         await asyncio.to_thread(server.start)
         await setup.log.ping()
         await publish(setup.log, messages(setup.events, numbers(50, 100), None))
-        await eventually(lambda: len(set(handler.kept)) == 100, deadline_s=40)
+        await eventually(lambda: len(set(handler.kept)) == 100, deadline_s=2 * PATIENCE_S)
     assert set(await setup.copied(100)) == set(numbers(0, 100))

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 from tests.support.log_clients import Listener, fresh_topic, messages, publish, reading, take, values
 from tiebreak.contracts.errors import ConfigError, PositionLost, PublishFailed
 from tiebreak.contracts.log import Block, Log, Message, Outputs, Partition
@@ -151,7 +151,7 @@ async def test_a_poll_waits_for_what_is_published_meanwhile_and_may_be_cancelled
         assert await reader.poll(10, 0.05) == {}
         waiting = asyncio.create_task(reader.poll(10, 30.0))
         await publish(log, messages(topic, ["a"]))
-        batch = await asyncio.wait_for(waiting, 20.0)
+        batch = await asyncio.wait_for(waiting, PATIENCE_S)
         assert [values(records) for records in batch.values()] == [["a"]]
         for i in range(20):
             polling = asyncio.create_task(reader.poll(10, 30.0))

@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar
 
 import redis.asyncio
 
+from tests.support.eventually import PATIENCE_S
 from tests.support.labeling_api import Office, open_office, running
 from tiebreak.contracts.messages import Task
 from tiebreak.contracts.project import Project
@@ -19,7 +20,6 @@ from tiebreak.labeling.stage_people import Around, People
 from tiebreak.runtime.ops_http import HttpServer, bind
 
 T = TypeVar("T")
-_DEADLINE_S = 20.0
 
 
 class ApiServer:
@@ -38,7 +38,7 @@ class ApiServer:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._ready.wait(_DEADLINE_S), "the server did not start"
+        assert self._ready.wait(PATIENCE_S), "the server did not start"
         return self
 
     def __exit__(
@@ -47,12 +47,12 @@ class ApiServer:
         assert self._loop is not None
         assert self._stop is not None
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(_DEADLINE_S)
+        self._thread.join(PATIENCE_S)
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         """Run ``work`` where the application runs."""
         assert self._loop is not None
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_DEADLINE_S)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_S)
 
     def token(self, name: str, role: Role = Role.ANNOTATOR) -> str:
         """A token for a person."""

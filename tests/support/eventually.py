@@ -11,6 +11,8 @@ from typing import TypeVar, cast, overload
 T = TypeVar("T")
 
 _PAUSE_S = 0.02
+# What comes at all comes in a moment, on a machine that has nothing else to do. It costs time only where a test fails.
+PATIENCE_S = 60.0
 
 
 @overload
@@ -31,7 +33,7 @@ async def eventually(
 ) -> T: ...
 async def eventually(
     condition: Callable[[], T] | Callable[[], Awaitable[T]],
-    deadline_s: float = 20.0,
+    deadline_s: float = PATIENCE_S,
     *,
     what: str = "",
     retry_on: tuple[type[Exception], ...] = (AssertionError,),
@@ -62,7 +64,7 @@ async def eventually(
 
 def eventually_sync(
     condition: Callable[[], T],
-    deadline_s: float = 20.0,
+    deadline_s: float = PATIENCE_S,
     *,
     what: str = "",
     retry_on: tuple[type[Exception], ...] = (AssertionError,),

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from tests.support.eventually import PATIENCE_S
 from tiebreak.contracts.handling import Handled
 from tiebreak.contracts.log import (
     Batch,
@@ -66,7 +67,7 @@ async def reading(
         await reader.close(5.0)
 
 
-async def take(reader: Reader, count: int, deadline_s: float = 20.0) -> list[Record]:
+async def take(reader: Reader, count: int, deadline_s: float = PATIENCE_S) -> list[Record]:
     """Poll until ``count`` records came (or more, if the last poll gave more)."""
     got: list[Record] = []
     async with asyncio.timeout(deadline_s):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 from tiebreak.apps.scanning import scan
 from tiebreak.apps.stream import StreamHandler, stream_loop_settings
 from tiebreak.contracts.codec import OCTETS, headers_for
@@ -60,4 +60,4 @@ class StreamBench:
             await eventually(lambda: running.done() or loop.caught_up)
         finally:
             stop.set()
-            await asyncio.wait_for(running, 20)
+            await asyncio.wait_for(running, PATIENCE_S)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 from tiebreak.contracts.candidate import Candidate, CandidateSink, Champion
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.codec import PROTOBUF, encode, headers_for
@@ -92,7 +92,7 @@ class Running:
         self._stop.set()
         try:
             if self._task is not None:
-                await asyncio.wait_for(self._task, 30)
+                await asyncio.wait_for(self._task, PATIENCE_S)
         finally:
             await self._reader.close(1.0)
             self.ledger.close()

@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 
 from tests.support.auditor import Evidence, bound
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 from tests.support.evidence import Traces, gather
 from tests.support.journal import Journal
 from tests.support.people import Office, Person
@@ -164,11 +164,11 @@ async def load_on(site: Site, address: str, world: World, seed: int) -> AsyncIte
         try:
             yield Load(site, witness, producer, people, work, feeding)
             working.set()
-            await asyncio.wait(work[2:], timeout=60)
+            await asyncio.wait(work[2:], timeout=PATIENCE_S)
         finally:
             feeding.set()
             watching.set()
-            _, late = await asyncio.wait(work[:2], timeout=10)
+            _, late = await asyncio.wait(work[:2], timeout=PATIENCE_S)
             for task in (*late, *work[2:]):
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)

@@ -16,7 +16,7 @@ import pytest_asyncio
 import uvicorn
 from playwright.async_api import Browser, Page, async_playwright, expect
 
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 from tests.support.labeling import a_task
 from tests.support.labeling_api import Office, open_office, running
 from tests.support.redis_fixture import missing
@@ -31,7 +31,7 @@ async def browser() -> AsyncIterator[Browser]:
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if executable is None:
         missing("There is no chromium on the PATH: the page's tests need one.")
-    expect.set_options(timeout=20_000)
+    expect.set_options(timeout=PATIENCE_S * 1000)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=executable,
@@ -110,6 +110,7 @@ async def open_desk(browser: Browser) -> AsyncIterator[Open]:
                 viewport={"width": 1100, "height": 820}, color_scheme="dark" if dark else "light"
             )
             stack.push_async_callback(context.close)
+            context.set_default_timeout(PATIENCE_S * 1000)
             page = await context.new_page()
             problems: list[str] = []
             page.on("pageerror", lambda error: problems.append(str(error)))

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.support.api_server import ApiServer
+from tests.support.eventually import PATIENCE_S
 from tests.support.labeling import a_project, a_task
 
 pytestmark = pytest.mark.redis
@@ -49,7 +50,7 @@ def api(redis_server) -> Iterator[ApiServer]:  # type: ignore[no-untyped-def]  #
 def test_odd_bytes_get_a_refusal_and_harm_nobody(api: ApiServer, wire: bytes) -> None:
     """No 2xx, no 5xx, no hang; the connection after it is served as ever."""
     host, port = httpx.URL(api.url).host, httpx.URL(api.url).port
-    with socket.create_connection((host, port), timeout=10) as connection:
+    with socket.create_connection((host, port), timeout=PATIENCE_S) as connection:
         connection.sendall(wire)
         connection.shutdown(socket.SHUT_WR)
         answer = bytearray()
@@ -57,7 +58,7 @@ def test_odd_bytes_get_a_refusal_and_harm_nobody(api: ApiServer, wire: bytes) ->
             answer += piece
     codes = [line.split()[1] for line in answer.split(b"\r\n") if line.startswith(b"HTTP/1.")]
     assert all(code.startswith(b"4") for code in codes), codes
-    assert httpx.get(f"{api.url}/v1/me").status_code == 401
+    assert httpx.get(f"{api.url}/v1/me", timeout=PATIENCE_S).status_code == 401
 
 
 def _read(connection: socket.socket) -> bytes:
@@ -70,11 +71,11 @@ def _read(connection: socket.socket) -> bytes:
 def test_three_hundred_idle_connections_keep_nobody_out(api: ApiServer) -> None:
     """They send half a request and wait: others are served meanwhile."""
     host, port = httpx.URL(api.url).host, httpx.URL(api.url).port
-    idle = [socket.create_connection((host, port), timeout=10) for _ in range(300)]
+    idle = [socket.create_connection((host, port), timeout=PATIENCE_S) for _ in range(300)]
     try:
         for connection in idle:
             connection.sendall(GET)
-        assert httpx.get(f"{api.url}/v1/me").status_code == 401
+        assert httpx.get(f"{api.url}/v1/me", timeout=PATIENCE_S).status_code == 401
     finally:
         for connection in idle:
             connection.close()
@@ -88,7 +89,7 @@ def test_fifty_submits_at_once_are_one_answer(api: ApiServer, same_key: bool) ->
     api.offer(a_task(100 + same_key, "wire"))
 
     async def storm() -> list[httpx.Response]:
-        async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=api.url, headers=headers, timeout=PATIENCE_S) as client:
             claimed = (await client.post("/v1/projects/wire/tasks:claim", json={})).json()
             (task,) = claimed["tasks"]
             body = {"lease_token": task["lease"]["token"], "value": "cat"}
@@ -110,7 +111,9 @@ def test_fifty_submits_at_once_are_one_answer(api: ApiServer, same_key: bool) ->
 def test_of_repeated_keys_in_a_body_the_last_counts(api: ApiServer) -> None:
     """As everywhere in JSON for Python; what is checked is what is used."""
     headers = {"authorization": f"Bearer {api.token('dup')}", "content-type": "application/json"}
-    answer = httpx.post(f"{api.url}/v1/projects/wire/tasks:claim", content=b'{"max": 99, "max": 1}', headers=headers)
+    answer = httpx.post(
+        f"{api.url}/v1/projects/wire/tasks:claim", content=b'{"max": 99, "max": 1}', headers=headers, timeout=PATIENCE_S
+    )
     assert answer.status_code == 200
 
 
@@ -121,7 +124,7 @@ def test_claims_sent_in_a_row_on_one_connection_are_answered_one_by_one_and_the_
     token, url = api.token("pia"), httpx.URL(api.url)
     api.offer(a_task(1, project="wire"))
     ask = CLAIM.replace(b"pets", b"wire") + f"Authorization: Bearer {token}\r\n".encode() + b"Content-Length: 2\r\n"
-    with socket.create_connection((url.host, url.port), timeout=10) as connection:
+    with socket.create_connection((url.host, url.port), timeout=PATIENCE_S) as connection:
         connection.sendall(2 * (ask + b"\r\n{}") + ask + b"Connection: close\r\n\r\n{}")
         answer = bytearray()
         while piece := _read(connection):

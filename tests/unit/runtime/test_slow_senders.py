@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from tests.support.eventually import PATIENCE_S
 from tiebreak.runtime.http_protocol import WholeAnswers
 from tiebreak.runtime.ops_http import HttpServer, bind
 
@@ -69,7 +70,7 @@ async def test_a_request_that_does_not_arrive_ends_its_connection(door: Door, se
     """Whatever is missing of it."""
     door.open.set()
     reader, writer = await door.knock(sent)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         assert await reader.read() == b""
     writer.close()
 
@@ -79,7 +80,7 @@ async def test_what_was_asked_before_half_a_request_is_answered_first(door: Door
     """A whole request and the beginning of the next: one answer, and then the end."""
     door.open.set()
     reader, writer = await door.knock(WHOLE + b"POST / HT")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         assert (await reader.read()).count(b"told") == 1
     writer.close()
 
@@ -89,7 +90,7 @@ async def test_who_waits_for_an_answer_or_has_had_one_is_not_hung_up_on(door: Do
     """A long poll outlives the time that a request has to arrive in; a connection kept for the next request does too."""
     reader, writer = await door.knock(WHOLE)
     slow, _ = await door.knock(b"P")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         assert await slow.read() == b""
         door.open.set()
         assert b"told" in await reader.readuntil(b"told")

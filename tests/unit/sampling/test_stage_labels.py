@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 from tiebreak.contracts import codec
 from tiebreak.contracts.log import Message, Outputs
 from tiebreak.contracts.messages import Label, LabelMethod, Reason, Selection
@@ -41,7 +41,7 @@ async def test_labels_are_heard_from_now_on() -> None:
     stop = asyncio.Event()
     running = [asyncio.create_task(follower.run(stop)) for follower in followers]
     for follower in followers:
-        await asyncio.wait_for(follower.following.wait(), 20)
+        await asyncio.wait_for(follower.following.wait(), PATIENCE_S)
     values = [_label("e1"), b"\xff no label", _label("e9", project="other"), _label("e2")]
     await writer.publish(Outputs([Message(TOPIC, b"t%d" % i, value) for i, value in enumerate(values)]))
     await eventually(lambda: all(len(own) == 2 for own in heard))

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 from tests.support.models import dense, manifest_of, points, project_of
 from tiebreak.contracts import codec
 from tiebreak.contracts.log import Message, Outputs
@@ -86,7 +86,7 @@ async def test_the_newest_decision_serves_and_later_ones_take_over(world: World)
     await world.keep("v2", seed=2)
     await world.decide(decision("gone"), decision("v1"))
     running = asyncio.create_task(world.follower.run(world.stop))
-    await asyncio.wait_for(world.follower.caught_up.wait(), 20)
+    await asyncio.wait_for(world.follower.caught_up.wait(), PATIENCE_S)
     assert world.scorer.version == "v1"
     await world.publish(b"\xff not a record")
     await world.decide(decision("v9", project="other"), decision("v2"))
@@ -102,7 +102,7 @@ async def test_the_newest_decision_serves_and_later_ones_take_over(world: World)
 async def test_without_any_decision_it_is_known_that_there_is_no_model(world: World) -> None:
     """A cold start is not held up."""
     running = asyncio.create_task(world.follower.run(world.stop))
-    await asyncio.wait_for(world.follower.caught_up.wait(), 20)
+    await asyncio.wait_for(world.follower.caught_up.wait(), PATIENCE_S)
     assert world.scorer.version == ""
     world.stop.set()
     await running

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 from tests.support.labels import blob_labels, dataset_of, project_of
 from tests.support.training import log_for, publish_labels, publish_raw
 from tiebreak.contracts.candidate import Candidate
@@ -91,7 +91,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield World(log, deployer, ledger, trainer, good.manifest.version, bad.manifest.version)
     finally:
         stop.set()
-        await asyncio.wait_for(running, 30)
+        await asyncio.wait_for(running, PATIENCE_S)
         await reader.close(1.0)
         ledger.close()
 
