@@ -173,7 +173,14 @@ def broken_ones(ask: Ask) -> list[Figure]:
 def slower_ones(ask: Ask) -> list[Figure]:
     """What the mechanical gate says of models whose cost is known."""
     seen, runs = asyncio.run(costs.refused(ask.runs)), ask.runs
+    crept = asyncio.run(costs.creep())
     return [
+        Figure(
+            "challengers each a tenth dearer than the champion, 8 in a row: cost at the end",
+            crept,
+            "<= 1.2",
+            crept <= 1.2,
+        ),
         Figure(f"challenger of the same cost: refused of {runs}", float(seen.same), "0", seen.same == 0),
         Figure(
             f"challenger of 1.3 times the cost: refused of {runs}", float(seen.dearer), f"{runs}", seen.dearer == runs

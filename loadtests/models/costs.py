@@ -41,8 +41,38 @@ async def refused(runs: int, units: int = 1024, layers: int = 20) -> Refused:
     return Refused(*map(sum, found))
 
 
+async def creep(steps: int = 8, units: int = 1024, layers: int = 20) -> float:
+    """Challengers each a tenth dearer than the champion, which they follow if let through: the last one's cost over the first one's."""
+    project, sandbox = _project(), Sandbox(keep=True)
+    probe = SandboxProbe(project, sandbox)
+    serving, first = layers, _served(project, units, layers)
+    champion = first
+    try:
+        for _ in range(steps):
+            dearer = _served(project, units, serving + max(1, serving // 10))
+            reasons = await probe.check(
+                _candidate(project, dearer.model), champion, None if champion is first else first
+            )
+            if any("gate.max_cost_ratio" in reason for reason in reasons):
+                break
+            serving, champion = serving + max(1, serving // 10), dearer
+    finally:
+        await sandbox.close()
+    return serving / layers
+
+
+def _project() -> Project:
+    # The child gives way to whatever else runs here: a busy machine shall not be the reason.
+    return project_of((_WIDTH,), gate={"probe_timeout_s": 300.0})
+
+
+def _served(project: Project, units: int, layers: int) -> Served:
+    model = perceptron(units, layers, layers)
+    return Served(manifest_of(project, model, f"v{layers}"), model)
+
+
 async def _refused(sandbox: Sandbox, run: int, units: int, layers: int, challenging: int) -> bool:
-    project = project_of((_WIDTH,))
+    project = _project()
     before, after = perceptron(units, layers, 2 * run), perceptron(units, challenging, 2 * run + 1)
     champion = Served(manifest_of(project, before, "v1"), before)
     reasons = await SandboxProbe(project, sandbox).check(_candidate(project, after), champion)

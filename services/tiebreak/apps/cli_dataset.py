@@ -111,7 +111,7 @@ def export(
     version: VersionOption = None,
     data: o.Data = None,
 ) -> None:
-    """Write the standing labels of a version, with features, votes and how each event was chosen.
+    """Write the standing labels of a version, with features, votes and how each event was chosen; no vote of a retracted annotator.
 
     [bold]Example[/bold]
 
@@ -149,10 +149,9 @@ def retract(
         tiebreak ledger retract project.yaml --annotator bob --reason "answered without looking"
     """
     with _ledger(project, data) as (ledger, settings):
+        known = standing(decode_label(label.wire) for label in ledger.labels())
         touched = {
-            label.label_id
-            for label in standing(_labels(ledger, None)).values()
-            if any(vote.annotator == annotator for vote in label.votes)
+            label.label_id for label in known.values() if any(vote.annotator == annotator for vote in label.votes)
         }
         if not touched:
             raise NotFound(f"No label has a vote of {annotator!r}.")
@@ -183,7 +182,8 @@ def _labels(ledger: Ledger, version: int | None) -> Iterator[Label]:
     newest = ledger.dataset_version()
     if version is not None and version > newest:
         raise NotFound(f"There is no data set version {version}: the newest is {newest}.")
-    return (decode_label(label.wire) for label in ledger.labels(version))
+    struck = ledger.struck()
+    return (struck.apply(decode_label(label.wire)) for label in ledger.labels(version))
 
 
 def _facts(sheet: Datasheet) -> dict[str, str]:

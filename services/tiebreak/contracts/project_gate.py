@@ -49,8 +49,9 @@ class Gate(Section):
     ``slices``: beside the classes, the parts of the stream on which it must not be shown to be worse.
     ``rollout``: what passes the gate serves at once (``direct``), or by stages (``canary``), young models excepted.
 
-    ``max_cost_ratio``: so many times the champion's processor time it may take for the same events, where the difference is noticeable
-    (30 microseconds per event). ``max_latency_ratio``: so many times the champion's p99 it may have while both answer, in a rollout.
+    ``max_cost_ratio``: so many times the processor time of the champion, and of the first champion since a person last promoted one,
+    it may take for the same events, where the difference is noticeable (30 microseconds per event). ``max_latency_ratio``: so many
+    times the champion's p99 it may have while both answer, in a rollout.
     """
 
     non_inferiority: Annotated[float, Field(ge=0.0, le=0.5)] = 0.02

@@ -20,8 +20,10 @@ class Served:
 class Probe(Protocol):
     """The mechanical check of a model, away from every process that serves."""
 
-    async def check(self, candidate: Candidate, champion: Served | None, /) -> tuple[str, ...]:
+    async def check(
+        self, candidate: Candidate, champion: Served | None, accepted: Served | None = None, /
+    ) -> tuple[str, ...]:
         """Why it may not serve, in plain words; empty when it passed. Never raises for a bad model.
 
-        ``champion``: the model whose speed it is measured against.
+        ``champion``: the model whose cost it is measured against. ``accepted``: an earlier one, so that costs cannot creep past both.
         """

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from tiebreak.contracts.comparison import Comparison, comparison_from_json
 from tiebreak.contracts.messages import ModelEvent, ModelRecord
 
+GATE = "gate"  # who decided, where nobody did
+
 _VERDICTS = frozenset({ModelEvent.PROMOTED, ModelEvent.HELD, ModelEvent.SHADOW})
 _DECIDES = frozenset({ModelEvent.PROMOTED, ModelEvent.ROLLED_BACK})
 
@@ -47,6 +49,13 @@ class Registry:
     def previous(self) -> str:
         """What a rollback goes to; empty when there is nothing before the champion."""
         return self.line[-2] if len(self.line) > 1 else ""
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """The champions since a person last promoted one, that one first: those whose cost nobody but the gate has looked at."""
+        by_hand = {r.version for r in self.history if r.event is ModelEvent.PROMOTED and r.decided_by != GATE}
+        newest = max((place for place, version in enumerate(self.line) if version in by_hand), default=0)
+        return self.line[newest:]
 
     def served_at(self, time_ms: int | None) -> ModelRecord | None:
         """The decision by which a model served then (None: now), or None where none did."""

@@ -23,7 +23,9 @@ class SandboxProbe:
         self._sandbox = sandbox or Sandbox()
         self._limits = Limits.of(project.gate)
 
-    async def check(self, candidate: Candidate, champion: Served | None) -> tuple[str, ...]:
+    async def check(
+        self, candidate: Candidate, champion: Served | None, accepted: Served | None = None
+    ) -> tuple[str, ...]:
         ours = Served(candidate.manifest, candidate.model)
         try:
             checked = await self._sandbox.check(
@@ -34,16 +36,23 @@ class SandboxProbe:
                 golden=candidate.golden,
             )
             # A model that takes next to nothing takes next to nothing more: people wait for it, and it is not raced.
-            if champion is None or checked.batch_s <= _NOTICEABLE_S * checked.batch_rows:
+            if checked.batch_s <= _NOTICEABLE_S * checked.batch_rows:
                 return ()
-            race = await self._race(candidate, checked, ours, champion)
+            found: list[str] = []
+            for rival, whose in ((champion, "the champion's"), (accepted, "that of {}")):
+                if rival is not None and not found:
+                    race = await self._race(candidate, checked, ours, rival)
+                    found += self._too_dear(race, whose.format(rival.manifest.version))
         except ModelRefused as refused:
             return (str(refused),)
+        return tuple(found)
+
+    def _too_dear(self, race: Race, whose: str) -> list[str]:
         bound = self._project.gate.max_cost_ratio
         if race.ratio <= bound or race.excess_s <= _NOTICEABLE_S:
-            return ()
-        said = f"it takes {race.ratio:.2f} times the champion's processor time, {1e6 * race.excess_s:.0f} us more per event"
-        return (f"{said} (median of {len(race.pairs)} pairs): more than gate.max_cost_ratio = {bound:g}",)
+            return []
+        said = f"its processor time is {race.ratio:.2f} times {whose}, {1e6 * race.excess_s:.0f} us more per event"
+        return [f"{said} (median of {len(race.pairs)} pairs): more than gate.max_cost_ratio = {bound:g}"]
 
     async def _race(self, candidate: Candidate, checked: Checked, ours: Served, champion: Served) -> Race:
         rows = max(1, min(checked.batch_rows, int(checked.batch_rows * _RUN_S / checked.batch_s)))

@@ -20,12 +20,11 @@ from tiebreak.contracts.topics import Topic
 from tiebreak.deployment.gate import Decision, Verdict, judge, judge_serving
 from tiebreak.deployment.outcomes import Outcomes
 from tiebreak.deployment.port import Probe, Served
-from tiebreak.deployment.registry import Registry
+from tiebreak.deployment.registry import GATE, Registry
 from tiebreak.deployment.report import report_of
 from tiebreak.deployment.rollout import next_stage
 from tiebreak.runtime.metrics import Metrics
 
-GATE = "gate"
 _POLL_RECORDS = 500
 _POLL_S = 0.5
 _ADVANCE_S = 1.0
@@ -59,6 +58,7 @@ class Deployer:
         self._writer = tools.log.writer()
         self._positions: dict[Partition, int] = {}
         self._registry, self._outcomes = Registry(), Outcomes()
+        self._classes: dict[str, tuple[str, ...]] = {}
         self._lock = asyncio.Lock()
 
     async def start(self) -> None:
@@ -247,8 +247,25 @@ class Deployer:
             return Decision(Verdict.HOLD, (f"{registry.champion} is pinned by {registry.pinned}",))
         if registry.rollout:
             return Decision(Verdict.HOLD, (f"the rollout of {registry.rollout.version} is under way",))
-        refusals = await self._tools.probe.check(candidate, await self._served(registry.champion))
+        champion = await self._served(registry.champion)
+        accepted = await self._accepted(candidate, registry) if champion is not None else None
+        refusals = await self._tools.probe.check(candidate, champion, accepted)
         return judge(candidate.evaluation, refusals, self._project.gate)
+
+    async def _accepted(self, candidate: Candidate, registry: Registry) -> Served | None:
+        """The oldest champion since a person's word that answers for the same classes: new ones have their price.
+
+        None where it is the present champion.
+        """
+        for version in registry.accepted:
+            if version == registry.champion:
+                return None
+            if version not in self._classes:
+                with suppress(NotFound, ModelRefused):
+                    self._classes[version] = (await self.manifest(version)).classes
+            if self._classes.get(version) == candidate.manifest.classes:
+                return await self._served(version)
+        return None
 
     async def _served(self, version: str) -> Served | None:
         if not version:

@@ -160,6 +160,9 @@ async def test_a_retracted_annotator_trains_nothing_any_more(
     assert run.candidates[-1].digest == other.candidates[-1].digest
     again = (await retract(tiebreak, project, tmp_path, "bob")).out
     assert "retracted before" in again
+    shown = (await asyncio.to_thread(tiebreak, "dataset", "show", project, "--data", tmp_path)).out
+    assert "ann 40 " in shown
+    assert "40 labels written" in (await export(tiebreak, project, tmp_path / "left.jsonl")).out
     assert "No label has a vote of 'eve'" in (await retract(tiebreak, project, tmp_path, "eve")).err
 
 

@@ -62,6 +62,16 @@ async def test_a_challenger_slower_than_the_project_allows_is_refused(ratio: flo
     assert all("us more per event" in reason and "gate.max_cost_ratio = 1.15" in reason for reason in reasons)
 
 
+async def test_small_steps_do_not_add_up_past_what_was_accepted() -> None:
+    """Hardly dearer than the champion and much dearer than the model that people last accepted: refused, and the reason names it."""
+    project = project_of(gate={"probe_timeout_s": 120.0})
+    accepted, champion = (Served(manifest_of(project, deep(n), f"v{n}"), deep(n)) for n in (40, 75))
+    probe, challenger = SandboxProbe(project), candidate(project, deep(80))
+    assert await probe.check(challenger, champion) == ()
+    (reason,) = await probe.check(challenger, champion, accepted)
+    assert "times that of v40" in reason
+
+
 async def test_a_difference_that_no_event_feels_is_none() -> None:
     """Many times the champion's cost, and still next to nothing: a head that became a forest is let through."""
     project = project_of()

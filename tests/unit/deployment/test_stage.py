@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -30,10 +30,18 @@ from tiebreak.training.learner import Settings, SoftmaxCommittee
 PROJECT = project_of([2], ("a", "b", "c"))
 
 
+@dataclass
 class PassAll:
-    """A Probe that looks at nothing but the size: the sandbox has its own tests."""
+    """A Probe that looks at nothing but the size: the sandbox has its own tests. ``rivals``: the versions that it was given."""
 
-    async def check(self, candidate: Candidate, _champion: Served | None, /) -> tuple[str, ...]:
+    rivals: list[tuple[str, str]] = field(default_factory=list)
+
+    async def check(
+        self, candidate: Candidate, champion: Served | None, accepted: Served | None = None, /
+    ) -> tuple[str, ...]:
+        self.rivals.append(
+            (champion.manifest.version if champion else "", accepted.manifest.version if accepted else "")
+        )
         return () if candidate.model else ("the model is empty",)
 
 
@@ -43,9 +51,10 @@ class World:
 
     log: MemoryLog
     store: MemoryModelStore
+    probe: PassAll = field(default_factory=PassAll)
 
     async def deployer(self) -> Deployer:
-        tools = Tools(self.store, self.log, PassAll(), Metrics(PROJECT.project), SystemClock())
+        tools = Tools(self.store, self.log, self.probe, Metrics(PROJECT.project), SystemClock())
         found = Deployer(PROJECT, tools)
         await found.start()
         return found
@@ -102,6 +111,28 @@ async def test_after_a_restart_the_champion_is_known_and_nothing_is_judged_twice
         (ModelEvent.CANDIDATE, second.manifest.version),
         (ModelEvent.PROMOTED, second.manifest.version),
     ]
+
+
+async def test_costs_are_compared_with_what_people_accepted_too(world: World) -> None:
+    """With the champion, and with the first one since a person's word that has the same classes; with one of them where it is both."""
+    deployer = await world.deployer()
+    first = candidate(20)
+    second = candidate(60, first)
+    third = candidate(120, second)
+    v1, v2, v3 = (c.manifest.version for c in (first, second, third))
+    for each in (first, second, third):
+        await deployer.consider(each)
+    assert world.probe.rivals == [("", ""), (v1, ""), (v2, v1)]
+    assert (await deployer.registry()).line == (v1, v2, v3)
+    await deployer.promote(v2, "ann", "worth its price")
+    fourth = candidate(140, second)
+    fifth = candidate(160, fourth)
+    await deployer.consider(fourth)
+    await (await world.deployer()).consider(fifth)
+    sixth = candidate(180, fifth)
+    await deployer.consider(replace(sixth, manifest=replace(sixth.manifest, classes=("a", "b", "c", "d"))))
+    v4, v5 = fourth.manifest.version, fifth.manifest.version
+    assert world.probe.rivals[3:] == [(v2, ""), (v4, v2), (v5, "")]
 
 
 async def test_a_crash_between_storing_and_judging_is_repaired_by_repeating(world: World) -> None:

@@ -36,7 +36,9 @@ LATER_MS = 10**14
 class PassAll:
     """A Probe that refuses nothing: these tests are about what happens after the gate."""
 
-    async def check(self, _candidate: Candidate, _champion: Served | None, /) -> tuple[str, ...]:
+    async def check(
+        self, _candidate: Candidate, _champion: Served | None, _accepted: Served | None = None, /
+    ) -> tuple[str, ...]:
         return ()
 
 
