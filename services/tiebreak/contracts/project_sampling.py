@@ -115,8 +115,8 @@ class Sampling(Section):
             raise ValueError("strategy: bandit learns from the audit slice: audit_share must be above 0")
         if self.strategy == "bandit" and (self.rule != "adaptive" or self.window_s):
             raise ValueError("strategy: bandit is for the rule 'adaptive', without window_s")
-        if self.window_s and (self.rule != "adaptive" or self.balance.rare_share or self.balance.slices):
-            raise ValueError("window_s: a window is for the rule 'adaptive', without floors (balance)")
+        if self.window_s and self.rule != "adaptive":
+            raise ValueError(f"window_s: a window is for the rule 'adaptive', not for {self.rule!r}")
         return self
 
 

@@ -5,12 +5,16 @@ there are labels to spend; each candidate belongs to its nearest centre, and of 
 the likelier (margin within clusters, after Citovsky et al. 2021): ``p = exp(s / temper) / sum exp(s / temper)`` over the cluster, ``s``
 the log utility less price and resemblance to what was asked lately. The clusters hold no chance, so this is the propensity.
 
+Floors (``balance.py``) have their coins here too. A coin that falls takes its event, and the rest of the labels goes to the clusters of
+the others: given how the other coins fell, the chance of an event is ``coin + (1 - coin) p``, ``p`` being as if its own had not fallen.
+
 A window is a batch: how the stream is cut decides what competes with what. Novelty has no part of its own: the centres spread.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import exp, floor, log
 from typing import NamedTuple
 
@@ -27,6 +31,7 @@ from tiebreak.sampling.appraisal import (
     Why,
     askable,
     by_chance,
+    floors,
     selection_of,
     temper_of,
 )
@@ -42,6 +47,7 @@ Ints = NDArray[np.int64]
 
 CANDIDATES = 8  # per label: k-center over everything would ask about outliers
 MOST = 256  # labels of one window; a larger one is cut, since the cost grows with their square
+MOST_FLOORED = 64  # with floors each coin that fell costs as much again
 APART = 1e-4  # cosine distance below which two events are one
 
 
@@ -58,10 +64,28 @@ def choose_in_window(
 ) -> tuple[Decision, SamplerState]:
     """Rows of an appraised window, as far as ``allowance`` goes: each audit that chance draws, and the best of the rest."""
     window = Window(policy, state, batch, appraisal, allowance)
-    length = max(1, int(MOST / max(1e-9, appraisal.share)))
+    most = MOST_FLOORED if policy.groups else MOST
+    length = max(1, int(most / max(1e-9, appraisal.share)))
     for start in range(0, len(batch), length):
         window.choose(start, min(len(batch), start + length))
     return window.decision(), window.state
+
+
+@dataclass(frozen=True, slots=True)
+class _Worth:
+    """Rows side by side: what each is worth (``base``), its luck (``noise``) and what price and resemblance cost it (``lost``)."""
+
+    rows: list[int]
+    base: Floats
+    noise: Floats
+    units: FloatArray | None
+    temper: float
+    lost: Floats
+
+    def part(self, places: Sequence[int]) -> tuple[Floats, Floats, FloatArray | None, float]:
+        """What :func:`winners` looks at, of some of the rows."""
+        at = np.asarray(places, np.int64)
+        return self.base[at], self.noise[at], None if self.units is None else self.units[at], self.temper
 
 
 class Window:
@@ -76,6 +100,7 @@ class Window:
         self._chosen: list[tuple[int, Selection]] = []
         self._records = list(appraisal.records)
         self._askable = askable(policy, batch, appraisal)
+        self._floors = floors(policy, state, batch, appraisal)
 
     def choose(self, start: int, stop: int) -> None:
         """Choose among the rows from ``start`` to before ``stop``."""
@@ -99,7 +124,14 @@ class Window:
                 self._audits -= 1
                 self._add(row, Reason.AUDIT, (0.0, audit_share))
         rest: list[int] = (np.flatnonzero(~audit & self._askable[start:stop]) + start).tolist()
-        self._spend([row for row in rest if row not in self._batch.replayed], audit_share)
+        rest = [row for row in rest if row not in self._batch.replayed]
+        if self._floors is None:
+            self._spend(rest, [], audit_share)
+        else:
+            self._floors.open_block(plan.share, stop - start)
+            owing = self._floors.rows(start, stop)
+            self._spend([row for row in rest if row not in owing], [row for row in rest if row in owing], audit_share)
+            self.state = replace(self.state, floors=self._floors.state())
         self.state = replace(self.state, seen=state.seen + stop - start, until=state.seen + stop - start)
 
     def decision(self) -> Decision:
@@ -114,43 +146,78 @@ class Window:
             audits=sum(selection.audit for _, selection in self._chosen),
         )
 
-    def _spend(self, rows: list[int], audit_share: float) -> None:
-        labels = max(0, min(self._others, floor(self.state.balance + HAIR), len(rows)))
+    def _spend(self, rows: list[int], owing: list[int], audit_share: float) -> None:
+        """Take those ``owing`` whose coin fell, and with what is left the best of ``rows``."""
+        labels = max(0, min(self._others, floor(self.state.balance + HAIR), len(rows) + len(owing)))
         if not labels:
             return
-        chance = by_chance(self._policy, self._batch)
-        burst = schedule.in_force(self.state.plan, self.state.seen)
-        temper = max(temper_of(self._policy, self._batch), CHANCE_TEMPER if chance or burst else 0.0)
-        near, features = self._policy.sampling.near_duplicates, self._batch.features
+        owing = [row for row in owing[:labels] if not self._crowded(row)]
+        worth = self._worth([*rows, *owing])
+        left = labels - len(owing)
+        taken: list[tuple[int, Reason, float, float]] = []
+        for at in range(len(rows), len(rows) + len(owing)):
+            # As if its own coin had not fallen: one label more for the others, and it among them.
+            places = sorted([*range(len(rows)), at], key=worth.rows.__getitem__)
+            taken.append((at, Reason.RARE, 0.0, chance_in(worth.part(places), left + 1, places.index(at))))
+        others = worth.part(range(len(rows)))
+        for at, probability, runner_up in winners(*others, left) if left else ():
+            needed = 0.0 if self._chance else exp(min(1.0, runner_up - worth.temper * worth.noise[at] - worth.lost[at]))
+            taken.append((at, self._reason(), needed, probability))
+        # In stream order, as questions are counted for the cap of an origin.
+        for at, reason, needed, probability in sorted(taken, key=lambda one: worth.rows[one[0]]):
+            row = worth.rows[at]
+            if self._crowded(row):
+                continue
+            coin, name = 0.0, ""
+            if self._floors is not None:
+                coin, name = self._floors.chance(row), self._floors.name(row)
+                self._floors.took(row)
+            self._others -= 1
+            either = coin + (1.0 - coin) * probability
+            self._add(row, reason, (needed, (1.0 - audit_share) * either), f"floor: {name}")
+            self._remember(row, None if worth.units is None else worth.units[at])
+
+    def _worth(self, rows: list[int]) -> _Worth:
+        policy, sampling, features = self._policy, self._policy.sampling, self._batch.features
+        chance, ordered = self._chance, self._policy.sampling.strategy != "random"
+        least = CHANCE_TEMPER if chance or schedule.in_force(self.state.plan, self.state.seen) else 0.0
         units = None if features is None else diversity.unit_rows(features[rows])
         lost = np.zeros(len(rows))
-        if self._appraisal.prices is not None and self._policy.sampling.strategy != "random":
+        if self._appraisal.prices is not None and ordered:
             lost -= np.log(self._appraisal.prices[rows])
-        if units is not None and near.memory and self._policy.sampling.strategy != "random":
-            lost += diversity.penalties(diversity.nearest(self.state.recent, units), near.similarity)
+        if units is not None and sampling.near_duplicates.memory and ordered:
+            similar = diversity.nearest(self.state.recent, units)
+            lost += diversity.penalties(similar, sampling.near_duplicates.similarity)
         base = lost + (0.0 if chance else np.log(self._appraisal.utility[rows] + LOG_FLOOR))
         noise = gumbel(self._appraisal.draws[rows, 0])
-        cold = Reason.RANDOM if self._policy.sampling.strategy == "random" else Reason.COLD_START
-        reason = cold if chance else Reason.BURST if burst else Reason.UNCERTAIN
-        # In stream order, as questions are counted for the cap of an origin.
-        for at, probability, runner_up in sorted(winners(base, noise, units, temper, labels)):
-            row, limit = rows[at], self._policy.sampling.origin_share
-            if origins.crowded(self.state.origins, self._batch.origin_of, row, limit):
-                continue
-            self._others -= 1
-            needed = 0.0 if chance else exp(min(1.0, runner_up - temper * float(noise[at]) - float(lost[at])))
-            self._add(row, reason, (needed, (1.0 - audit_share) * probability))
-            asked = origins.remember(self.state.origins, self._batch.origin_of, row, limit)
-            self.state = replace(self.state, origins=asked)
-            if units is not None:
-                recent = diversity.remember(self.state.recent, units[at], near.memory)
-                self.state = replace(self.state, recent=recent, asked=self.state.asked + 1)
+        return _Worth(rows, base, noise, units, max(temper_of(policy, self._batch), least), lost)
 
-    def _add(self, row: int, reason: Reason, why: tuple[float, float]) -> None:
+    @property
+    def _chance(self) -> bool:
+        return by_chance(self._policy, self._batch)
+
+    def _reason(self) -> Reason:
+        if self._chance:
+            return Reason.RANDOM if self._policy.sampling.strategy == "random" else Reason.COLD_START
+        return Reason.BURST if schedule.in_force(self.state.plan, self.state.seen) else Reason.UNCERTAIN
+
+    def _crowded(self, row: int) -> bool:
+        return origins.crowded(self.state.origins, self._batch.origin_of, row, self._policy.sampling.origin_share)
+
+    def _remember(self, row: int, unit: FloatArray | None) -> None:
+        limit, memory = self._policy.sampling.origin_share, self._policy.sampling.near_duplicates.memory
+        self.state = replace(
+            self.state, origins=origins.remember(self.state.origins, self._batch.origin_of, row, limit)
+        )
+        if unit is not None:
+            recent = diversity.remember(self.state.recent, unit, memory)
+            self.state = replace(self.state, recent=recent, asked=self.state.asked + 1)
+
+    def _add(self, row: int, reason: Reason, why: tuple[float, float], owed: str = "") -> None:
         state, (needed, probability) = self.state, why
         value = float(self._appraisal.utility[row])
         by_chance_alone = reason in {Reason.COLD_START, Reason.RANDOM}
-        strategy = "random" if by_chance_alone else self._appraisal.kind
+        strategy = owed if reason is Reason.RARE else "random" if by_chance_alone else self._appraisal.kind
         burst = schedule.burst_in_force(state.plan, state.seen)
         told = Why(reason, strategy, value, needed - LOG_FLOOR, probability, self._digest, burst)
         self._chosen.append((row, selection_of(self._policy, self._batch, row, told)))
@@ -162,26 +229,44 @@ def winners(base: Floats, noise: Floats, units: FloatArray | None, temper: float
 
     Without ``units`` ``(n, d)`` the clusters are dealt out by rank, one candidate after another.
     """
+    found = []
+    for members in _clusters(base, units, labels):
+        scores = base[members] + temper * noise[members]
+        order = np.argsort(-scores, kind="stable")
+        winner = int(members[order[0]])
+        runner_up = float(scores[order[1]]) if len(order) > 1 else log(LOG_FLOOR)
+        found.append(_Winner(winner, _wins(base[members], int(order[0]), temper), runner_up))
+    return found
+
+
+def chance_in(those: tuple[Floats, Floats, FloatArray | None, float], labels: int, at: int) -> float:
+    """The probability that row ``at`` is among the winners."""
+    base, _, units, temper = those
+    for members in _clusters(base, units, labels):
+        place = np.flatnonzero(members == at)
+        if len(place):
+            return _wins(base[members], int(place[0]), temper)
+    return 0.0
+
+
+def _clusters(base: Floats, units: FloatArray | None, labels: int) -> list[Ints]:
     # Ties are broken by place: no chance may decide who is a candidate.
     candidates = np.argsort(-base, kind="stable")[: CANDIDATES * labels]
+    if not len(candidates):
+        return []
     if units is None:
         cluster: Ints = np.arange(len(candidates)) % labels
     else:
         cluster = k_center(units[candidates], labels)
-    found = []
-    for number in range(int(cluster.max()) + 1):
-        members = candidates[cluster == number]
-        scores = base[members] + temper * noise[members]
-        order = np.argsort(-scores, kind="stable")
-        winner = int(members[order[0]])
-        if temper > 0.0:
-            relative = (base[members] - base[winner]) / temper
-            probability = float(1.0 / np.exp(np.clip(relative, -700.0, 700.0)).sum())
-        else:
-            probability = 1.0
-        runner_up = float(scores[order[1]]) if len(order) > 1 else log(LOG_FLOOR)
-        found.append(_Winner(winner, probability, runner_up))
-    return found
+    return [candidates[cluster == number] for number in range(int(cluster.max()) + 1)]
+
+
+def _wins(base: Floats, at: int, temper: float) -> float:
+    """The probability that one of a cluster draws the highest score."""
+    if temper <= 0.0:
+        return 1.0 if at == int(base.argmax()) else 0.0
+    relative = (base - base[at]) / temper
+    return float(1.0 / np.exp(np.clip(relative, -700.0, 700.0)).sum())
 
 
 def k_center(units: FloatArray, centres: int) -> Ints:

@@ -204,3 +204,53 @@ def test_floors_are_not_for_published_rules_or_for_numbers() -> None:
     made = project(RARE).model_dump(exclude_unset=True) | {"labeling": {"answer": {"kind": "multi"}}}
     with pytest.raises(ValidationError, match="rare_share: is for answers of one class"):
         Project.model_validate(made)
+
+
+def test_floors_hold_within_a_window_too() -> None:
+    """The best of each window, and of the labels a fifth for the rare and three tenths for the night, within the budget."""
+    batch = stream()
+    rare, night = batch.probabilities[:, 2] > 0.5, np.asarray(batch.inputs)[:, 0] >= 22.0
+    window = {"window_s": 1.0, "near_duplicates": {"memory": 0}}
+    assert labels(policy({}, **window), batch, rare) < 0.08
+    floored = policy(RARE | NIGHT, **window)
+    assert labels(floored, batch, rare) == pytest.approx(0.2, abs=0.03)
+    assert labels(floored, batch, night) == pytest.approx(0.3, abs=0.03)
+    found = asked(batch, floored)
+    assert {s.reason for _, s in found} == {Reason.RARE, Reason.UNCERTAIN}
+    assert {s.strategy for _, s in found if s.reason is Reason.RARE} == {"floor: rare classes", "floor: slice night"}
+    decisions, _ = run(floored, list(pieces(batch, [500])))
+    assert sum(len(d.rows) for d in decisions) == pytest.approx(SHARE * EVENTS, rel=0.01)
+
+
+def test_chances_within_a_window_count_coins_and_clusters() -> None:
+    """Weighted by one over its propensity, what is asked about of a group comes to the size of the group, over 300 seeds."""
+    made = policy(RARE | NIGHT, window_s=1.0, temper=0.5, near_duplicates={"memory": 0}, audit_share=0.0)
+    batch = stream(3_000, rare=0.1)
+    p = np.where(batch.probabilities[:, 2:] > 0.5, np.float32([[0.02, 0.48, 0.5]]), batch.probabilities)
+    cut = list(pieces(replace(batch, probabilities=p), [200]))
+    _, state = run(made, cut[:-1])
+    state = replace(state, balance=12.0)
+    rare = cut[-1].probabilities[:, 2] == 0.5
+    estimates, reasons = [], set()
+    for seed in range(300):
+        own = replace(made, sampling=made.sampling.model_copy(update={"seed": seed}))
+        decision, _ = decide(own, state, cut[-1], PLENTY, Moment(99.0))
+        mine = [s for row, s in zip(decision.rows, decision.selections, strict=True) if rare[row]]
+        estimates.append(sum(1.0 / s.propensity for s in mine))
+        reasons |= {s.reason for s in mine}
+    error = np.std(estimates) / np.sqrt(len(estimates))
+    assert np.mean(estimates) == pytest.approx(int(rare.sum()), abs=4.0 * error)
+    assert error < 0.1 * rare.sum()
+    assert Reason.RARE in reasons
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 2**16), at=st.integers(1, 5))
+def test_floors_of_a_window_survive_a_restart(seed: int, at: int) -> None:
+    """Restored between two windows, the same groups are owed the same and the same events are asked about."""
+    made, cut = policy(RARE | NIGHT, window_s=1.0), list(pieces(stream(1_800, seed), [300]))
+    _, state = run(made, cut[:at])
+    again = restore(snapshot(state, made.fingerprint), initial(made), made.fingerprint)
+    (first, one), (second, other) = (run(made, cut[at:], start) for start in (state, again))
+    assert chosen(cut[at:], first) == chosen(cut[at:], second)
+    assert digest(one) == digest(other)

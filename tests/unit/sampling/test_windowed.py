@@ -18,7 +18,7 @@ from tiebreak.contracts.project import Sampling
 from tiebreak.sampling.appraisal import Moment, Policy, Scored, initial
 from tiebreak.sampling.policy import decide
 from tiebreak.sampling.state import digest, restore, snapshot
-from tiebreak.sampling.windowed import k_center, winners
+from tiebreak.sampling.windowed import chance_in, k_center, winners
 
 SHARE = 0.05
 
@@ -77,6 +77,9 @@ def test_the_probability_is_how_often_a_row_wins(units: bool) -> None:
         for row, probability, _ in winners(base, rng.gumbel(size=60), features if units else None, 0.5, 5):
             won[row] += 1.0 / 4000
             said[row] = probability
+    those = base, np.zeros(60), features if units else None, 0.5
+    assert [chance_in(those, 5, row) for row in np.flatnonzero(said)] == said[said > 0.0].tolist()
+    assert chance_in(those, 5, int(base.argmin())) == 0.0
     seen = said > 0.0
     assert np.allclose(won[seen], said[seen], atol=4.0 * np.sqrt(0.25 / 4000))
     assert won.sum() == pytest.approx(5.0)
@@ -156,8 +159,7 @@ def test_centres_are_as_far_apart_as_can_be() -> None:
     assert len(set(k_center(units, 3).tolist())) == 3
 
 
-def test_a_window_knows_neither_floors_nor_published_rules() -> None:
+def test_a_window_knows_no_published_rules() -> None:
     """What cannot be together is refused by name."""
-    for wrong in ({"rule": "split"}, {"balance": {"rare_share": 0.1}}):
-        with pytest.raises(ValidationError, match="window_s: a window is for the rule 'adaptive', without floors"):
-            project(sampling=Sampling.model_validate({"window_s": 1.0, **wrong}))
+    with pytest.raises(ValidationError, match="window_s: a window is for the rule 'adaptive', not for 'split'"):
+        project(sampling=Sampling.model_validate({"window_s": 1.0, "rule": "split"}))
