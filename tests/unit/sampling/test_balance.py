@@ -226,7 +226,7 @@ def test_chances_within_a_window_count_coins_and_clusters() -> None:
     """Weighted by one over its propensity, what is asked about of a group comes to the size of the group, over 300 seeds."""
     made = policy(RARE | NIGHT, window_s=1.0, temper=0.5, near_duplicates={"memory": 0}, audit_share=0.0)
     batch = stream(3_000, rare=0.1)
-    p = np.where(batch.probabilities[:, 2:] > 0.5, np.float32([[0.02, 0.48, 0.5]]), batch.probabilities)
+    p = np.where(batch.probabilities[:, 2:] > 0.5, np.array([[0.02, 0.48, 0.5]], np.float32), batch.probabilities)
     cut = list(pieces(replace(batch, probabilities=p), [200]))
     _, state = run(made, cut[:-1])
     state = replace(state, balance=12.0)

@@ -78,7 +78,7 @@ def test_the_probability_is_how_often_a_row_wins(units: bool) -> None:
             won[row] += 1.0 / 4000
             said[row] = probability
     those = base, np.zeros(60), features if units else None, 0.5
-    assert [chance_in(those, 5, row) for row in np.flatnonzero(said)] == said[said > 0.0].tolist()
+    assert [chance_in(those, 5, row) for row in np.flatnonzero(said).tolist()] == said[said > 0.0].tolist()
     assert chance_in(those, 5, int(base.argmin())) == 0.0
     seen = said > 0.0
     assert np.allclose(won[seen], said[seen], atol=4.0 * np.sqrt(0.25 / 4000))
