@@ -170,6 +170,33 @@ def test_honest_people_are_not_suspected_and_cheats_are() -> None:
     ]
 
 
+@pytest.mark.parametrize("pausing", [True, False])
+async def test_who_is_suspected_is_told_and_paused_only_where_the_project_wants_that(pausing: bool) -> None:
+    """One class all day: no new task until a manager says otherwise; the others go on; without the setting it is told alone."""
+    project = a_project()
+    labeling = project.labeling.model_copy(update={"pause_suspects": pausing})
+    office = await open_office(project.model_copy(update={"labeling": labeling}))
+    people = People(
+        office.project, office.queue, Around(office.log, office.log.writer(), office.metrics, office.clock, lambda: 0.9)
+    )
+    office.queue.serve(people.routes)
+    await office.queue.add([a_task(n) for n in range(3)])
+    for number, answers in enumerate(crowd(2)):
+        for person, value in answers.items():
+            people.figures.hear(said(f"t{number}", person, "ant" if person == "p0" else value))
+    await people.tend()
+    assert (people.suspected("p0"), people.suspected("p1")) == (("one_class",), ())
+    assert len((await office.queue.claim("p0", 1)).leases) == (0 if pausing else 1)
+    assert len((await office.queue.claim("p1", 1)).leases) == 1
+    if pausing:
+        with pytest.raises(Refused) as refused:
+            people.check("p0")
+        assert refused.value.refusal is Refusal.PAUSED
+    await people.forgive("p0")
+    people.check("p0")
+    assert len((await office.queue.claim("p0", 1)).leases) == 1
+
+
 async def test_at_the_cap_there_are_no_new_tasks_and_what_is_held_stays() -> None:
     """The money is spent: a claim is refused in words; who holds a task keeps it and can answer."""
     project = a_project()
