@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 import orjson
 import structlog
@@ -41,6 +42,8 @@ _STATUS: Mapping[type[TiebreakError], HTTPStatus] = {
     PublishFailed: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _MAX_FIELDS = 20
+# What pydantic says of a bound that was not kept: ours, unlike the rest of what it says.
+_LIMITS = ("ge", "gt", "le", "lt", "max_length", "min_length")
 
 
 def problem(
@@ -78,10 +81,17 @@ def of_error(error: TiebreakError) -> Response:
 def of_validation(error: RequestValidationError) -> Response:
     """Which fields are wrong and why, without their values (the default handler answers 500 to a NaN it tries to repeat)."""
     wrong = [
-        {"field": ".".join(str(part) for part in e["loc"][:8])[:200], "problem": str(e["type"])}
+        {"field": ".".join(str(part) for part in e["loc"][:8])[:200], "problem": str(e["type"]), **_limit_of(e)}
         for e in error.errors()[:_MAX_FIELDS]
     ]
-    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", "The request is not as described.", errors=wrong)
+    fix = "Correct the fields under `errors`; the OpenAPI document describes them."
+    detail = f"The request is not as described. {fix}"
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", detail, fix=fix, errors=wrong)
+
+
+def _limit_of(wrong: Mapping[str, Any]) -> Mapping[str, object]:
+    kept = wrong.get("ctx", {})
+    return next(({"limit": kept[name]} for name in _LIMITS if isinstance(kept.get(name), int | float)), {})
 
 
 def of_http(error: HTTPException) -> Response:

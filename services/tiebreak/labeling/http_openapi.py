@@ -205,7 +205,11 @@ def _problem_schema() -> dict[str, Any]:
                 "items": {
                     "type": "object",
                     "required": ["field", "problem"],
-                    "properties": {"field": {"type": "string"}, "problem": {"type": "string"}},
+                    "properties": {
+                        "field": {"type": "string"},
+                        "problem": {"type": "string"},
+                        "limit": {"type": "number", "description": "The bound that was not kept, where it is one."},
+                    },
                 },
             },
         },

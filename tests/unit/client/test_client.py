@@ -162,6 +162,7 @@ def test_errors_say_what_to_do(api: ApiServer) -> None:
         with pytest.raises(Invalid) as invalid:
             ann.claim(99)
         assert invalid.value.fields == (("body.max", "less_than_equal"),)
+        assert invalid.value.fix.startswith("Correct the fields")
     elsewhere = Client(api.url, token=api.token("ann"), project="cars", retries=HASTY)
     with elsewhere, pytest.raises(NotFound):
         elsewhere.project()

@@ -62,6 +62,17 @@ async def test_a_bad_body_is_refused_without_being_repeated(office: Office, body
     assert await office.annotations() == []
 
 
+async def test_a_bound_that_is_not_kept_is_named(office: Office) -> None:
+    """Which field, what is wrong with it, and how much would be right."""
+    ann = await office.client("ann")
+    answer = (await ann.post("/v1/projects/pets/tasks:claim", json={"max": 99, "wait_ms": -1})).json()
+    assert answer["errors"] == [
+        {"field": "body.max", "problem": "less_than_equal", "limit": 10},
+        {"field": "body.wait_ms", "problem": "greater_than_equal", "limit": 0},
+    ]
+    assert answer["detail"] == "The request is not as described. " + answer["fix"]
+
+
 @pytest.mark.parametrize("chunked", [False, True], ids=["with length", "chunked"])
 async def test_a_body_above_the_limit_is_413(office: Office, chunked: bool) -> None:
     """Whether it says its length or not."""
