@@ -16,6 +16,9 @@ from rich.progress import Progress, TimeRemainingColumn
 from loadtests.labels import panel, peers
 from loadtests.labels.cells import Cell, Store
 from loadtests.labels.cost import REACH_US, decision_us
+from loadtests.labels.prior import BUDGETS as PRIOR_BUDGETS
+from loadtests.labels.prior import figures as prior_figures
+from loadtests.labels.prior import goal, print_prior
 from loadtests.labels.savings import Book
 from loadtests.labels.tables import cost_figure, figures, print_figures, print_panel, print_scores, print_variants
 
@@ -23,6 +26,13 @@ BUDGETS = (0.02, 0.05, 0.1, 0.2)
 CURVE = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5)
 LARGE = 1.0  # a last point of random's curve where a model of all labels is quick to fit
 VARIANTS = ((200, 0.0), (0, 0.05))
+VARIANT_BUDGETS = (0.05, 0.1)
+PRIOR_CELLS = [
+    (arm, budget, names)
+    for arm, budgets in (("random", CURVE), ("tiebreak", PRIOR_BUDGETS))
+    for budget in budgets
+    for names in ("", "+names")
+]
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -30,7 +40,9 @@ RESULTS = Path(__file__).parent / "results"
 class Ask:
     """What a run was asked for, by environment: DATA, QUICK, SEEDS, STREAMS, ARMS, WORKERS, CACHE; CACHED=1: only what is there.
 
-    ``LARGE=0`` leaves out the last point of random's curve, all labels.
+    ``LARGE=0`` leaves out the last point of random's curve, all labels. ``DELAYS='0 200'``, ``ERRORS='0 0.05'``: every arm with answers
+    that come so many events later, of which such a part is wrong, each with each; not set: ours with either, two seeds. ``PRIOR=1``:
+    the labels that 95 % of full accuracy takes with the names of the classes, and without, on streams that have names.
     """
 
     data: Path | None
@@ -42,6 +54,8 @@ class Ask:
     cache: Path
     cached_only: bool
     large: bool
+    variants: tuple[tuple[int, float], ...] | None
+    prior: bool
 
     @classmethod
     def read(cls, environment: dict[str, str]) -> Ask:
@@ -63,7 +77,20 @@ class Ask:
             cache=Path(environment.get("CACHE", ".cache/bench_labels")),
             cached_only=environment.get("CACHED", "") not in {"", "0"},
             large=environment.get("LARGE", "1") != "0",
+            variants=_variants(environment),
+            prior=environment.get("PRIOR", "") not in {"", "0"},
         )
+
+
+def _variants(environment: dict[str, str]) -> tuple[tuple[int, float], ...] | None:
+    delays, errors = environment.get("DELAYS", "").split(), environment.get("ERRORS", "").split()
+    if not delays and not errors:
+        return None
+    found = [(int(delay), float(error)) for delay in delays or ["0"] for error in errors or ["0"]]
+    for delay, error in found:
+        if delay < 0 or not 0.0 <= error < 1.0:
+            raise ValueError(f"DELAYS are events, ERRORS shares below 1: {delay} and {error:g} are not")
+    return tuple(one for one in found if one != (0, 0.0))
 
 
 def cells(ask: Ask) -> Iterator[Cell]:
@@ -80,11 +107,22 @@ def cells(ask: Ask) -> Iterator[Cell]:
                 if arm == "pool" and not held_out:
                     continue
                 yield from (Cell(stream, arm, budget, seed) for budget in budgets)
-    for seed in range(0 if ask.quick else min(2, ask.seeds)):
+    yield from _variant_cells(ask)
+    if ask.prior:
+        for seed in range(ask.seeds):
+            for stream in ask.streams:
+                yield from (Cell(stream, f"{arm}{names}", b, seed) for arm, b, names in PRIOR_CELLS)
+
+
+def _variant_cells(ask: Ask) -> Iterator[Cell]:
+    asked = ask.variants is not None
+    arms = [arm for arm in ask.arms if arm != "pool"] if asked else ["tiebreak"]
+    for seed in range(ask.seeds if asked else 0 if ask.quick else min(2, ask.seeds)):
         for stream in ask.streams:
-            for delay, error in VARIANTS:
+            for delay, error in VARIANTS if ask.variants is None else ask.variants:
                 yield from (Cell(stream, "random", budget, seed, delay, error) for budget in CURVE)
-                yield from (Cell(stream, "tiebreak", budget, seed, delay, error) for budget in (0.05, 0.1))
+                for arm in arms:
+                    yield from (Cell(stream, arm, budget, seed, delay, error) for budget in VARIANT_BUDGETS)
 
 
 def main() -> int:
@@ -103,8 +141,11 @@ def main() -> int:
     book = Book(found)
     print_panel(console, book, ask.streams, ask.arms, BUDGETS)
     print_scores(console, book, ask.streams, ask.arms, BUDGETS)
-    print_variants(console, book, ask.streams, VARIANTS)
-    rows = [*figures(book, ask.streams, ask.arms, BUDGETS), cost_figure(decision_us(), REACH_US)]
+    variants = VARIANTS if ask.variants is None else ask.variants
+    print_variants(console, book, ask.streams, variants, VARIANT_BUDGETS)
+    prior = prior_figures(book, ask.streams) if ask.prior else []
+    print_prior(console, prior)
+    rows = [*figures(book, ask.streams, ask.arms, BUDGETS), *goal(prior), cost_figure(decision_us(), REACH_US)]
     print_figures(console, rows)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "labels.json").write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2, default=float))

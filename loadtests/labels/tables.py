@@ -98,17 +98,33 @@ def savings(book: Book, streams: Sequence[str], arm: str, budgets: Sequence[floa
     return [value for value in values if not isnan(value)]
 
 
-def print_variants(console: Console, book: Book, streams: Sequence[str], variants: Sequence[tuple[int, float]]) -> None:
-    """Late answers and wrong answers, each against random under the same conditions."""
-    table = Table(title="Tiebreak's savings with late and with wrong answers, in per cent")
-    for name in ("stream", "delay", "wrong", "5 %", "10 %"):
-        table.add_column(name, justify="right")
-    for stream in streams:
-        for delay, error in variants:
-            if not book.of(stream, OURS, 0.1, delay, error):
+def print_variants(
+    console: Console,
+    book: Book,
+    streams: Sequence[str],
+    variants: Sequence[tuple[int, float]],
+    budgets: Sequence[float],
+) -> None:
+    """Late answers and wrong answers, each against random under the same conditions; what is there is printed."""
+    table = Table(title="Savings with late and with wrong answers, in per cent (share right)")
+    for name in ("stream", "delay", "wrong", "arm", *(f"{100 * b:g} %" for b in budgets)):
+        table.add_column(name, justify="left" if name == "arm" else "right")
+    arms = dict.fromkeys(
+        cell.arm for cell in book.results if (cell.delay, cell.error) in variants and cell.arm != "random"
+    )
+    for stream, (delay, error), arm in product(streams, variants, arms):
+        cells = []
+        for budget in budgets:
+            found = book.of(stream, arm, budget, delay, error)
+            if not found:
+                cells.append("")
                 continue
-            cells = [f"{100 * book.saving(stream, OURS, b, variant=(delay, error)).mean:+.0f}" for b in (0.05, 0.1)]
-            table.add_row(stream, f"{delay} events", f"{100 * error:g} %", *cells)
+            right = _mean([r.score for r in found])
+            saved = book.saving(stream, arm, budget, variant=(delay, error))
+            half = "" if isnan(saved.half) else f" ±{100 * saved.half:.0f}"
+            cells.append(f"{100 * saved.mean:+.0f}{half} ({right})")
+        if any(cells):
+            table.add_row(stream, f"{delay} events", f"{100 * error:g} %", arm, *cells)
     if table.row_count:
         console.print(table)
 
@@ -119,39 +135,39 @@ def figures(book: Book, streams: Sequence[str], arms: Sequence[str], budgets: Se
     for stream, per_cent, reach in REACHES:
         found = book.saving(stream, OURS, per_cent / 100) if book.of(stream, OURS, per_cent / 100) else None
         if found is not None:
-            rows.append(_figure(f"saving, {stream} at {per_cent} %", found.mean, reach, found.half))
+            rows.append(figure(f"saving, {stream} at {per_cent} %", found.mean, reach, found.half))
     for per_cent, reach in ((10, 0.60), (20, 0.70)):
         mine = book.of("clinc150_lt", OURS, per_cent / 100)
         if mine:
             rare = book.saving("clinc150_lt", OURS, per_cent / 100, "rare")
             rows.append(
-                _figure(
+                figure(
                     f"saving at equal F1 of the rarest fifth, clinc150_lt at {per_cent} %", rare.mean, reach, rare.half
                 )
             )
             rows.append(
-                _figure(f"F1 of the rarest fifth, clinc150_lt at {per_cent} %", float(np.mean([r.rare for r in mine])))
+                figure(f"F1 of the rarest fifth, clinc150_lt at {per_cent} %", float(np.mean([r.rare for r in mine])))
             )
     ours = savings(book, streams, OURS, budgets)
     if ours:
-        rows.append(_figure("saving, mean over the panel", float(np.mean(ours)), 0.55))
-        rows.append(_figure("saving, worst cell", float(np.min(ours)), -0.05))
+        rows.append(figure("saving, mean over the panel", float(np.mean(ours)), 0.55))
+        rows.append(figure("saving, worst cell", float(np.min(ours)), -0.05))
     theirs = {arm: savings(book, streams, arm, budgets) for arm in arms if arm.startswith("ska-")}
     full = {arm: values for arm, values in theirs.items() if len(values) == len(ours)}
     if full:
         best = max(full, key=lambda arm: float(np.mean(full[arm])))
         ahead = float(np.mean(ours)) - float(np.mean(full[best]))
-        rows.append(_figure(f"points ahead of the best of scikit-activeml ({best.removeprefix('ska-')})", ahead, 0.20))
+        rows.append(figure(f"points ahead of the best of scikit-activeml ({best.removeprefix('ska-')})", ahead, 0.20))
     swap = [book.saving("rbf_abrupt", OURS, b).mean for b in budgets if book.of("rbf_abrupt", OURS, b)]
     if swap:
-        rows.append(_figure("saving after an abrupt swap, worst budget (rbf_abrupt)", float(np.min(swap)), 0.0))
+        rows.append(figure("saving after an abrupt swap, worst budget (rbf_abrupt)", float(np.min(swap)), 0.0))
     return rows + _spending(book)
 
 
 def cost_figure(us: float, reach: float) -> Figure:
     """What a decision costs, in microseconds per event."""
     name = "a decision, batches of 1,024, 64 classes, 384-wide embeddings"
-    return _figure(name, us, reach, smaller=True) | {"unit": "us"}
+    return figure(name, us, reach, smaller=True) | {"unit": "us"}
 
 
 def _spending(book: Book) -> list[Figure]:
@@ -161,12 +177,12 @@ def _spending(book: Book) -> list[Figure]:
         # Labels are whole: on a short stream one of them is more than a per cent.
         off = max(max(0.0, abs(r.labels - c.budget * r.events) - 1.0) / (c.budget * r.events) for c, r in ours.items())
         rows.append(
-            _figure("budget spent against granted, largest relative gap beyond one label", off, 0.01, smaller=True)
+            figure("budget spent against granted, largest relative gap beyond one label", off, 0.01, smaller=True)
         )
     outside = [r.outside for r in book.of("clinc150_lt", OURS, 0.1) if not isnan(r.outside)]
     if outside:
         rows.append(
-            _figure(
+            figure(
                 "labels spent on out-of-scope traffic, clinc150_lt at 10 %", float(np.mean(outside)), 0.08, smaller=True
             )
         )
@@ -188,9 +204,10 @@ def print_figures(console: Console, rows: Sequence[Figure]) -> None:
     console.print(table)
 
 
-def _figure(
+def figure(
     name: str, value: float, reach: float | None = None, half: float | None = None, *, smaller: bool = False
 ) -> Figure:
+    """A row of the table of figures: a value, its reach, and whether it is there."""
     ok = None if reach is None else (value <= reach if smaller else value >= reach)
     kept = None if half is None or isnan(half) else half
     return {

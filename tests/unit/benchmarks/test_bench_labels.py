@@ -1,0 +1,104 @@
+"""The label benchmark's switches ask for what they say, and its rows follow from the cells by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from loadtests.bench_labels import CURVE, LARGE, VARIANT_BUDGETS, Ask, cells
+from loadtests.labels import prior
+from loadtests.labels.cells import Cell, Result, compute
+from loadtests.labels.savings import Book
+from loadtests.labels.tables import print_variants
+
+
+def _ask(**environment: str) -> Ask:
+    return Ask.read({"STREAMS": "digits", "ARMS": "tiebreak periodic", "SEEDS": "1"} | environment)
+
+
+def _variants(ask: Ask) -> set[tuple[str, int, float]]:
+    return {(cell.arm, cell.delay, cell.error) for cell in cells(ask) if cell.delay or cell.error}
+
+
+def test_delays_and_errors_are_crossed_for_every_arm() -> None:
+    """Named, each delay goes with each error and every arm has them; not named, ours has either; named as nothing, nobody has."""
+    asked = _variants(_ask(DELAYS="0 200", ERRORS="0 0.05"))
+    arms = ("random", "tiebreak", "periodic")
+    assert asked == {(arm, *one) for arm in arms for one in ((200, 0.0), (0, 0.05), (200, 0.05))}
+    assert _variants(_ask()) == {(arm, *one) for arm in arms[:2] for one in ((200, 0.0), (0, 0.05))}
+    assert _variants(_ask(DELAYS="0")) == set()
+    with pytest.raises(ValueError, match="ERRORS shares below 1"):
+        _ask(ERRORS="5")
+
+
+def test_the_prior_asks_for_both_with_and_without_names() -> None:
+    """Random over its whole curve, ours over its budgets; without the switch nobody has names."""
+    named = {(cell.arm, cell.budget) for cell in cells(_ask(PRIOR="1")) if "+names" in cell.arm}
+    assert named == {("random+names", b) for b in CURVE} | {("tiebreak+names", b) for b in prior.BUDGETS}
+    assert not any("+names" in cell.arm for cell in cells(_ask()))
+
+
+def _result(arm: str, budget: float, score: float, **more: Any) -> Result:
+    cell = Cell("clinc150_lt", arm, budget, 0, **more)
+    return Result(cell, 1000, round(1000 * budget), score, score, score, float("nan"), 0.0, ())
+
+
+def _book(*results: Result) -> Book:
+    return Book({result.cell: result for result in results})
+
+
+def test_labels_to_95_per_cent_by_hand() -> None:
+    """Of 80 % with all labels 76 % are wanted: between two budgets over the logarithm of labels, and not reached is not saved."""
+    found = prior.figures(
+        _book(
+            *(_result("random", b, s) for b, s in ((0.1, 0.5), (0.4, 0.76), (LARGE, 0.8))),
+            *(_result("random+names", b, s) for b, s in ((0.1, 0.66), (0.4, 0.86))),
+            *(_result("tiebreak+names", b, s) for b, s in ((0.05, 0.7), (0.1, 0.76))),
+            _result("tiebreak", 0.1, 0.7),
+        ),
+        ("clinc150_lt", "digits"),
+    )
+    (row,) = found
+    assert row.labels["random"] == pytest.approx(400.0)
+    assert row.labels["random+names"] == pytest.approx(200.0)
+    assert row.labels["tiebreak+names"] == pytest.approx(100.0)
+    assert np.isnan(row.labels["tiebreak"])
+    console = Console(record=True, width=150)
+    prior.print_prior(console, found)
+    printed = console.export_text()
+    assert "100 (+75)" in printed
+    assert "not reached" in printed
+    assert "+50" in printed
+    (figure,) = prior.goal(found)
+    assert figure["value"] == pytest.approx(0.75)
+    assert prior.goal([]) == []
+
+
+def test_variants_are_printed_with_their_arm() -> None:
+    """A row for each arm that has cells, against random under the same conditions."""
+    late = {"delay": 200}
+    book = _book(
+        *(_result("random", b, s, **late) for b, s in ((0.05, 0.4), (0.1, 0.5), (0.2, 0.6))),
+        _result("periodic", 0.05, 0.5, **late),
+        _result("tiebreak", 0.1, 0.6, **late),
+    )
+    console = Console(record=True, width=150)
+    print_variants(console, book, ("clinc150_lt",), ((200, 0.0), (0, 0.05)), VARIANT_BUDGETS)
+    rows = [line for line in console.export_text().splitlines() if "200 events" in line]
+    assert len(rows) == 2
+    assert "periodic" in rows[0]
+    assert "+50 (50.0)" in rows[0]
+    assert "+50 (60.0)" in rows[1]
+
+
+def test_a_cell_feels_its_delay_and_its_errors() -> None:
+    """On real digits, labels that come after the end teach nothing in time, and wrong ones teach wrong things."""
+    plain, late, wrong = (
+        compute(Cell("digits", "periodic", 0.1, 0, delay, error), None)
+        for delay, error in ((0, 0.0), (10**6, 0.0), (0, 0.6))
+    )
+    assert late.second_half == 0.0
+    assert plain.second_half > wrong.second_half > 0.0
