@@ -16,8 +16,10 @@ pytest_plugins = (
     "tests.support.site_fixture",
 )
 
-# Examples are timed by nobody: where others use the processor, any of them takes longer than a fifth of a second.
-hypothesis.settings.register_profile("untimed", hypothesis.settings(), deadline=None)
+# Examples are timed by nobody, neither as they run nor as they are made: where others use the processor, any of them may take long.
+hypothesis.settings.register_profile(
+    "untimed", hypothesis.settings(), deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("untimed")
 
 
