@@ -134,6 +134,9 @@ def _asked(journey: Journey) -> list[Step]:
     if s.price:
         reached += f" at the price of {s.price:.2f} answers"
     chance = f"propensity {s.propensity:.5f}{burst}, sampler state {s.state_digest[:12]}"
+    if s.challenger:
+        agree = "differ: looked for, counts" if s.counts < 1.0 else "agree: counts"
+        chance += f"; {s.model_version} and challenger {s.challenger} {agree} {s.counts:.3g}"
     return [
         ("selected", f"{s.reason.value}{slice_}: {reached}, {chance}"),
         ("task", f"{task.task_id}: {task.votes_wanted} vote(s) wanted, lane {task.lane or 'normal'}"),

@@ -12,7 +12,7 @@ from tiebreak.contracts.tensors import FloatArray, Tensors
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate with its interval at level ``1 - alpha``; ``n`` labels stand behind it."""
+    """An estimate with its interval at level ``1 - alpha``; ``n`` labels stand behind it, where weights differ effectively so many."""
 
     estimate: float
     low: float
@@ -25,7 +25,8 @@ class Paired:
     """Champion and challenger on the same labels, none of which trained either; oldest first, all of one length.
 
     ``champion`` and ``challenger`` hold the share of each label's verdicts that were right, in [0, 1] (0 or 1 where one
-    class is judged, between them where several committee members are, or where near is nearly right). ``weights`` >= 0.
+    class is judged, between them where several committee members are, or where near is nearly right). ``weights`` >= 0 undo how
+    labels were selected, those of audit labels are within (0, 1].
     The Brier scores, halved to lie
     in [0, 1], lower is better, are there for audit labels and empty elsewhere. ``slices``: name of a declared slice -> who is in it.
     """

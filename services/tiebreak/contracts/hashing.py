@@ -75,6 +75,17 @@ def units(words: Words) -> NDArray[np.float64]:
     return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
+def thinned(ids: Sequence[str], weights: Sequence[float]) -> NDArray[np.bool_]:
+    """``(n,)``: which of the audit labels with these weights to keep where each that is kept counts one.
+
+    Each stays with its weight for a probability, by a hash of its own: what is left is as uniform as an audit slice that looked nowhere
+    more often (thinning; Lewis and Shedler 1979).
+    """
+    drawn = units(hashes(0, "thinned", [one.encode("utf-8", "surrogatepass") for one in ids]))
+    kept: NDArray[np.bool_] = drawn < np.asarray(weights, np.float64)
+    return kept
+
+
 def _table(keys: Sequence[bytes], length: int) -> NDArray[np.uint8]:
     return np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), length)
 

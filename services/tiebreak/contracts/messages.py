@@ -65,6 +65,9 @@ class Selection:
     ``uncertainty`` is the acquisition value of kind ``strategy``; ``threshold`` the value it had to reach; ``propensity`` in
     (0, 1] the probability under the randomised policy. ``audit`` events are a uniform random slice and never train. ``price``: what
     the question costs in ordinary answers; 0 where prices do not differ.
+
+    ``challenger``: the audit slice was drawn while it looked more often where the answers of ``model_version`` and this model differ;
+    ``weight`` in (0, 1] makes up for that: 1 where the two agree, else the slice's own share over ``propensity``.
     """
 
     strategy: str
@@ -77,6 +80,13 @@ class Selection:
     state_digest: str
     burst_id: str = ""
     price: float = 0.0
+    weight: float = 0.0
+    challenger: str = ""
+
+    @property
+    def counts(self) -> float:
+        """What an audit label counts in every mean: ``weight``; 1 where there is none, or one that nobody here wrote."""
+        return self.weight if 0.0 < self.weight <= 1.0 else 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import compress
 from math import comb
 
 from tiebreak.contracts.candidate import Evaluation, Paired
+from tiebreak.contracts.hashing import thinned
 from tiebreak.contracts.project import Gate
 from tiebreak.deployment.confidence import Bounds, bounds, evidence_above
 
@@ -80,7 +82,7 @@ def judge_serving(previous_and_serving: Paired, gate: Gate) -> Decision:
     n = len(previous_and_serving)
     if not n:
         return Decision(Verdict.HOLD, ("no audit label judges both the serving model and the one before it",))
-    found = bounds(_gains(previous_and_serving), gate.alpha)
+    found = bounds(_gains(previous_and_serving), gate.alpha, previous_and_serving.weights)
     if found.high < 0.0:
         worse = f"{_points(-found.high)} to {_points(-found.low)} points worse"
         return Decision(
@@ -99,16 +101,17 @@ def _guards(evaluation: Evaluation) -> Iterator[str]:
 
 def _shown_worse(audit: Paired, gate: Gate) -> Iterator[str]:
     margin = gate.non_inferiority
-    overall = bounds(_gains(audit), gate.alpha)
+    overall = bounds(_gains(audit), gate.alpha, audit.weights)
     if overall.high < -margin:
         yield f"{_seen(overall)}: it is worse by more than {_points(margin)} points"
     parts = _parts(audit)
-    for name, gains in parts.items():
+    for name, (gains, weights) in parts.items():
         # Each part at its share of alpha: with many of them, one looks bad by chance.
-        found = bounds(gains, gate.alpha / len(parts))
+        found = bounds(gains, gate.alpha / len(parts), weights)
         if found.high < -margin:
             yield f"{name}: {_seen(found)}: it is worse by more than {_points(margin)} points"
-    brier = bounds([b - a for a, b in zip(audit.champion_brier, audit.challenger_brier, strict=True)], gate.alpha)
+    scores = [b - a for a, b in zip(audit.champion_brier, audit.challenger_brier, strict=True)]
+    brier = bounds(scores, gate.alpha, audit.weights if scores else None)
     if brier.low > margin:
         yield (
             f"calibration: on {brier.n} audit labels its Brier score is {brier.low:.3f} to {brier.high:.3f} worse,"
@@ -116,20 +119,19 @@ def _shown_worse(audit: Paired, gate: Gate) -> Iterator[str]:
         )
 
 
-def _parts(audit: Paired) -> dict[str, list[float]]:
-    """The gains of each class, where there is more than one, and of each declared slice."""
-    gains, names = _gains(audit), sorted(set(audit.classes))
-    parts = {
-        f"class {name}": [g for g, c in zip(gains, audit.classes, strict=True) if c == name]
-        for name in (names if len(names) > 1 else ())
+def _parts(audit: Paired) -> dict[str, tuple[list[float], list[float]]]:
+    """Gains and weights of each class, where there is more than one, and of each declared slice."""
+    names = sorted(set(audit.classes))
+    members = {f"class {name}": [c == name for c in audit.classes] for name in (names if len(names) > 1 else ())}
+    members |= {f"slice {name}": list(inside) for name, inside in audit.slices.items()}
+    gains = _gains(audit)
+    return {
+        name: (list(compress(gains, inside)), list(compress(audit.weights, inside))) for name, inside in members.items()
     }
-    for name, members in audit.slices.items():
-        parts[f"slice {name}"] = [g for g, inside in zip(gains, members, strict=True) if inside]
-    return parts
 
 
 def _grown(evaluation: Evaluation, gate: Gate) -> Decision:
-    found = bounds(_gains(evaluation.audit), gate.alpha)
+    found = bounds(_gains(evaluation.audit), gate.alpha, evaluation.audit.weights)
     wanted = f"no worse than {_points(gate.non_inferiority)} points"
     if found.low >= -gate.non_inferiority:
         return Decision(Verdict.PROMOTE, (f"{_seen(found)}: {wanted}",))
@@ -144,13 +146,15 @@ def _young(evaluation: Evaluation, gate: Gate) -> Decision:
         return Decision(Verdict.HOLD, ("not enough evidence: no label judges both models without having trained one",))
     lane = f"fast lane for young models ({len(audit)} of {gate.young_labels} audit labels)"
     gains = _gains(audit)
-    worse, better = sum(1 for g in gains if g < 0.0), sum(1 for g in gains if g > 0.0)
-    chance, odds = _sign_test(worse, better), evidence_above([-g for g in gains], 0.0)
+    # A sign test knows no weights: it sees a uniform part of the labels, all of them where none was looked for.
+    seen = list(compress(gains, thinned(audit.label_ids, audit.weights).tolist()))
+    worse, better = sum(1 for g in seen if g < 0.0), sum(1 for g in seen if g > 0.0)
+    chance, odds = _sign_test(worse, better), evidence_above([-g for g in gains], 0.0, audit.weights)
     if worse > better and (chance <= gate.alpha or odds >= _DECIDING_ODDS):
         said = f"worse on {worse} audit labels, better on {better} (p = {chance:.3f}, odds {odds:.3g} to 1)"
         return Decision(Verdict.HOLD, (f"{lane}: {said}",))
-    if len(left_out) and evidence_above(gains, 0.0) < _DECIDING_ODDS:
-        contradicted = _contradicted(gains, _pooled_gain(Paired(), left_out), gate)
+    if len(left_out) and evidence_above(gains, 0.0, audit.weights) < _DECIDING_ODDS:
+        contradicted = _contradicted(audit, _pooled_gain(Paired(), left_out), gate)
         if contradicted:
             return Decision(Verdict.HOLD, (f"{lane}: {contradicted}",))
     gain = _pooled_gain(audit, left_out)
@@ -161,23 +165,26 @@ def _young(evaluation: Evaluation, gate: Gate) -> Decision:
     return Decision(Verdict.HOLD, (f"{lane}: it does not reach the champion on what evidence there is", evidence))
 
 
-def _contradicted(gains: Sequence[float], promised: float, gate: Gate) -> str:
+def _contradicted(audit: Paired, promised: float, gate: Gate) -> str:
     # The members left out speak of selected labels: where blind ones contradict them, the selection flatters.
-    borne_out = bounds(gains, gate.alpha).high
+    gains, weights = _gains(audit), audit.weights
+    borne_out = bounds(gains, gate.alpha, weights).high
     said = f"left-out labels promise {_points(promised):+} points, the audit labels"
     if len(gains) >= _AUDIT_SPEAKS and promised > borne_out:
         return f"{said} bear out {_points(borne_out):+} at most"
-    odds = evidence_above([-g for g in gains], -min(promised, _MOST_PROMISED)) if promised > 0.0 else 1.0
+    most = -min(promised, _MOST_PROMISED)
+    odds = evidence_above([-g for g in gains], most, weights) if promised > 0.0 else 1.0
     return (
         f"{said} say less at odds of {odds:.3g} to 1" if len(gains) >= _AUDIT_ASKED and odds >= _DOUBTING_ODDS else ""
     )
 
 
 def _pooled_gain(audit: Paired, left_out: Paired) -> float:
-    # Within the training labels, weights undo the selection; between the two sources each label counts once.
+    # Within the training labels, weights undo the selection; between the two sources each label counts once, or its weight.
     mean = sum(left_out.weights) / len(left_out) if len(left_out) else 1.0
-    total = sum(_gains(audit)) + sum(g * w / mean for g, w in zip(_gains(left_out), left_out.weights, strict=True))
-    return total / (len(audit) + len(left_out))
+    total = sum(g * w for g, w in zip(_gains(audit), audit.weights, strict=True))
+    total += sum(g * w / mean for g, w in zip(_gains(left_out), left_out.weights, strict=True))
+    return total / (sum(audit.weights) + len(left_out))
 
 
 def _gains(pairs: Paired) -> list[float]:

@@ -12,6 +12,7 @@ from tiebreak.contracts.answer_text import agrees
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.columns import offset_at, sizes_of
 from tiebreak.contracts.errors import Invalid, SlowDown
+from tiebreak.contracts.hashing import thinned
 from tiebreak.contracts.log import Partition, Positions, Record
 from tiebreak.contracts.messages import DriftEvent, DriftRecord, Label
 from tiebreak.contracts.ports import Budget, Grant, Snapshots
@@ -134,16 +135,20 @@ class Sampler:
                 pending.ends.pop(partition, None)
 
     def observe_label(self, label: Label) -> None:
-        """Learn from a settled label whether the prediction was right: of audit labels for the detectors, of all for a bandit."""
+        """Learn from a settled label whether the prediction was right: of audit labels for the detectors, of all for a bandit.
+
+        Audit labels that were looked for where two models differ are thinned: both take them for a uniform slice.
+        """
+        chosen = label.selection
         if label.withdrawn or not label.predicted:
             return
+        if chosen.audit and not thinned([label.label_id], [chosen.counts])[0]:
+            return
         # A stream that stands still takes nothing from here: labels that come meanwhile are kept as far as memory is bounded.
-        if label.selection.audit and len(self._errors) < MOST_WAITING:
+        if chosen.audit and len(self._errors) < MOST_WAITING:
             self._errors.append(not agrees(self._answer, label.predicted, label.value))
         if self._policy.arms and len(self._returned) < MOST_WAITING:
-            said = Returned(
-                label.selection.strategy, label.selection.audit, label.predicted, label.value, label.features
-            )
+            said = Returned(chosen.strategy, chosen.audit, label.predicted, label.value, label.features)
             self._returned.append(said)
 
     async def close(self) -> None:

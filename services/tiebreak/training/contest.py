@@ -96,7 +96,7 @@ class Contest:
         truth = truth_of(target, [row.value for row in block], classes)
         x = np.stack([row.features for row in block])
         # Selected labels stand for the events that were passed over, as far as their propensity says how many.
-        weights = np.array([min(1.0 / max(row.propensity, 1e-9), _MOST_WEIGHT) for row in block])
+        weights = np.array([_stands_for(row) for row in block])
         result = np.zeros((len(self.plans), 2))
         for i, plan in enumerate(self.plans):
             if len({row.value for row in plan.select(before)}) > 1:
@@ -108,6 +108,11 @@ class Contest:
                 result[i, 0] = weights @ target.credit(model.probabilities(x), truth)
             result[i, 1] = weights.sum()
         return result
+
+
+def _stands_for(row: Row) -> float:
+    # An audit label stands for as many events as any other of its slice, times its weight: the cap is on that many.
+    return row.weight * min(1.0 / max(row.weight * row.propensity, 1e-9), _MOST_WEIGHT)
 
 
 def _between(audit: Sequence[Row], first: Row, after: Row) -> Sequence[Row]:

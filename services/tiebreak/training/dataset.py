@@ -88,6 +88,8 @@ def _features_refused(label: Label, width: int) -> tuple[Aside, str] | None:
 class Row:
     """The newest revision of one label, as training needs it. Compared by identity: it holds an array.
 
+    ``weight``: what an audit label counts in a mean; ``pair``: champion and challenger where the audit slice looked more often
+    while it drew this label, where the two differ.
     ``mark``: 64 bits that tell its content from that of another row, or of itself before votes were struck from it.
     """
 
@@ -102,11 +104,14 @@ class Row:
     withdrawn: bool
     features: FloatArray
     unlabelled: bytes = field(default=b"", repr=False)
+    weight: float = 1.0
+    pair: tuple[str, str] | None = None
     mark: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         shares = sorted(self.distribution.items())
-        said = (self.label_id, self.revision, self.value, shares, self.confidence, self.propensity, len(self.features))
+        told = (self.label_id, self.revision, self.value, shares, self.confidence, self.propensity, len(self.features))
+        said = told if self.weight == 1.0 else (told, self.weight)
         mark = int.from_bytes(blake2b(repr(said).encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
         object.__setattr__(self, "mark", mark)
 
@@ -118,6 +123,7 @@ class Row:
 
 def row_of(label: Label) -> Row:
     """What training keeps of a label in memory."""
+    chosen = label.selection
     return Row(
         label_id=label.label_id,
         revision=label.revision,
@@ -125,12 +131,20 @@ def row_of(label: Label) -> Row:
         value=label.value,
         distribution=dict(label.distribution),
         confidence=label.confidence,
-        propensity=label.selection.propensity,
-        audit=label.selection.audit,
+        propensity=chosen.propensity,
+        audit=chosen.audit,
         withdrawn=label.withdrawn,
         features=np.asarray(label.features, np.float32),
         unlabelled=label.unlabelled,
+        weight=chosen.counts,
+        pair=(chosen.model_version, chosen.challenger) if chosen.challenger else None,
     )
+
+
+def weights_of(rows: Sequence[Row]) -> Matrix | None:
+    """``(n,)`` of audit rows; None where all count alike."""
+    weights = np.array([row.weight for row in rows])
+    return None if (weights == 1.0).all() else weights
 
 
 def _place(row: Row) -> tuple[int, str]:

@@ -1,4 +1,7 @@
-"""How good a model is, on labels that did not train it, and how sure that is. Pure."""
+"""How good a model is, on labels that did not train it, and how sure that is. Pure.
+
+Audit labels that were looked for where two models differ count less by as much (``Row.weight``), in every figure here.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,11 @@ from numpy.typing import NDArray
 from tiebreak.contracts.candidate import Evaluation, Interval, Paired
 from tiebreak.contracts.hashing import hashes
 from tiebreak.contracts.tensors import FloatArray, Form
-from tiebreak.training.dataset import Row
+from tiebreak.training.dataset import Row, weights_of
 from tiebreak.training.features import Matrix
 from tiebreak.training.learner import Model, bootstrap, softmax
 from tiebreak.training.recall import Recall
-from tiebreak.training.targets import CLASSES, Target, brier, truth_of
+from tiebreak.training.targets import CLASSES, Target, brier, mean, truth_of
 from tiebreak.training.trees import TreeModel
 
 _MOST_WEIGHT = 20.0
@@ -81,6 +84,19 @@ def wilson(right: float, n: float, alpha: float) -> Interval:
     return Interval(p, max(0.0, middle - half), min(1.0, middle + half), int(n))
 
 
+def share_right(credit: Matrix, weights: Matrix | None, alpha: float) -> Interval:
+    """Of audit labels: the weighted mean of their credit, and Wilson's interval at their effective number (Kish 1965).
+
+    >>> share_right(np.array([1.0, 0.0]), None, 0.05) == share_right(np.array([1.0, 0.0]), np.array([0.3, 0.3]), 0.05)
+    True
+    """
+    if weights is None or not len(credit):
+        return wilson(float(credit.sum()), len(credit), alpha)
+    # Rounded: a last bit shall not cost a label of many that count alike.
+    effective = round(float(weights.sum()) ** 2 / float((weights * weights).sum()), 9)
+    return wilson(float(np.average(credit, weights=weights)) * effective, effective, alpha)
+
+
 def half_of(rows: Sequence[Row]) -> NDArray[np.bool_]:
     """``(n,)``: which half of the audit labels each is in; a hash of the label, so it never changes."""
     found = hashes(0, "half", [row.label_id.encode("utf-8", "surrogatepass") for row in rows])
@@ -99,19 +115,23 @@ def calibrated(model: Model, rows: Sequence[Row], target: Target = CLASSES, reca
     known = model.tempered(recall.sums(model, rows, x)) if recall is not None and isinstance(model, TreeModel) else None
     voters = model.voters(x) if known is None else known
     logs: FloatArray = np.log(np.maximum(voters, _TINY)).astype(np.float32)
-    columns, second = _columns(model, rows), half_of(rows)
-    crossed = [_temperature(logs[:, half], columns[half]) for half in (second, ~second)]
-    return Contender(model, _temperature(logs, columns), (crossed[0], crossed[1]), target, recall)
+    columns, second, weights = _columns(model, rows), half_of(rows), weights_of(rows)
+    crossed = [_temperature(logs[:, half], columns[half], _part(weights, half)) for half in (second, ~second)]
+    return Contender(model, _temperature(logs, columns, weights), (crossed[0], crossed[1]), target, recall)
 
 
-def _temperature(logs: FloatArray, columns: NDArray[np.int64]) -> float:
+def _part(weights: Matrix | None, chosen: NDArray[np.bool_]) -> Matrix | None:
+    return None if weights is None else weights[chosen]
+
+
+def _temperature(logs: FloatArray, columns: NDArray[np.int64], weights: Matrix | None) -> float:
     """By golden section; ``logs`` ``(h, n, k)`` of the voters, 1 without rows."""
     if not len(columns):
         return 1.0
 
     def loss(log_temperature: float) -> float:
         tempered = softmax((logs / np.exp(log_temperature)).astype(np.float32))
-        return _nll(tempered.mean(axis=0), columns)
+        return _nll(tempered.mean(axis=0), columns, weights)
 
     low, high = np.log(_COLDEST), np.log(_HOTTEST)
     while high - low > 1e-2:
@@ -133,23 +153,27 @@ class Serving:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Answers:
-    """``p`` ``(n, c)`` of a contender for ``n`` rows, asked once, the ``truth`` ``(n, c)`` of each, and for classes the ``columns``
-    ``(n,)`` of what is right: -1 where unknown."""
+    """``p`` ``(n, c)`` of a contender for ``n`` rows, asked once, the ``truth`` ``(n, c)`` of each, for classes the ``columns``
+    ``(n,)`` of what is right: -1 where unknown, and ``weights`` ``(n,)`` where rows do not count alike."""
 
     p: FloatArray
     truth: Matrix
     columns: NDArray[np.int64]
     target: Target
+    weights: Matrix | None
 
     @classmethod
     def of(cls, contender: Contender, rows: Sequence[Row], x: FloatArray | None = None) -> _Answers:
         target = contender.target
         truth = truth_of(target, [row.value for row in rows], contender.model.classes)
         p = contender.probabilities(rows, x) if rows else truth.astype(np.float32)
-        return cls(p, truth, _columns(contender.model, rows), target)
+        return cls(p, truth, _columns(contender.model, rows), target, weights_of(rows))
 
     def right(self) -> Matrix:
         return self.target.credit(self.p, self.truth)
+
+    def accuracy(self, alpha: float) -> Interval:
+        return share_right(self.right(), self.weights, alpha)
 
     def brier(self) -> tuple[float, ...]:
         if self.target.form is Form.VALUES:
@@ -179,9 +203,9 @@ def evaluate(
         champion=serving.version if serving else "",
         audit=_pairs(audit, theirs, ours) if theirs else Paired(),
         left_out=left_out if champion else Paired(),
-        accuracy=wilson(float(ours.right().sum()), len(audit), alpha),
+        accuracy=ours.accuracy(alpha),
         left_out_accuracy=wilson(hits * effective, effective, alpha),
-        champion_accuracy=wilson(float(theirs.right().sum()), len(audit), alpha) if theirs else None,
+        champion_accuracy=theirs.accuracy(alpha) if theirs else None,
         per_class=_per_class(audit, ours, alpha),
         metrics={
             "training_labels": float(len(training)),
@@ -202,7 +226,8 @@ def compare(champion: Contender, challenger: Contender, rows: Sequence[Row]) -> 
 
 
 def _pairs(rows: Sequence[Row], champion: _Answers, challenger: _Answers) -> Paired:
-    pairs = _paired(rows, (champion.right(), challenger.right()), challenger.target)
+    weights = tuple(row.weight for row in rows)
+    pairs = _paired(rows, (champion.right(), challenger.right()), challenger.target, weights)
     return replace(pairs, champion_brier=champion.brier(), challenger_brier=challenger.brier())
 
 
@@ -236,44 +261,39 @@ def _share_right(contender: Contender, rows: Sequence[Row], mask: NDArray[np.boo
     return result
 
 
-def _paired(
-    rows: Sequence[Row], earned: tuple[Matrix, Matrix], target: Target, weights: tuple[float, ...] | None = None
-) -> Paired:
+def _paired(rows: Sequence[Row], earned: tuple[Matrix, Matrix], target: Target, weights: tuple[float, ...]) -> Paired:
     return Paired(
         tuple(r.label_id for r in rows),
         # Lists of classes and numbers are no groups of labels: the target's parts are.
         tuple(r.value if target.form is Form.CLASSES else "" for r in rows),
         tuple(earned[0].tolist()),
         tuple(earned[1].tolist()),
-        weights if weights is not None else (1.0,) * len(rows),
+        weights,
     )
 
 
 def _per_class(rows: Sequence[Row], answers: _Answers, alpha: float) -> dict[str, Interval]:
     result: dict[str, Interval] = {}
-    hits = answers.right()
-    for name, members in answers.target.parts([row.value for row in rows]).items():
-        mine = hits[np.array(members)].tolist()
-        result[name] = wilson(sum(mine), len(mine), alpha)
-    if answers.target.form is not Form.CLASSES:
-        return result
-    for name in sorted({r.value for r in rows}):
-        mine = [hit for row, hit in zip(rows, hits.tolist(), strict=True) if row.value == name]
-        result[name] = wilson(sum(mine), len(mine), alpha)
+    hits, values = answers.right(), [row.value for row in rows]
+    parts = {name: np.array(members) for name, members in answers.target.parts(values).items()}
+    if answers.target.form is Form.CLASSES:
+        parts |= {name: np.array([value == name for value in values]) for name in sorted(set(values))}
+    for name, mine in parts.items():
+        result[name] = share_right(hits[mine], _part(answers.weights, mine), alpha)
     return result
 
 
 def _figures(prefix: str, answers: _Answers | None) -> dict[str, float]:
     if answers is None or not len(answers.p):
         return {}
-    p = answers.p
-    own = {f"{prefix}{name}": figure for name, figure in answers.target.figures(p, answers.truth).items()}
+    p, weights = answers.p, answers.weights
+    own = {f"{prefix}{name}": figure for name, figure in answers.target.figures(p, answers.truth, weights).items()}
     if answers.target.form is not Form.CLASSES:
         return own
     return own | {
-        f"{prefix}nll": _nll(p, answers.columns),
-        f"{prefix}entropy": float(-(p * np.log(np.maximum(p, 1e-12))).sum(axis=1).mean()),
-        f"{prefix}calibration_error": _calibration_error(p, answers.columns),
+        f"{prefix}nll": _nll(p, answers.columns, weights),
+        f"{prefix}entropy": mean(-(p * np.log(np.maximum(p, 1e-12))).sum(axis=1), weights),
+        f"{prefix}calibration_error": _calibration_error(p, answers.columns, weights),
     }
 
 
@@ -289,21 +309,23 @@ def _variety(model: Model, answers: _Answers, training: Sequence[Row], audit: Se
     }
 
 
-def _calibration_error(p: FloatArray, columns: NDArray[np.int64]) -> float:
+def _calibration_error(p: FloatArray, columns: NDArray[np.int64], weights: Matrix | None) -> float:
     # Expected calibration error, ten equal bins of the first class's probability.
     confidence, hit = p.max(axis=1), p.argmax(axis=1) == columns
     # A model that answers NaN is refused for that; until then its figures are looked at like any other's.
     bins = np.minimum((np.nan_to_num(confidence) * _BINS).astype(int), _BINS - 1)
+    counts = np.ones(len(p)) if weights is None else weights
     gaps = [
-        abs(float(hit[bins == b].mean() - confidence[bins == b].mean())) * int((bins == b).sum())
+        abs(mean(hit[bins == b], _part(weights, bins == b)) - mean(confidence[bins == b], _part(weights, bins == b)))
+        * float(counts[bins == b].sum())
         for b in set(bins.tolist())
     ]
-    return sum(gaps) / len(p)
+    return sum(gaps) / float(counts.sum())
 
 
-def _nll(p: FloatArray, columns: NDArray[np.int64]) -> float:
+def _nll(p: FloatArray, columns: NDArray[np.int64], weights: Matrix | None = None) -> float:
     truth = np.where(columns >= 0, p[np.arange(len(p)), columns], 0.0)
-    return float(-np.log(np.maximum(truth, 1e-6)).mean())
+    return mean(-np.log(np.maximum(truth, 1e-6)), weights)
 
 
 def _columns(model: Model, rows: Sequence[Row]) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,8 +60,15 @@ class Target(Protocol):
     def parts(self, texts: Sequence[str]) -> Mapping[str, tuple[bool, ...]]:
         """Groups of labels that the gate judges apart, besides single classes."""
 
-    def figures(self, said: FloatArray, truth: Matrix) -> dict[str, float]:
-        """What people know such models by, over at least one label."""
+    def figures(self, said: FloatArray, truth: Matrix, weights: Matrix | None = None) -> dict[str, float]:
+        """What people know such models by, over at least one label; ``weights`` ``(n,)`` are what each counts."""
+
+
+def mean(values: NDArray[Any], weights: Matrix | None) -> float:
+    """Of ``(n, ...)`` values, one row per label, each counting its weight."""
+    if weights is None:
+        return float(values.mean())
+    return float(np.average(values.reshape(len(values), -1).mean(axis=1), weights=weights))
 
 
 def truth_of(target: Target, texts: Sequence[str], classes: Sequence[str]) -> Matrix:
@@ -109,10 +116,10 @@ class OneClass:
         del texts
         return {}
 
-    def figures(self, said: FloatArray, truth: Matrix) -> dict[str, float]:
+    def figures(self, said: FloatArray, truth: Matrix, weights: Matrix | None = None) -> dict[str, float]:
         if self.levels < 2:
             return {}
-        return {"mean_absolute_levels": float((1.0 - self.credit(said, truth)).mean()) * (self.levels - 1)}
+        return {"mean_absolute_levels": mean(1.0 - self.credit(said, truth), weights) * (self.levels - 1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +158,13 @@ class SomeClasses:
         named = [set(choices_of(text)) for text in texts]
         return {f"with {name}": tuple(name in one for one in named) for name in sorted(set().union(*named))}
 
-    def figures(self, said: FloatArray, truth: Matrix) -> dict[str, float]:
+    def figures(self, said: FloatArray, truth: Matrix, weights: Matrix | None = None) -> dict[str, float]:
         p, right = said.astype(np.float64), truth >= 0.5
         likely = np.clip(np.where(right, p, 1.0 - p), 1e-6, 1.0)
         return {
-            "jaccard": float(self.credit(said, truth).mean()),
-            "hamming": float((chosen(said) != right).mean()),
-            "nll": float(-np.log(likely).sum(axis=1).mean()),
+            "jaccard": mean(self.credit(said, truth), weights),
+            "hamming": mean(chosen(said) != right, weights),
+            "nll": mean(-np.log(likely).sum(axis=1), weights),
         }
 
 
@@ -208,9 +215,9 @@ class Number:
             for band in sorted(set(bands))
         }
 
-    def figures(self, said: FloatArray, truth: Matrix) -> dict[str, float]:
+    def figures(self, said: FloatArray, truth: Matrix, weights: Matrix | None = None) -> dict[str, float]:
         gap = said[..., 0].astype(np.float64) - truth[:, 0]
-        return {"mean_absolute_error": float(np.abs(gap).mean()), "rmse": float(np.sqrt((gap * gap).mean()))}
+        return {"mean_absolute_error": mean(np.abs(gap), weights), "rmse": float(np.sqrt(mean(gap * gap, weights)))}
 
     def _band(self, text: str) -> int:
         share = (number_of(text) - self.least) / (self.most - self.least)

@@ -110,6 +110,18 @@ def test_the_price_of_a_question_is_told_where_prices_differ() -> None:
     assert "margin 0.9100 against threshold 0.8500 at the price of 2.50 answers, propensity" in told
 
 
+def test_an_audit_question_asked_where_two_models_differ_says_so() -> None:
+    """Which champion and challenger differ, and what the label counts; where they agree it counts one."""
+    picked = replace(PICKED, reason=Reason.AUDIT, audit=True, challenger="v2", weight=0.025)
+    told = {}
+    for weight in (0.025, 1.0):
+        journey = Journey("p", "e1")
+        journey.take(_record("tasks", TASK, replace(_task(), selection=replace(picked, weight=weight))))
+        told[weight] = dict(story(journey))["selected"]
+    assert told[0.025].endswith("; v1 and challenger v2 differ: looked for, counts 0.025")
+    assert told[1.0].endswith("; v1 and challenger v2 agree: counts 1")
+
+
 def test_an_event_that_was_not_selected_says_so() -> None:
     """Most events end at their prediction."""
     journey = Journey("p", "e2")

@@ -202,6 +202,44 @@ def test_a_flattered_challenger_is_never_promoted_from_twenty_audit_labels_on() 
     assert rollouts.fair(200, rule, 60, 0.02) > 150
 
 
+def weighted(given: Paired, weight: float, name: str = "x") -> Paired:
+    ids = tuple(f"{name}{label}" for label in given.label_ids)
+    return replace(given, label_ids=ids, weights=(weight,) * len(given))
+
+
+def test_labels_looked_for_where_models_differ_count_what_they_stand_for() -> None:
+    """60 losses among 400 looked-for disagreements of weight 0.01 are as many events of a stream as half a label: in no lane, for no
+
+    class and no slice do they hold or carry a challenger as they would at full weight.
+    """
+    few = GATE.model_copy(update={"young_labels": 1000})
+    for gate in (GATE, few):
+        lost, won = (pairs(champion=60), pairs(challenger=60))
+        for apart, holds in ((lost, True), (won, False)):
+            rest = pairs(both=400)
+            loud, quiet = (joined(rest, weighted(apart, weight)) for weight in (1.0, 0.01))
+            slices = {"s": (False,) * 400 + (True,) * 60}
+            found = judge(evaluation(replace(loud, slices=slices)), (), gate).verdict
+            assert (found is Verdict.HOLD) is holds
+            reasons = " ".join(judge(evaluation(replace(quiet, slices=slices)), (), gate).reasons)
+            assert "worse" not in reasons.replace("no worse than", "")
+    promised = pairs(both=450, challenger=50)
+    quiet = joined(pairs(both=18), weighted(pairs(challenger=40), 0.01))
+    assert judge(evaluation(quiet, promised), (), GATE).verdict is Verdict.HOLD
+    assert (
+        judge(evaluation(joined(pairs(both=18), pairs(challenger=40)), promised), (), GATE).verdict is Verdict.PROMOTE
+    )
+
+
+def test_calibration_is_weighed_too() -> None:
+    """Bad probabilities where two models differ are bad on few events."""
+    right = joined(pairs(both=300), weighted(pairs(neither=100), 0.01))
+    audit = replace(right, champion_brier=(0.1,) * 400, challenger_brier=(0.1,) * 300 + (0.9,) * 100)
+    assert not judge(evaluation(audit), (), GATE).reasons[0].startswith("calibration")
+    unweighted = replace(audit, weights=(1.0,) * 400)
+    assert judge(evaluation(unweighted), (), GATE).reasons[0].startswith("calibration")
+
+
 def test_evidence_of_an_era_says_so_among_the_reasons() -> None:
     """20 of 300 audit labels came after the drift: the verdict rests on them, and the record names drift and counts."""
     since = replace(evaluation(pairs(both=20)), metrics={"audit_labels": 300.0}, since_ms=1_764_000_000_000)

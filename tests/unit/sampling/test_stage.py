@@ -276,6 +276,23 @@ async def test_only_standing_audit_labels_tell_the_error() -> None:
     assert records[-1].event is DriftEvent.BURST_CLOSED
 
 
+async def test_labels_looked_for_where_models_differ_do_not_alarm_the_error_detectors() -> None:
+    """A thousand labels at weight 0.02, nearly all wrong, among 400 of a slice that is wrong in a tenth: no drift; unweighted, one."""
+    drift = BUSY.drift.model_copy(update={"signals": ("audit_error",), "votes": 1})
+    found = {}
+    for weight in (0.02, 0.0):
+        sampler = await World(BUSY.model_copy(update={"drift": drift})).started()
+        rng = np.random.default_rng(3)
+        for turn in range(1200):
+            plain = label(value="b" if rng.random() < 0.1 else "a")
+            sampler.observe_label(replace(plain, label_id=f"u{turn}"))
+            if turn >= 200:
+                chosen = replace(plain.selection, weight=weight, challenger="v2")
+                sampler.observe_label(replace(plain, label_id=f"l{turn}", value="b", selection=chosen))
+        found[weight] = {r.signal for r in (await select(sampler, columns_of(100))).drift} - {""}
+    assert found == {0.02: set(), 0.0: {"audit_error"}}
+
+
 async def test_one_source_cannot_have_all_the_questions() -> None:
     """With a cap of a hundredth of 200, events of one CloudEvents source cause two questions beside the audit slice, and no more."""
     capped = BUSY.sampling.model_copy(update={"origin_share": 0.01})

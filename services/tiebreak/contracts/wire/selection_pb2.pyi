@@ -25,7 +25,7 @@ REASON_COLD_START: Reason
 REASON_RANDOM: Reason
 
 class Selection(_message.Message):
-    __slots__ = ("strategy", "uncertainty", "threshold", "propensity", "reason", "audit", "model_version", "state_digest", "burst_id", "price")
+    __slots__ = ("strategy", "uncertainty", "threshold", "propensity", "reason", "audit", "model_version", "state_digest", "burst_id", "price", "weight", "challenger")
     STRATEGY_FIELD_NUMBER: _ClassVar[int]
     UNCERTAINTY_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
@@ -36,6 +36,8 @@ class Selection(_message.Message):
     STATE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     BURST_ID_FIELD_NUMBER: _ClassVar[int]
     PRICE_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    CHALLENGER_FIELD_NUMBER: _ClassVar[int]
     strategy: str
     uncertainty: float
     threshold: float
@@ -46,4 +48,6 @@ class Selection(_message.Message):
     state_digest: str
     burst_id: str
     price: float
-    def __init__(self, strategy: _Optional[str] = ..., uncertainty: _Optional[float] = ..., threshold: _Optional[float] = ..., propensity: _Optional[float] = ..., reason: _Optional[_Union[Reason, str]] = ..., audit: _Optional[bool] = ..., model_version: _Optional[str] = ..., state_digest: _Optional[str] = ..., burst_id: _Optional[str] = ..., price: _Optional[float] = ...) -> None: ...
+    weight: float
+    challenger: str
+    def __init__(self, strategy: _Optional[str] = ..., uncertainty: _Optional[float] = ..., threshold: _Optional[float] = ..., propensity: _Optional[float] = ..., reason: _Optional[_Union[Reason, str]] = ..., audit: _Optional[bool] = ..., model_version: _Optional[str] = ..., state_digest: _Optional[str] = ..., burst_id: _Optional[str] = ..., price: _Optional[float] = ..., weight: _Optional[float] = ..., challenger: _Optional[str] = ...) -> None: ...
