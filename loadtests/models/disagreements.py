@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from loadtests.models.rollouts import Differences, Peeked
+from tiebreak.contracts.candidate import Paired
+from tiebreak.deployment.confidence import running_evidence_above
 from tiebreak.training.evaluation import share_right
+
+_BLOCK = 200
 
 _DISAGREE = 0.1  # how often the two answer differently
 _ALIKE, _APART = 0.89, 0.45  # how often the challenger is right where they agree, and where they differ
@@ -18,6 +23,48 @@ def looked_for(rng: np.random.Generator, shape: tuple[int, ...], more: float) ->
     """
     each = more / _DISAGREE  # times as often as an event on which they agree, beyond once
     return rng.random(shape) < (_DISAGREE + more) / (1.0 + more), 1.0 / (1.0 + each)
+
+
+def drawn(
+    rng: np.random.Generator, shape: tuple[int, int], worse: float, more: float
+) -> tuple[Differences, NDArray[np.bool_]]:
+    """Challenger - champion per label, -1, 0 or 1, where over all events it is on average ``-worse``; and where the two differ."""
+    apart, _ = looked_for(rng, shape, more)
+    lost = (1.0 + worse / _DISAGREE) / 2.0  # of the events on which they differ
+    return np.where(apart, np.where(rng.random(shape) < lost, -1.0, 1.0), 0.0), apart
+
+
+def odds(gains: Differences) -> Differences:
+    """After each label, the odds that the mean is above 0, as `judge_serving` reckons them for the two models that were compared."""
+    return running_evidence_above(gains, 0.0)
+
+
+def peek(runs: int, labels: int, worse: float, alpha: float, more: float, seed: int = 12) -> Peeked:
+    """Look after every label of every rollout."""
+    rng = np.random.default_rng(seed)
+    said: list[int] = []
+    better = 0
+    for start in range(0, runs, _BLOCK):
+        gains, _ = drawn(rng, (min(_BLOCK, runs - start), labels), worse, more)
+        condemned = odds(-gains) >= 1.0 / alpha
+        better += int((odds(gains) >= 1.0 / alpha).any(axis=1).sum())
+        said += [int(row.argmax()) + 1 for row in condemned if row.any()]
+    reached = len(said) / runs
+    return Peeked(reached, better / runs, sorted(said)[runs // 2] if reached > 0.5 else None)
+
+
+def paired(rng: np.random.Generator, gains: Differences, apart: NDArray[np.bool_], more: float) -> Paired:
+    """The same labels as training hands them to the gate."""
+    champion = np.where(gains < 0, 1.0, np.where(gains > 0, 0.0, (rng.random(len(gains)) < _ALIKE).astype(float)))
+    _, weight = looked_for(rng, (0,), more)
+    return Paired(
+        tuple(map(str, range(len(gains)))),
+        ("a",) * len(gains),
+        tuple(champion.tolist()),
+        tuple((champion + gains).tolist()),
+        tuple(np.where(apart, weight, 1.0).tolist()),
+        apart=tuple(apart.tolist()),
+    )
 
 
 def weighted_coverage(runs: int, alpha: float, audit: int = 200, more: float = 1.0) -> tuple[float, float]:

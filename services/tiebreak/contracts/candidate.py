@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -29,6 +29,7 @@ class Paired:
     labels were selected, those of audit labels are within (0, 1].
     The Brier scores, halved to lie
     in [0, 1], lower is better, are there for audit labels and empty elsewhere. ``slices``: name of a declared slice -> who is in it.
+    ``apart``: None, or where the audit slice looked more often while these very two were compared: whether they differed there.
     """
 
     label_ids: tuple[str, ...] = ()
@@ -39,6 +40,7 @@ class Paired:
     champion_brier: tuple[float, ...] = ()
     challenger_brier: tuple[float, ...] = ()
     slices: Mapping[str, tuple[bool, ...]] = field(default_factory=dict)
+    apart: tuple[bool | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.label_ids)
@@ -100,18 +102,19 @@ class Champion:
 
 @dataclass(frozen=True, slots=True)
 class Incumbents:
-    """The model that serves, since when, and the one that a rollback would bring back."""
+    """The model that serves, or (``tried``) a challenger in a rollout; since when; and the one that a rollback would bring back."""
 
     serving: Champion
     previous: Champion
     since_ms: int
+    tried: bool = False
 
 
 class ServingJudge(Protocol):
     """Where a trainer brings what new audit labels say of the model that serves."""
 
-    async def incumbents(self) -> Incumbents | None:
-        """None while there is nothing to go back to, or people have pinned what serves. Raises Unreachable."""
+    async def incumbents(self) -> Sequence[Incumbents]:
+        """The model that serves and the one in a rollout, those that there are; none of a pinned project. Raises Unreachable."""
 
     async def review(self, incumbents: Incumbents, since: Paired) -> None:
         """Roll back where ``since`` (``champion``: the previous model, ``challenger``: the serving one) condemns what serves.

@@ -73,23 +73,32 @@ def _compared(evaluation: Evaluation, gate: Gate) -> Decision:
     return decision
 
 
-def judge_serving(previous_and_serving: Paired, gate: Gate) -> Decision:
-    """Should the serving model (``challenger``) give way to the one before it (``champion``)? From audit labels alone.
+def judge_serving(previous_and_serving: Paired, gate: Gate, *, tried: bool = False) -> Decision:
+    """Should the serving model, or one ``tried`` in a rollout, give way to the one before it? From audit labels alone.
 
-    Back it goes once it is shown to be worse at all. The labels should be those settled since it serves: the ones
-    before chose it. May be asked after every label: a model as good is ever rolled back with probability ``gate.alpha`` at most.
+    In the pairs it is the ``challenger``, and the one before it the ``champion``.
+
+    Back it goes once it is shown to be worse at all. The labels should be those settled since it serves, or its rollout began: the
+    ones before chose it. May be asked after every label: a model as good is ever rolled back with probability ``gate.alpha`` at most.
+
+    Only the sign of the mean is asked for, so where labels were looked for on events on which these very two differ, each of those
+    counts one: were the models as good, the mean over such events would be 0 too. Where the two agree, nobody gains.
     """
     n = len(previous_and_serving)
+    one, other = ("challenger", "champion") if tried else ("serving model", "one before")
     if not n:
-        return Decision(Verdict.HOLD, ("no audit label judges both the serving model and the one before it",))
-    found = bounds(_gains(previous_and_serving), gate.alpha, previous_and_serving.weights)
-    if found.high < 0.0:
-        worse = f"{_points(-found.high)} to {_points(-found.low)} points worse"
-        return Decision(
-            Verdict.ROLL_BACK, (f"on {n} audit labels since, the serving model is {worse} than the one before",)
-        )
+        return Decision(Verdict.HOLD, (f"no audit label judges both the {one} and the {other}",))
+    gains, apart = _gains(previous_and_serving), previous_and_serving.apart or (None,) * n
+    stakes = [w if a is None else float(a) for w, a in zip(previous_and_serving.weights, apart, strict=True)]
+    odds, differ = evidence_above([-g for g in gains], 0.0, stakes), apart.count(True)
+    where = f", {differ} of them where the two differ" if differ else ""
+    if odds < 1.0 / gate.alpha:
+        said = f"on {n} audit labels since{where}, the {one} is not shown to be worse than the {other}"
+        return Decision(Verdict.HOLD, (said,))
+    found = bounds(gains, gate.alpha, previous_and_serving.weights)
+    worse = f"{_points(max(0.0, -found.high))} to {_points(-found.low)} points worse than the {other}"
     return Decision(
-        Verdict.HOLD, (f"on {n} audit labels since, the serving model is not shown to be worse than the one before",)
+        Verdict.ROLL_BACK, (f"on {n} audit labels since{where}, the {one} is {worse}, at odds of {odds:.3g} to 1",)
     )
 
 

@@ -16,11 +16,15 @@ _DECIDES = frozenset({ModelEvent.PROMOTED, ModelEvent.ROLLED_BACK})
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A stage of a rollout: who is on trial, its share of the events (0: a shadow), since when, and what was counted since."""
+    """A stage of a rollout: who is on trial, its share of the events (0: a shadow), since when, and what was counted since.
+
+    ``began_ms``: when its first stage began.
+    """
 
     version: str
     share: float
     since_ms: int
+    began_ms: int
     counted: Comparison = field(default_factory=Comparison)
 
 
@@ -28,7 +32,8 @@ class Rollout:
 class Registry:
     """``line``: the champions, oldest first, the serving one last. ``judged``: versions with a verdict; ``known``: all of them.
 
-    ``pinned``: who pinned the champion, or empty. ``since_ms``: when the champion came to serve. ``rollout``: the one under way.
+    ``pinned``: who pinned the champion, or empty. ``since_ms``: when the champion came to serve, or its rollout began: from then on
+    labels had no part in choosing it. ``rollout``: the one under way.
     ``history`` is without what scorers counted.
     """
 
@@ -68,7 +73,7 @@ class Registry:
         line, judged, pinned, since_ms = self.line, self.judged, self.pinned, self.since_ms
         match record.event:
             case ModelEvent.PROMOTED if record.version != self.champion:
-                line, since_ms = (*line, record.version), record.time_ms
+                line, since_ms = (*line, record.version), self._began(record)
             case ModelEvent.ROLLED_BACK if record.version != self.champion:
                 kept = line[: line.index(record.version)] if record.version in line else line
                 line, since_ms = (*kept, record.version), record.time_ms
@@ -83,11 +88,15 @@ class Registry:
 
     def _rollout_after(self, record: ModelRecord) -> Rollout | None:
         if record.event in {ModelEvent.SHADOW, ModelEvent.CANARY}:
-            return Rollout(record.version, record.share, record.time_ms)
+            return Rollout(record.version, record.share, record.time_ms, self._began(record))
         ended = record.event in _DECIDES or (
             record.event is ModelEvent.HELD and self.rollout is not None and self.rollout.version == record.version
         )
         return None if ended else self.rollout
+
+    def _began(self, record: ModelRecord) -> int:
+        r = self.rollout
+        return r.began_ms if r is not None and r.version == record.version else record.time_ms
 
     def _counting(self, record: ModelRecord) -> Registry:
         # Only of the present stage: what a slow replica says of an earlier one, or of another pair of models, is not evidence.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -89,29 +90,37 @@ class Deployer:
         version = (await self.registry()).champion
         return await self._read(version) if version else None
 
-    async def incumbents(self) -> Incumbents | None:
-        """What serves and what served before it, None where there is nothing to choose."""
+    async def incumbents(self) -> Sequence[Incumbents]:
+        """What serves beside what served before it, and a challenger in a rollout beside what serves."""
         registry = await self.registry()
-        if not registry.previous or registry.pinned:
-            return None
-        serving, previous = await self._read(registry.champion), await self._read(registry.previous)
-        return Incumbents(serving, previous, registry.since_ms)
+        found: list[Incumbents] = []
+        if registry.pinned:
+            return found
+        champion = await self._read(registry.champion) if registry.previous or registry.rollout else None
+        if champion is not None and registry.previous:
+            found.append(Incumbents(champion, await self._read(registry.previous), registry.since_ms))
+        if champion is not None and registry.rollout:
+            challenger = await self._read(registry.rollout.version)
+            found.append(Incumbents(challenger, champion, registry.rollout.began_ms, tried=True))
+        return found
 
     async def review(self, incumbents: Incumbents, since: Paired) -> None:
-        """Roll back by itself where the audit labels since condemn what serves."""
-        decision = judge_serving(since, self._project.gate)
+        """Roll back by itself where the audit labels since condemn what serves, or is on its way to."""
+        decision = judge_serving(since, self._project.gate, tried=incumbents.tried)
         if decision.verdict is not Verdict.ROLL_BACK:
             return
+        better, condemned = incumbents.previous.version, incumbents.serving.version
         async with self._lock:
             registry = await self._follow()
-            if (registry.champion, registry.previous) != (incumbents.serving.version, incumbents.previous.version):
+            pair = (registry.previous, registry.champion)
+            if incumbents.tried:
+                pair = (registry.champion, registry.rollout.version if registry.rollout else "")
+            if pair != (better, condemned):
                 return
             if registry.pinned:
                 return
-            manifest, _ = await self._tools.store.get(self._project.project, registry.previous)
-            await self._publish(
-                _record(manifest, ModelEvent.ROLLED_BACK, decision.reasons, "", parent=registry.champion)
-            )
+            manifest, _ = await self._tools.store.get(self._project.project, better)
+            await self._publish(_record(manifest, ModelEvent.ROLLED_BACK, decision.reasons, "", parent=condemned))
         self._tools.metrics.count("tiebreak_deployment_verdicts_total", verdict=Verdict.ROLL_BACK.value)
         _log.warning("rolled back", to=manifest.version, reasons=decision.reasons)
 

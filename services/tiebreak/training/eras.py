@@ -76,4 +76,5 @@ def only(pairs: Paired, kept: AbstractSet[str]) -> Paired:
         chosen(pairs.champion_brier),
         chosen(pairs.challenger_brier),
         {name: chosen(members) for name, members in pairs.slices.items()},
+        chosen(pairs.apart),
     )

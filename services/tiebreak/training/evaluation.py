@@ -219,10 +219,11 @@ def evaluate(
     )
 
 
-def compare(champion: Contender, challenger: Contender, rows: Sequence[Row]) -> Paired:
-    """Both on the same audit rows, with their Brier scores."""
+def compare(champion: Contender, challenger: Contender, rows: Sequence[Row], pair: tuple[str, str]) -> Paired:
+    """Both on the same audit rows, with their Brier scores. ``pair``: their versions."""
     x = _features(rows) if rows else None
-    return _pairs(rows, _Answers.of(champion, rows, x), _Answers.of(challenger, rows, x))
+    pairs = _pairs(rows, _Answers.of(champion, rows, x), _Answers.of(challenger, rows, x))
+    return replace(pairs, apart=tuple(row.weight < 1.0 if row.pair == pair else None for row in rows))
 
 
 def _pairs(rows: Sequence[Row], champion: _Answers, challenger: _Answers) -> Paired:

@@ -1,8 +1,9 @@
-"""What new audit labels say of the model that serves, brought to deployment, which may roll it back."""
+"""What new audit labels say of the model that serves, or is on its way to, brought to deployment, which may roll it back."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from tiebreak.contracts.candidate import Champion, Paired, ServingJudge
 from tiebreak.contracts.errors import ModelRefused
@@ -16,9 +17,10 @@ Compute = Callable[[Callable[[], Paired]], Awaitable[Paired]]
 
 
 class Reviewer:
-    """Compares the serving model with the one before it on the audit labels settled since it serves.
+    """Compares the serving model with the one before it, and a challenger in a rollout with the champion, on the audit labels
 
-    Only those: the labels before helped to choose it, and would speak for it whatever it is worth.
+    settled since its service or its rollout began. Only those: the labels before helped to choose it, and would speak for it whatever
+    it is worth.
     """
 
     def __init__(self, judge: ServingJudge, target: Target = CLASSES, recall: Recall | None = None) -> None:
@@ -31,15 +33,14 @@ class Reviewer:
         where it may take its time.
         """
         known = await self._judge.incumbents()
-        if known is None:
-            return
-        since = [row for row in audit if row.settled_ms >= max(known.since_ms, era_ms)]
-        previous, serving = self._contender(known.previous), self._contender(known.serving)
-        if previous is None or serving is None:
-            return
-        self._read = {known.previous.version: previous, known.serving.version: serving}
-        if since:
-            await self._judge.review(known, await compute(lambda: compare(previous, serving, since)))
+        read = {model.version: self._contender(model) for one in known for model in (one.previous, one.serving)}
+        self._read = {version: contender for version, contender in read.items() if contender is not None}
+        for one in known:
+            since = [row for row in audit if row.settled_ms >= max(one.since_ms, era_ms)]
+            previous, serving = read[one.previous.version], read[one.serving.version]
+            if since and previous is not None and serving is not None:
+                pair = (one.previous.version, one.serving.version)
+                await self._judge.review(one, await compute(partial(compare, previous, serving, since, pair)))
 
     def _contender(self, model: Champion) -> Contender | None:
         if model.version in self._read:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from loadtests.models import rollouts
+from loadtests.models import disagreements, rollouts
 from tiebreak.contracts.candidate import Evaluation, Interval, Paired
 from tiebreak.contracts.project import Gate
 from tiebreak.deployment.gate import Decision, Verdict, judge, judge_serving
@@ -229,6 +229,43 @@ def test_labels_looked_for_where_models_differ_count_what_they_stand_for() -> No
     assert (
         judge(evaluation(joined(pairs(both=18), pairs(challenger=40)), promised), (), GATE).verdict is Verdict.PROMOTE
     )
+
+
+def test_few_labels_decide_where_the_very_two_models_differ() -> None:
+    """Fifteen looked-for labels, fourteen for the champion: back it goes. Drawn for another pair of models they count what they stand
+
+    for, and decide nothing; and where the two agree, no label is for or against anybody.
+    """
+    apart = weighted(pairs(champion=14, challenger=1), 0.02)
+    rest = pairs(both=10, champion=3)
+    known = replace(joined(rest, apart), apart=(False,) * 13 + (True,) * 15)
+    assert judge_serving(replace(known, apart=()), GATE).verdict is Verdict.HOLD
+    assert judge_serving(replace(known, apart=(None,) * 28), GATE).verdict is Verdict.HOLD
+    decision = judge_serving(known, GATE, tried=True)
+    assert decision.verdict is Verdict.ROLL_BACK
+    begins = "on 28 audit labels since, 15 of them where the two differ, the challenger is "
+    assert decision.reasons[0].startswith(begins)
+    assert re.search(r"points worse than the champion, at odds of [0-9.]+ to 1$", decision.reasons[0])
+    same = replace(known, champion=(1.0,) * 28, challenger=(0.0,) * 13 + (1.0,) * 15)
+    assert judge_serving(same, GATE).verdict is Verdict.HOLD
+
+
+@pytest.mark.parametrize("more", [0.2, 1.0, 5.0])
+def test_a_model_as_good_is_hardly_ever_rolled_back_where_labels_are_looked_for(more: float) -> None:
+    """2,000 A/A rollouts, however many labels are looked for, each looked at after every one of 400 labels: 5 % at most."""
+    seen = disagreements.peek(2000, 400, 0.0, GATE.alpha, more)
+    assert 0.005 < seen.worse <= 0.05
+    assert 0.005 < seen.better <= 0.05
+
+
+def test_the_rule_that_is_simulated_is_the_rule_that_decides() -> None:
+    """Label by label, the gate says "roll back" where the simulated wealth is large enough, and nowhere else."""
+    rng = np.random.default_rng(2)
+    drawn, apart = disagreements.drawn(rng, (40, 60), 0.1, 1.0)
+    odds = disagreements.odds(-drawn)
+    for gains, differ, wealth in zip(drawn, apart, odds, strict=True):
+        given = disagreements.paired(rng, gains, differ, 1.0)
+        assert (judge_serving(given, GATE).verdict is Verdict.ROLL_BACK) is bool(wealth[-1] >= 1.0 / GATE.alpha)
 
 
 def test_calibration_is_weighed_too() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tiebreak.contracts.messages import ModelEvent, ModelRecord
 from tiebreak.deployment.registry import registry_of
 
@@ -25,6 +27,20 @@ def test_the_line_of_champions_follows_promotions_and_rollbacks() -> None:
     assert line((UP, "1"), (UP, "2"), (UP, "3"), (BACK, "2"), (BACK, "1")) == ("1",)
     assert line((UP, "1"), (UP, "2"), (BACK, "1"), (UP, "3")) == ("1", "3")
     assert line((UP, "2"), (BACK, "0")) == ("2", "0")
+
+
+def test_labels_speak_of_a_champion_from_the_beginning_of_its_rollout_on() -> None:
+    """Shadow at 3, a canary at 5, promoted at 9: since 3; without a rollout of its own since its promotion."""
+
+    def at(event: ModelEvent, version: str, time_ms: int) -> ModelRecord:
+        return replace(record(event, version), time_ms=time_ms)
+
+    trying = registry_of([at(UP, "1", 1), at(ModelEvent.SHADOW, "2", 3), at(ModelEvent.CANARY, "2", 5)])
+    assert trying.rollout is not None
+    assert (trying.rollout.since_ms, trying.rollout.began_ms, trying.since_ms) == (5, 3, 1)
+    assert trying.after(at(UP, "2", 9)).since_ms == 3
+    assert trying.after(at(UP, "7", 9)).since_ms == 9
+    assert trying.after(at(BACK, "1", 9)).since_ms == 1
 
 
 def test_champion_previous_verdicts_and_pin_are_what_happened_last() -> None:

@@ -74,7 +74,7 @@ def test_a_stage_ends_by_evidence_or_by_a_guard(
     share: float, age_s: float, counted: Comparison, stage: tuple[ModelEvent, float, str] | None
 ) -> None:
     """Too few events or too little time: it stays. Errors, another mix of classes, a slow tail: back at once, with the reason."""
-    found = next_stage(Rollout("v2", share, 0, counted), GATE, int(1000 * age_s))
+    found = next_stage(Rollout("v2", share, 0, 0, counted), GATE, int(1000 * age_s))
     if stage is None:
         assert found is None
         return
@@ -84,7 +84,7 @@ def test_a_stage_ends_by_evidence_or_by_a_guard(
 
 def test_every_guard_that_bites_is_among_the_reasons() -> None:
     """Broken in two ways: both are said."""
-    found = next_stage(Rollout("v2", 0.0, 0, replace(SAME, failed=3, challenger={"b": 200})), GATE, 0)
+    found = next_stage(Rollout("v2", 0.0, 0, 0, replace(SAME, failed=3, challenger={"b": 200})), GATE, 0)
     assert found is not None
     assert len(found.reasons) == 2
 

@@ -13,6 +13,7 @@ from tiebreak.training.sklearn_trees import SklearnTrees
 from tiebreak.training.trees import TreeModel
 
 CLASSES = ("a", "b", "c")
+PAIR = ("v1", "v2")
 
 
 def rows_of(n: int, *, audit: bool, seed: int = 5) -> tuple[Row, ...]:
@@ -88,5 +89,5 @@ def test_a_step_says_the_same_with_and_without() -> None:
                 for new, champion in ((plain, old), (recalled, same))
             ]
             assert reports[0] == reports[1]
-            assert compare(old, plain, audit) == compare(same, recalled, audit)
+            assert compare(old, plain, audit, PAIR) == compare(same, recalled, audit, PAIR)
         before = model

@@ -13,9 +13,10 @@ import pytest
 from tests.support.eventually import PATIENCE_S, eventually
 from tests.support.labels import blob_labels, dataset_of, project_of
 from tests.support.training import log_for, publish_labels, publish_raw
-from tiebreak.contracts.candidate import Candidate
+from tiebreak.contracts.candidate import Candidate, Paired
 from tiebreak.contracts.codec import encode
 from tiebreak.contracts.messages import DriftEvent, DriftRecord, Label, ModelEvent, ModelRecord
+from tiebreak.contracts.project import Gate
 from tiebreak.contracts.topics import Topic
 from tiebreak.deployment.memory import MemoryModelStore
 from tiebreak.deployment.port import Served
@@ -29,8 +30,10 @@ from tiebreak.training.sqlite import Ledger
 from tiebreak.training.stage import Trainer
 
 PROJECT = project_of([2], ("a", "b", "c"))
+STAGES = PROJECT.model_copy(update={"gate": Gate(rollout="canary", young_labels=0)})
 TURNED = {"a": "b", "b": "c", "c": "a"}
 LATER_MS = 10**14
+BETTER = Paired(("l1",), ("a",), (0.0,), (1.0,), (1.0,))
 
 
 class PassAll:
@@ -75,15 +78,27 @@ class World:
         await eventually(lambda: self.ledger.dataset_version() == labels)
 
 
+def looked(label: Label, w: World, challenger: str = "") -> Label:
+    """A label of an event on which champion and challenger differ, and that was therefore looked for."""
+    chosen = replace(label.selection, model_version=w.good, challenger=challenger or w.bad, weight=0.02)
+    return replace(label, selection=chosen)
+
+
 @asynccontextmanager
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def world(tmp_path: Path, *, rollout: bool = False) -> AsyncIterator[World]:
+    """``rollout``: the bad one is in the shadow of the good one, since the gate had no audit label."""
     log, store, clock, metrics = await log_for(PROJECT), MemoryModelStore(), SystemClock(), Metrics("tests")
-    deployer = Deployer(PROJECT, Tools(store, log, PassAll(), metrics, clock))
+    deployer = Deployer(STAGES if rollout else PROJECT, Tools(store, log, PassAll(), metrics, clock))
     await deployer.start()
     good, bad = model_from(blob_labels(60)), model_from(turned(blob_labels(60)))
     await deployer.consider(good)
-    await store.put(bad.manifest, bad.model)
-    await deployer.promote(bad.manifest.version, "ann", "I like it")
+    if rollout:
+        promised = replace(good.evaluation, champion=good.manifest.version, left_out=BETTER)
+        await deployer.consider(replace(bad, evaluation=promised))
+        assert (await deployer.registry()).rollout is not None
+    else:
+        await store.put(bad.manifest, bad.model)
+        await deployer.promote(bad.manifest.version, "ann", "I like it")
     ledger = Ledger(tmp_path / "l")
     reader = log.reader([Topic.LABELS.of("tests"), Topic.DRIFT.of("tests")], None)
     trainer = Trainer(PROJECT, ledger, reader, metrics, clock)
@@ -144,6 +159,48 @@ async def test_labels_from_before_a_confirmed_drift_roll_nothing_back(tmp_path: 
             return (await w.deployer.registry()).champion == w.good
 
         await eventually(back)
+
+
+async def test_a_challenger_in_a_rollout_goes_on_few_labels_where_it_differs(tmp_path: Path) -> None:
+    """As a shadow, before it has answered any event: twelve labels of events on which the two differ end its rollout, and say so."""
+    async with world(tmp_path, rollout=True) as w:
+        looked_for = [looked(x, w) for x in audits(12)]
+        await publish_labels(w.log, PROJECT, looked_for)
+
+        async def over() -> bool:
+            return (await w.deployer.registry()).rollout is None
+
+        await eventually(over)
+        last = (await w.history())[-1]
+    assert (last.event, last.version, last.parent, last.decided_by) == (ModelEvent.ROLLED_BACK, w.good, w.bad, "gate")
+    assert "12 of them where the two differ, the challenger is" in last.reasons[0]
+
+
+async def test_labels_of_a_rollout_go_on_speaking_of_the_model_once_it_serves(tmp_path: Path) -> None:
+    """Six labels while it was tried, six after it came to serve: one test over all of them takes it back."""
+    async with world(tmp_path, rollout=True) as w:
+        looked_for = [looked(x, w) for x in audits(12)]
+        await publish_labels(w.log, PROJECT, looked_for[:3])
+        await w.read(3)
+        await w.deployer.promote(w.bad, "ann", "enough")
+        await publish_labels(w.log, PROJECT, looked_for[3:])
+
+        async def back() -> bool:
+            return (await w.deployer.registry()).champion == w.good
+
+        await eventually(back)
+        assert "on 12 audit labels since, 12 of them where the two differ" in (await w.history())[-1].reasons[0]
+
+
+async def test_labels_looked_for_between_other_models_weigh_what_they_stand_for(tmp_path: Path) -> None:
+    """The same twelve labels, drawn where another challenger differed, are a quarter of a label: nothing happens."""
+    async with world(tmp_path, rollout=True) as w:
+        before = await w.history()
+        await publish_labels(w.log, PROJECT, [looked(x, w, challenger="v-other") for x in audits(12)])
+        await w.read(12)
+        await publish_labels(w.log, PROJECT, blob_labels(2, audit_every=0, seed=4))
+        await w.read(14)
+        assert await w.history() == before
 
 
 async def test_a_pinned_model_stays_whatever_the_labels_say(tmp_path: Path) -> None:

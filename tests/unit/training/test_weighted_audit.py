@@ -152,9 +152,14 @@ def test_a_contest_hears_a_looked_for_label_as_often_as_it_stands_for() -> None:
 
 
 def test_pairs_carry_the_weights_of_their_labels() -> None:
-    """The gate undoes by them how the labels were drawn."""
+    """The gate undoes by them how the labels were drawn; of the very models for which it was done, it knows where they differed."""
     contender = calibrated(fitted(), ())
-    assert compare(contender, contender, rows_of([weighed(noisy(1)[0], 0.1)])).weights == (0.1,)
+    labels = noisy(3)
+    rows = rows_of([weighed(labels[0], 0.1), labels[1], replace(labels[2], selection=blob_labels(3)[1].selection)])
+    found = compare(contender, contender, rows, ("v1", "v2"))
+    assert (found.weights, found.apart) == ((0.1, 1.0, 1.0), (True, False, None))
+    other = compare(contender, contender, rows, ("v2", "v3"))
+    assert (other.weights, other.apart) == ((0.1, 1.0, 1.0), (None, None, None))
 
 
 def test_thinning_keeps_each_label_with_its_weight() -> None:
