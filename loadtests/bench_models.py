@@ -24,7 +24,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.models import broken, contest, costs, entrant, live, rollouts, steps
+from loadtests.models import broken, contest, costs, disagreements, entrant, live, rollouts, steps
 from loadtests.models.peers import peers
 from tiebreak.contracts.project import Gate
 
@@ -148,6 +148,7 @@ def simulated(ask: Ask) -> list[Figure]:
                 None,
             ),
         ]
+    found += _looked_for(runs, labels, rule)
     for audit in (20, 30, 60, 300, 1000):
         promoted = rollouts.flattered(200, rule, audit, 0.1)
         name = f"flattered by selected labels, 10 points worse on {audit} audit labels: promoted of 200"
@@ -159,6 +160,30 @@ def simulated(ask: Ask) -> list[Figure]:
     lost = rollouts.collapsed(200, rule, 10, rule.young_labels)
     found.append(Figure("one class of 10 collapsed: promoted of 200", float(lost), "0", lost == 0))
     return [*found, *_honesty(ask, rule)]
+
+
+def _looked_for(runs: int, labels: int, rule: Gate) -> list[Figure]:
+    """The same where as many labels as the audit slice has are looked for on events on which the two models differ."""
+    same = disagreements.peek(runs, labels, 0.0, rule.alpha, 1.0)
+    where = "labels looked for where the two differ"
+    found = [
+        Figure(f"A/A, {where}: false rollback", same.worse, "<= 0.05", same.worse <= 0.05),
+        Figure(f"A/A, {where}: false better", same.better, "<= 0.05", same.better <= 0.05),
+    ]
+    for name, sign in (("worse", 1.0), ("better", -1.0)):
+        for points in (0.02, 0.05, 0.10):
+            many = labels if points > 0.02 else 5 * labels
+            for more, how in ((0.0, "a uniform slice"), (1.0, where)):
+                seen = disagreements.peek(runs // 10, many, sign * points, rule.alpha, more)
+                said = seen.worse if sign > 0 else seen.better
+                what = f"{100 * points:g} points {name}, {how}"
+                found.append(Figure(f"{what}: said so", said, ">= 0.95", said >= 0.95))
+                found.append(Figure(f"{what}: median audit labels", seen.median_labels, "", None))
+    honest, naive = disagreements.weighted_coverage(runs, rule.alpha)
+    lowest = 1 - rule.alpha - 0.015
+    found.append(Figure(f"accuracy, {where}: interval covers it", honest, f">= {lowest:g}", honest >= lowest))
+    found.append(Figure(f"accuracy, {where}: without weights", naive, "", None))
+    return found
 
 
 def broken_ones(ask: Ask) -> list[Figure]:

@@ -40,17 +40,18 @@ def odds(gains: Differences) -> Differences:
 
 
 def peek(runs: int, labels: int, worse: float, alpha: float, more: float, seed: int = 12) -> Peeked:
-    """Look after every label of every rollout."""
+    """Look after every label of every rollout. A negative ``worse`` is better: the median is of what is so then."""
     rng = np.random.default_rng(seed)
-    said: list[int] = []
-    better = 0
+    condemned: list[int] = []
+    praised: list[int] = []
     for start in range(0, runs, _BLOCK):
         gains, _ = drawn(rng, (min(_BLOCK, runs - start), labels), worse, more)
-        condemned = odds(-gains) >= 1.0 / alpha
-        better += int((odds(gains) >= 1.0 / alpha).any(axis=1).sum())
-        said += [int(row.argmax()) + 1 for row in condemned if row.any()]
-    reached = len(said) / runs
-    return Peeked(reached, better / runs, sorted(said)[runs // 2] if reached > 0.5 else None)
+        for sign, said in ((-1.0, condemned), (1.0, praised)):
+            sure = odds(sign * gains) >= 1.0 / alpha
+            said += [int(row.argmax()) + 1 for row in sure if row.any()]
+    so = condemned if worse >= 0.0 else praised
+    median = sorted(so)[runs // 2] if len(so) > 0.5 * runs else None
+    return Peeked(len(condemned) / runs, len(praised) / runs, median)
 
 
 def paired(rng: np.random.Generator, gains: Differences, apart: NDArray[np.bool_], more: float) -> Paired:

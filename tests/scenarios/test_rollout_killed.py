@@ -70,7 +70,7 @@ class Replica:
         records = [StoredRecord(where.topic, 0, i, 0, key, b"", ()) for i, key in enumerate(ids)]
         x = points(100, 4, seed=self.events)
         scores = await self.scorer.score(EventColumns(ids, {"x": x}, records, [(where, slice(0, len(ids)))]))
-        self.answered_by |= {scores.version, scores.challenger} - {""}
+        self.answered_by |= {scores.version} | ({scores.challenger} if scores.by_challenger is not None else set())
         await self.comparing.publish()
 
 

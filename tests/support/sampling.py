@@ -72,6 +72,8 @@ def pieces(batch: Scored, sizes: Sequence[int]) -> Iterator[Scored]:
             features=None if batch.features is None else batch.features[start:stop],
             inputs=None if batch.inputs is None else batch.inputs[start:stop],
             offset=batch.offset - len(batch) + stop,
+            challenger=batch.challenger,
+            differs=None if batch.differs is None else batch.differs[start:stop],
         )
         start, turn = stop, turn + 1
 

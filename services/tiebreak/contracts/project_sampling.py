@@ -74,6 +74,9 @@ class Sampling(Section):
     ``bandit`` draws one of ``arms`` for each event, the likelier the more its labels have brought so far, as audit labels
     tell.
 
+    ``disagreement_share``: of the labels, for events on which the champion and the challenger of a rollout differ. They are audit
+    questions, and count so much less in every figure.
+
     ``origin_share``: what part of the last 200 questions one source (``ce_source``) or one record key may cause; 1: all of them.
     """
 
@@ -94,6 +97,7 @@ class Sampling(Section):
     arms: Annotated[tuple[Acquisition, ...], Field(min_length=2, max_length=9)] = ("margin", "entropy", "kl", "density")
     rule: Literal["adaptive", "fixed", "variable", "randomised", "split", "biqf"] = "adaptive"
     audit_share: Share = 0.1
+    disagreement_share: Share = 0.1
     temper: Annotated[float, Field(ge=0.0, le=10.0)] | None = None
     window: Annotated[int, Field(ge=16, le=65_536)] = 256
     target_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.02

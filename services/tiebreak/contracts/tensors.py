@@ -92,7 +92,8 @@ class Scores:
     ``members`` ``(m, n, k)`` from a committee head (numbers: ``(m, n, 1)``),
     ``embedding`` ``(n, d)``, ``values`` ``(n,)`` from a regressor: None when
     the graph has none. ``version`` names the model that made exactly these rows; those where ``by_challenger`` ``(n,)`` is True were
-    made by ``challenger``, a model with the same classes.
+    made by ``challenger``, a model with the same classes. ``differs`` ``(n,)``, in a rollout: 1 where the two answer differently, 0
+    where they agree, -1 where not both were asked or numbers are no answers that could be the same.
     """
 
     version: str
@@ -104,6 +105,7 @@ class Scores:
     challenger: str = ""
     by_challenger: NDArray[np.bool_] | None = None
     form: Form = Form.CLASSES
+    differs: NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
         return len(self.probabilities)

@@ -15,6 +15,7 @@ from tiebreak.contracts.tensors import FloatArray, Form
 from tiebreak.sampling import acquisition, acquisition_forms, bandit, chance, drift, neighbours, schedule
 from tiebreak.sampling.balance import Floors, Group, groups_of
 from tiebreak.sampling.bandit import Returned
+from tiebreak.sampling.differing import Differs
 from tiebreak.sampling.drift import DriftState, Fired
 from tiebreak.sampling.drift_records import record
 from tiebreak.sampling.mixing import Mixture, mix
@@ -41,12 +42,19 @@ class Policy:
     drift: Drift
     groups: tuple[Group, ...] = ()
     tariff: Tariff | None = None
+    compared: float = 0.0
 
     @classmethod
     def of(cls, project: Project) -> Policy:
         """The policy that a project file asks for."""
         return cls(
-            project.project, project.sampling, project.budget, project.drift, groups_of(project), tariff_of(project)
+            project.project,
+            project.sampling,
+            project.budget,
+            project.drift,
+            groups_of(project),
+            tariff_of(project),
+            project.gate.canary.compared,
         )
 
     @property
@@ -57,8 +65,7 @@ class Policy:
     @property
     def fingerprint(self) -> str:
         """Names the settings: a state made under others is not restored."""
-        text = f"{self.project}|{self.sampling!r}|{self.budget!r}|{self.drift!r}|{self.groups!r}|{self.tariff!r}"
-        return blake2b(text.encode(), digest_size=16).hexdigest()
+        return blake2b(repr(self).encode(), digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +76,8 @@ class Scored:
     none; ``embedded`` says that ``inputs`` were made by the model. ``replayed`` rows are never selected.
     ``form`` MULTI: each probability is of its own. ``values`` ``(n,)`` and ``members`` ``(m, n, 1)`` of a regressor are shares of
     the declared range. ``classes`` are the names of the columns; ``kilobytes`` ``(n,)`` how long events are, where that has a price.
-    ``origin_of`` tells a row's source and key. ``partition`` and ``offset`` are those of the last row.
+    ``origin_of`` tells a row's source and key. ``partition`` and ``offset`` are those of the last row. ``differs`` ``(n,)``: where the
+    answers of ``challenger`` differ from these.
     """
 
     ids: Sequence[bytes]
@@ -87,6 +95,8 @@ class Scored:
     values: FloatArray | None = None
     classes: Sequence[str] = ()
     kilobytes: Floats | None = None
+    challenger: str = ""
+    differs: Differs | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -248,7 +258,7 @@ def floors(policy: Policy, state: SamplerState, batch: Scored, appraisal: Apprai
 @dataclass(frozen=True, slots=True)
 class Why:
     """What a choice says of a row that it takes: its value of the kind ``strategy`` and what that had to reach, the probability (by
-    its own account, which rounding may put outside of (0, 1]), and the state and the burst that it was taken in."""
+    its own account, which rounding may put outside of (0, 1]), the state and the burst that it was taken in, and an audit's weight."""
 
     reason: Reason
     strategy: str
@@ -257,6 +267,7 @@ class Why:
     probability: float
     state_digest: str
     burst_id: str = ""
+    weight: float = 0.0
 
 
 def selection_of(policy: Policy, batch: Scored, row: int, why: Why) -> Selection:
@@ -271,6 +282,8 @@ def selection_of(policy: Policy, batch: Scored, row: int, why: Why) -> Selection
         model_version=batch.version,
         state_digest=why.state_digest,
         burst_id=why.burst_id,
+        weight=why.weight,
+        challenger=batch.challenger if why.weight else "",
     )
     if policy.tariff is None:
         return selection

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, log
 from typing import NamedTuple
 
@@ -81,6 +81,7 @@ class Chooser:
         self._batch, self._appraisal, self._began = batch, appraisal, state
         self.seen, self._asked, self._balance = state.seen, state.asked, state.balance
         self._regime, self._plan, self._origins = state.regime, state.plan, state.origins
+        self._contrast = state.contrast.of(batch.challenger)
         self._scores, self._novelties = state.scores, state.novelties
         self._recent, self._coverage, self._waiting = state.recent, state.coverage, state.waiting
         self._audits, self._others = allowance.audits, allowance.others
@@ -94,7 +95,7 @@ class Chooser:
         self._floors = floors(policy, state, batch, appraisal)
         self._owing: set[int] = set()
         self._examined: _Examined | None = None
-        self._audit_drawn: tuple[float, list[int]] = (-1.0, [])
+        self._audit_drawn: tuple[tuple[float, float], list[int]] = ((-1.0, -1.0), [])
         self._novel: dict[int, tuple[float, float]] = {}
         self._rows: list[int] = []
         self._selections: list[Selection] = []
@@ -121,11 +122,12 @@ class Chooser:
         self._waiting = Memory()
         if self._floors is not None:
             self._floors.open_block(self._plan.share, length)
+        self._contrast = self._contrast.opened(self._sampling, self._plan.share, self._policy.compared)
         self._set_rates()
         due = threshold.due(BLOCK, self._sampling.window)
         if length >= due or self.seen % due == 0 or not self._scores.usable:
             # The audit slice has had its part of the events already.
-            left = max(1e-9, 1.0 - self._audit_share)
+            left = max(1e-9, 1.0 - self._audit_share - self._contrast.part)
             # Scores fall while a model learns, and yesterday's quantile then asks too little: what is missing is caught up with.
             behind = max(0.0, self._balance) / CATCH_UP
             self._scores = threshold.relevel(self._scores, (self._uncertain_share + behind) / left)
@@ -142,6 +144,7 @@ class Chooser:
         rows |= self._owing
         reached = self._walk(sorted(rows - self._batch.replayed), base, scores, start) if rows else start - 1
         self._accrue(stop - 1 - reached)
+        self._contrast = self._contrast.seen(self._batch.differs, start, stop)
         self.seen += stop - start
         self._scores = threshold.push(self._scores, scores, self._sampling.window)
 
@@ -186,12 +189,11 @@ class Chooser:
 
     def state(self) -> SamplerState:
         """The state after the rows visited."""
-        return SamplerState(
-            drift=self._began.drift,
+        return replace(
+            self._began,
             seen=self.seen,
             asked=self._asked,
             until=self.until,
-            version=self._began.version,
             regime=self._regime,
             balance=self._balance,
             scores=self._scores,
@@ -200,12 +202,9 @@ class Chooser:
             coverage=self._coverage,
             waiting=self._waiting,
             plan=self._plan,
-            rule=self._began.rule,
             origins=self._origins,
-            spending=self._began.spending,
-            around=self._began.around,
-            bandit=self._began.bandit,
             floors=self._began.floors if self._floors is None else self._floors.state(),
+            contrast=self._contrast,
         )
 
     # -- rates -------------------------------------------------------------------------------------------------
@@ -229,8 +228,8 @@ class Chooser:
         novel = self._sampling.novelty and ordered and self._asked >= ASKED_LEAST and len(self._coverage) > 0
         self._audit_share = audit * share
         self._novel_share = NOVEL_SHARE * (1.0 - audit) * share if novel else 0.0
-        floored = 0.0 if self._floors is None else self._floors.part()
-        self._uncertain_share = max(0.0, share - self._audit_share - self._novel_share - floored)
+        others = self._novel_share + self._contrast.part + (0.0 if self._floors is None else self._floors.part())
+        self._uncertain_share = max(0.0, share - self._audit_share - others)
         self._temper = own if self._regime == "model" else max(own, CHANCE_TEMPER)
         self._apart = ordered and self._near.memory > 0
 
@@ -242,11 +241,12 @@ class Chooser:
     # -- candidates --------------------------------------------------------------------------------------------
 
     def _audit_rows(self, start: int, stop: int) -> set[int]:
-        share, drawn = self._audit_drawn
-        if share != self._audit_share:
+        now, (then, drawn) = (self._audit_share, self._contrast.level), self._audit_drawn
+        if then != now:
             # For the whole batch at once: the share is the same for most blocks.
-            drawn = np.flatnonzero(self._appraisal.audit < self._audit_share).tolist()
-            self._audit_drawn = (self._audit_share, drawn)
+            coins = self._contrast.coins(self._batch.differs, 0, len(self._batch), self._audit_share)
+            drawn = np.flatnonzero(self._appraisal.audit < coins).tolist()
+            self._audit_drawn = (now, drawn)
         return set(drawn[bisect_left(drawn, start) : bisect_left(drawn, stop)])
 
     def _near_threshold(self, scores: Floats, start: int) -> set[int]:
@@ -308,10 +308,11 @@ class Chooser:
         return diversity.penalties(diversity.nearest_each(self._recent, units), self._near.similarity)
 
     def _visit(self, one: _Row, score: float) -> None:
-        if self._appraisal.audit[one.row] < self._audit_share:
+        coin = self._contrast.coin(self._batch.differs, one.row, self._audit_share)
+        if self._appraisal.audit[one.row] < coin:
             if self._audits > 0:
                 self._audits -= 1
-                self._add(one.row, Reason.AUDIT, (self._appraisal.kind, self._utility(one), 0.0), self._audit_share)
+                self._add(one.row, Reason.AUDIT, (self._appraisal.kind, self._utility(one), 0.0), coin)
             return
         # Sums of shares differ in their last bits with how a stream is cut; a whole label must not hang on those.
         if self._balance <= HAIR - threshold.AHEAD or self._others <= 0 or not self._askable[one.row]:
@@ -382,7 +383,8 @@ class Chooser:
         if self._floors is not None:
             either = 1.0 - (1.0 - either) * (1.0 - self._floors.chance(one.row))
             self._floors.took(one.row)
-        self._add(one.row, reason, why, (1.0 - self._audit_share) * either)
+        audit = self._contrast.coin(self._batch.differs, one.row, self._audit_share)
+        self._add(one.row, reason, why, (1.0 - audit) * either)
         if one.unit is not None:
             self._recent = diversity.remember(self._recent, one.unit, self._near.memory)
             self._waiting = diversity.remember(self._waiting, one.unit, BLOCK)
@@ -391,7 +393,8 @@ class Chooser:
         self._digest = self._digest or digest(self._began)
         kind, value, needed = why
         burst = schedule.burst_in_force(self._plan, self.seen)
-        told = Why(reason, kind, value, needed - LOG_FLOOR, propensity, self._digest, burst)
+        weight = self._contrast.weight(propensity, self._audit_share) if reason is Reason.AUDIT else 0.0
+        told = Why(reason, kind, value, needed - LOG_FLOOR, propensity, self._digest, burst, weight)
         self._rows.append(row)
         self._selections.append(selection_of(self._policy, self._batch, row, told))
         self._balance -= 1.0

@@ -22,6 +22,8 @@ def choose_by_rule(
     """Rows of an appraised batch, in stream order, as far as ``allowance`` goes; what it refuses the rule has not spent."""
     rule, share = policy.sampling.rule, appraisal.share
     audit_share = policy.sampling.audit_share * share
+    contrast = state.contrast.of(batch.challenger).opened(policy.sampling, share, policy.compared)
+    budget = share - audit_share - contrast.part
     audits, others, ruling = allowance.audits, allowance.others, state.rule
     began, confidences, sound = digest(state), _confidences(batch).tolist(), appraisal.sound.tolist()
     rows: list[int] = []
@@ -29,22 +31,24 @@ def choose_by_rule(
     for row in range(len(batch)):
         if row in batch.replayed:
             continue
-        if appraisal.audit[row] < audit_share:
+        coin = contrast.coin(batch.differs, row, audit_share)
+        audit = bool(appraisal.audit[row] < coin)
+        if audit:
             chosen, audits = audits > 0, audits - 1
-            verdict = Verdict(chosen, audit_share, 0.0)
+            verdict = Verdict(chosen, coin, 0.0)
         elif not sound[row]:
             continue  # as everywhere: only the audit slice asks about a row that is no distribution
         else:
-            verdict, ruling = rules.judge(rule, ruling, _seen(batch, appraisal, confidences, row), share - audit_share)
+            verdict, ruling = rules.judge(rule, ruling, _seen(batch, appraisal, confidences, row), budget)
             chosen = verdict.ask and others > 0
             if verdict.ask and not chosen:
                 ruling = rules.refused(rule, ruling)
             others -= chosen
-            verdict = replace(verdict, probability=(1.0 - audit_share) * verdict.probability)
+            verdict = replace(verdict, probability=(1.0 - coin) * verdict.probability)
         if chosen:
-            audit = bool(appraisal.audit[row] < audit_share)
             rows.append(row)
             why = _why(batch, appraisal, (row, audit, rule), verdict, began)
+            why = replace(why, weight=contrast.weight(coin, audit_share)) if audit else why
             selections.append(selection_of(policy, batch, row, why))
     decision = Decision(
         kind=appraisal.kind,
@@ -54,7 +58,8 @@ def choose_by_rule(
         records=appraisal.records,
         audits=sum(s.audit for s in selections),
     )
-    return decision, replace(state, seen=state.seen + len(batch), rule=ruling, plan=replace(state.plan, share=share))
+    plan, contrast = replace(state.plan, share=share), contrast.seen(batch.differs, 0, len(batch))
+    return decision, replace(state, seen=state.seen + len(batch), rule=ruling, plan=plan, contrast=contrast)
 
 
 def _confidences(batch: Scored) -> NDArray[np.floating]:

@@ -17,6 +17,7 @@ import numpy as np
 from tiebreak.contracts.errors import Invalid
 from tiebreak.sampling.balance import Balance
 from tiebreak.sampling.bandit import Bandit
+from tiebreak.sampling.differing import Contrast
 from tiebreak.sampling.diversity import Memory
 from tiebreak.sampling.drift import DriftState
 from tiebreak.sampling.neighbours import Stream
@@ -39,7 +40,8 @@ class SamplerState:
     this block; ``balance`` is the plan minus all selections.
 
     ``rule`` is the state of a published rule, where one decides; ``floors`` that of the groups that are owed labels; ``around`` what
-    events are compared with where an acquisition looks at their neighbours; ``bandit`` what is known of several acquisitions.
+    events are compared with where an acquisition looks at their neighbours; ``bandit`` what is known of several acquisitions;
+    ``contrast`` is of a rollout's two models.
     ``regime`` names what the scores in the window mean (a change of it empties the window); ``waiting`` holds vectors that join
     ``coverage`` at the next block, so that a block sees one coverage however it is cut into batches.
     """
@@ -63,6 +65,7 @@ class SamplerState:
     spending: Spending = field(default_factory=Spending)
     around: Stream = field(default_factory=Stream)
     bandit: Bandit = field(default_factory=Bandit)
+    contrast: Contrast = field(default_factory=Contrast)
 
 
 def snapshot(state: SamplerState, fingerprint: str) -> bytes:

@@ -101,10 +101,11 @@ class Window:
         self._records = list(appraisal.records)
         self._askable = askable(policy, batch, appraisal)
         self._floors = floors(policy, state, batch, appraisal)
+        self._audit_share = 0.0
 
     def choose(self, start: int, stop: int) -> None:
         """Choose among the rows from ``start`` to before ``stop``."""
-        policy, state = self._policy, self.state
+        policy, state, differs = self._policy, self.state, self._batch.differs
         burst, was_burst = state.plan.burst, schedule.in_force(state.plan, state.seen)
         share = self._appraisal.share
         plan = schedule.next_block(state.plan, share, stop - start, state.seen, policy.drift.burst)
@@ -115,24 +116,26 @@ class Window:
             recent = diversity.Memory()  # after a change, what resembles old questions is worth asking again
         most = threshold.BEHIND + plan.share * (stop - start) if self._others > 0 else 0.0
         balance = min(most, state.balance + plan.share * (stop - start))
-        self.state = replace(state, plan=plan, balance=balance, recent=recent)
-        audit_share = policy.sampling.audit_share * plan.share
-        audit = self._appraisal.audit[start:stop] < audit_share
+        contrast = state.contrast.of(self._batch.challenger).opened(policy.sampling, plan.share, policy.compared)
+        self.state = replace(state, plan=plan, balance=balance, recent=recent, contrast=contrast)
+        self._audit_share = policy.sampling.audit_share * plan.share
+        audit = self._appraisal.audit[start:stop] < contrast.coins(differs, start, stop, self._audit_share)
         rows = [row for row in (np.flatnonzero(audit) + start).tolist() if row not in self._batch.replayed]
         for row in rows:
             if self._audits > 0:
                 self._audits -= 1
-                self._add(row, Reason.AUDIT, (0.0, audit_share))
+                self._add(row, Reason.AUDIT, (0.0, self._audited(row)))
         rest: list[int] = (np.flatnonzero(~audit & self._askable[start:stop]) + start).tolist()
         rest = [row for row in rest if row not in self._batch.replayed]
         if self._floors is None:
-            self._spend(rest, [], audit_share)
+            self._spend(rest, [])
         else:
             self._floors.open_block(plan.share, stop - start)
             owing = self._floors.rows(start, stop)
-            self._spend([row for row in rest if row not in owing], [row for row in rest if row in owing], audit_share)
+            self._spend([row for row in rest if row not in owing], [row for row in rest if row in owing])
             self.state = replace(self.state, floors=self._floors.state())
-        self.state = replace(self.state, seen=state.seen + stop - start, until=state.seen + stop - start)
+        seen = state.seen + stop - start
+        self.state = replace(self.state, seen=seen, until=seen, contrast=contrast.seen(differs, start, stop))
 
     def decision(self) -> Decision:
         """What was chosen."""
@@ -146,7 +149,11 @@ class Window:
             audits=sum(selection.audit for _, selection in self._chosen),
         )
 
-    def _spend(self, rows: list[int], owing: list[int], audit_share: float) -> None:
+    def _audited(self, row: int) -> float:
+        """The probability that this row is an audit question."""
+        return self.state.contrast.coin(self._batch.differs, row, self._audit_share)
+
+    def _spend(self, rows: list[int], owing: list[int]) -> None:
         """Take those ``owing`` whose coin fell, and with what is left the best of ``rows``."""
         labels = max(0, min(self._others, floor(self.state.balance + HAIR), len(rows) + len(owing)))
         if not labels:
@@ -174,7 +181,7 @@ class Window:
                 self._floors.took(row)
             self._others -= 1
             either = coin + (1.0 - coin) * probability
-            self._add(row, reason, (needed, (1.0 - audit_share) * either), f"floor: {name}")
+            self._add(row, reason, (needed, (1.0 - self._audited(row)) * either), f"floor: {name}")
             self._remember(row, None if worth.units is None else worth.units[at])
 
     def _worth(self, rows: list[int]) -> _Worth:
@@ -219,7 +226,8 @@ class Window:
         by_chance_alone = reason in {Reason.COLD_START, Reason.RANDOM}
         strategy = owed if reason is Reason.RARE else "random" if by_chance_alone else self._appraisal.kind
         burst = schedule.burst_in_force(state.plan, state.seen)
-        told = Why(reason, strategy, value, needed - LOG_FLOOR, probability, self._digest, burst)
+        weight = state.contrast.weight(probability, self._audit_share) if reason is Reason.AUDIT else 0.0
+        told = Why(reason, strategy, value, needed - LOG_FLOOR, probability, self._digest, burst, weight)
         self._chosen.append((row, selection_of(self._policy, self._batch, row, told)))
         self.state = replace(state, balance=state.balance - 1.0, plan=schedule.spent(state.plan, 1, state.seen))
 

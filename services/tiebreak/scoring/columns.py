@@ -65,6 +65,7 @@ def keep_scores(scores: Scores, kept: NDArray[np.bool_]) -> Scores:
         challenger=scores.challenger,
         by_challenger=None if scores.by_challenger is None else scores.by_challenger[kept],
         form=scores.form,
+        differs=_rows(scores.differs, kept),
     )
 
 

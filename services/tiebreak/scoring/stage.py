@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TypeVar
 
@@ -28,7 +28,7 @@ from tiebreak.runtime.sandbox import Limits, Sandbox, wanted_by
 from tiebreak.scoring.columns import keep_rows, keep_scores, unanswered_rows
 from tiebreak.scoring.decode import decode_batch
 from tiebreak.scoring.replays import Replays
-from tiebreak.scoring.trial import Trial, compare, draws, joined
+from tiebreak.scoring.trial import Trial, audited, compare, contrast, draws, joined
 
 T = TypeVar("T")
 
@@ -115,8 +115,11 @@ class Scorer:
     async def _score_both(
         self, columns: EventColumns, scores: Scores, serving: _Serving, challenger: _Serving, trial: Trial
     ) -> Scores:
-        drawn = draws(columns.ids, self._project.sampling.seed)
-        rows = np.flatnonzero(drawn < max(trial.share, self._project.gate.canary.compared))
+        seed, compared = self._project.sampling.seed, self._project.gate.canary.compared
+        drawn = draws(columns.ids, seed)
+        # Compared by the coin of the audit slice: the sampler may look more often where the two differ, up to that share, and knows
+        # of each event that it could draw whether they do.
+        rows = np.flatnonzero((drawn < trial.share) | (audited(columns.ids, seed) < compared))
         if len(rows) == 0:
             return scores
         inputs = {name: array[rows] for name, array in columns.inputs.items()}
@@ -126,7 +129,11 @@ class Scorer:
         if self._challenger is challenger:
             self._compared += compare(theirs, ours, (theirs_s, ours_s), self._project.labeling.answer)
         mine = drawn[rows] < trial.share
-        return joined(scores, keep_scores(ours, mine), rows[mine]) if mine.any() else scores
+        if mine.any():
+            scores = joined(scores, keep_scores(ours, mine), rows[mine])
+        differs = np.full(len(columns), -1, np.int8)
+        differs[rows] = contrast(theirs, ours, self._project.labeling.answer)
+        return replace(scores, challenger=challenger.manifest.version, differs=differs)
 
     async def _ask(self, model: _Serving, inputs: Tensors) -> tuple[Scores, float]:
         rows = len(next(iter(inputs.values())))

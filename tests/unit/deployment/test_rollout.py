@@ -32,7 +32,7 @@ from tiebreak.runtime.sandbox import Sandbox
 from tiebreak.scoring.stage import Scorer
 from tiebreak.scoring.stage_comparing import Comparing
 from tiebreak.scoring.stage_follower import ModelFollower
-from tiebreak.scoring.trial import Trial, draws
+from tiebreak.scoring.trial import Trial, audited, draws
 
 GATE = Gate.model_validate({"rollout": "canary", "canary": {"events": 200, "seconds": 10, "shares": [0.05, 0.5]}})
 SAME = Comparison(200, 4, 0, {"a": 100, "b": 100}, {"a": 98, "b": 102}, {"-40": 400}, {"-40": 400})
@@ -126,10 +126,16 @@ class World:
         records = [StoredRecord(where.topic, 0, i, 0, key, b"", ()) for i, key in enumerate(ids)]
         scores = await self.scorer.score(EventColumns(ids, {"x": x}, records, [(where, slice(0, rows))]))
         await self.comparing.publish()
+        trial = self.scorer.trial
+        assert (scores.differs is None) is (trial is None)
+        if trial is None or scores.differs is None:
+            return frozenset({scores.version})
+        # Both were asked about whatever the audit slice may draw, up to the share compared, and about the challenger's own.
+        own, seed = draws(ids, PROJECT.sampling.seed) < trial.share, PROJECT.sampling.seed
+        both = own | (audited(ids, seed) < PROJECT.gate.canary.compared)
+        np.testing.assert_array_equal(scores.differs >= 0, both)
         if scores.by_challenger is None:
             return frozenset({scores.version})
-        trial = self.scorer.trial
-        assert trial is not None
         expected = draws(ids, PROJECT.sampling.seed) < trial.share
         np.testing.assert_array_equal(scores.by_challenger, expected)
         return frozenset({scores.version, scores.challenger})

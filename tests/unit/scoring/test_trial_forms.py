@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from tiebreak.contracts.project import Answer, AnswerKind
 from tiebreak.contracts.tensors import Form, Scores
-from tiebreak.scoring.trial import compare, joined
+from tiebreak.scoring.trial import compare, contrast, joined
 
 RANGE = Answer(kind=AnswerKind.NUMERIC, least=0, most=100)
 
@@ -31,6 +33,23 @@ def test_lists_disagree_where_any_class_differs() -> None:
     ours = Scores("v2", ("a", "b"), np.array([[0.9, 0.6], [0.8, 0.2]], np.float32), form=Form.MULTI)
     found = compare(theirs, ours, (0.1, 0.1), Answer(kind=AnswerKind.MULTI))
     assert (found.rows, found.disagreed, found.shift) == (2, 1, 0.0)
+
+
+def classes(version: str, *rows: tuple[float, float]) -> Scores:
+    return Scores(version, ("a", "b"), np.array(rows, np.float32))
+
+
+def test_where_two_models_differ_is_told_row_by_row() -> None:
+    """The likeliest class, or any class of a list; what either could not answer is neither, and of numbers nothing is told."""
+    nan = float("nan")
+    one, two = (
+        classes("v1", (0.9, 0.1), (0.6, 0.4), (nan, nan), (0.5, 0.5)),
+        classes("v2", (0.7, 0.3), (0.4, 0.6), (0.9, 0.1), (nan, nan)),
+    )
+    assert contrast(one, two, Answer()).tolist() == [0, 1, -1, -1]
+    lists = [replace(classes("v", row, (0.1, 0.2)), form=Form.MULTI) for row in ((0.9, 0.1), (0.9, 0.6))]
+    assert contrast(lists[0], lists[1], Answer(kind=AnswerKind.MULTI)).tolist() == [1, 0]
+    assert contrast(numbers("v1", 11, 55), numbers("v2", 11, 99), RANGE).tolist() == [-1, -1]
 
 
 def test_a_canary_answers_its_share_with_its_own_numbers() -> None:
