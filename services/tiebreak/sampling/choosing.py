@@ -118,8 +118,7 @@ class Chooser:
         self._enter(self._next_regime(chance))
         for unit in self._waiting.units:
             self._coverage = diversity.cover(self._coverage, unit, COVERAGE, self._near.similarity)
-        self._asked += len(self._waiting)
-        self._waiting = Memory()
+        self._asked, self._waiting = self._asked + len(self._waiting), Memory()
         if self._floors is not None:
             self._floors.open_block(self._plan.share, length)
         self._contrast = self._contrast.opened(self._sampling, self._plan.share, self._policy.compared)
