@@ -49,7 +49,9 @@ BETTER = Paired(("l1",), ("a",), (0.0,), (1.0,), (1.0,))
 class PassAll:
     """A Probe that refuses nothing."""
 
-    async def check(self, _candidate: Candidate, _champion: Served | None, /) -> tuple[str, ...]:
+    async def check(
+        self, _candidate: Candidate, _champion: Served | None, _accepted: Served | None = None, /
+    ) -> tuple[str, ...]:
         return ()
 
 
