@@ -232,7 +232,7 @@ async def _make_topics(where: Ground, project: Project) -> None:
 async def growth(_: Ground, client: Redis, size: Size) -> list[Figure]:
     """A small and a large queue side by side on one server."""
     small, large = (RedisQueue(client, project_of(name), CALM) for name in ("small", "large"))
-    await fill(small, "small", range(size.shallow))
+    await fill(small, "small", range(size.shallow), mixed=True)
     beyond = await depth.weight(client, large, "large", range(size.deep))
     await depth.claims((small, large), 200)
     low, high = (1000 * float(np.percentile(found, 99)) for found in await depth.claims((small, large), size.claims))

@@ -40,11 +40,12 @@ async def used(client: redis.asyncio.Redis) -> int:
 
 
 async def weight(client: redis.asyncio.Redis, queue: RedisQueue, project: str, numbers: range) -> float:
-    """Fill the queue; the bytes per task that Redis needs beyond the encoded task itself."""
+    """Fill the queue with tasks of all lanes; the bytes per task that Redis needs beyond the encoded task itself."""
     before = await used(client)
-    await fill(queue, project, numbers)
+    await fill(queue, project, numbers, mixed=True)
     after, now_ms = await used(client), round(time.time() * 1000)
-    size = sum(len(encode(task_of(project, number, now_ms))) for number in numbers[:1000]) / min(1000, len(numbers))
+    some = [task_of(project, number, now_ms, mixed=True) for number in numbers[:1000]]
+    size = sum(len(encode(task)) for task in some) / len(some)
     return (after - before) / len(numbers) - size
 
 

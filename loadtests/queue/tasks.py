@@ -19,6 +19,7 @@ from tiebreak.labeling.redis import RedisQueue
 from tiebreak.labeling.redis_tokens import RedisTokens
 from tiebreak.labeling.tokens import RANDOM_BYTES, mint
 
+_LANES = ("triage", "normal", "backfill")
 CLASSES = ("cat", "dog", "bird", "fish")
 CALM = QueueSettings(lease_ms=600_000, undo_ms=60_000, task_ttl_ms=7 * 86_400_000)
 _BATCH = 2_000
@@ -51,8 +52,8 @@ def write(project: Project, folder: Path) -> Path:
     return path
 
 
-def task_of(project: str, number: int, now_ms: int) -> Task:
-    """Task ``number``, later than the one before."""
+def task_of(project: str, number: int, now_ms: int, *, mixed: bool = False) -> Task:
+    """Task ``number``, later than the one before; ``mixed``: of the three lanes in turn, each second one with a deadline of its own."""
     event = f"event-{number:08d}"
     return Task(
         task_id=task_id(project, event),
@@ -65,11 +66,12 @@ def task_of(project: str, number: int, now_ms: int) -> Task:
         classes=CLASSES,
         selection=Selection("margin", 0.25, 0.125, 0.5, Reason.UNCERTAIN, False, "v1", "digest"),
         priority=(number * 7919 % 1000) / 1000,
-        lane="normal",
+        lane=_LANES[number % 3] if mixed else "normal",
         votes_wanted=0,
         created_ms=now_ms + number,
         event_time_ms=now_ms + number,
         schema_version=1,
+        deadline_ms=now_ms + 90_000_000 + number * 97 if mixed and number % 2 else 0,
     )
 
 
@@ -80,14 +82,15 @@ async def built(queue: RedisQueue) -> None:
             await asyncio.sleep(0.1)
 
 
-async def fill(queue: RedisQueue, project: str, numbers: range) -> None:
+async def fill(queue: RedisQueue, project: str, numbers: range, *, mixed: bool = False) -> None:
     """Put tasks number ``numbers`` on the queue, whose index is built if need be."""
     builder = await queue.begin_build()
     if builder is not None:
         await builder.end_build([])
     now_ms = round(time.time() * 1000) - 1_000_000
     for start in range(numbers.start, numbers.stop, _BATCH):
-        some = [task_of(project, number, now_ms) for number in range(start, min(start + _BATCH, numbers.stop))]
+        end = min(start + _BATCH, numbers.stop)
+        some = [task_of(project, number, now_ms, mixed=mixed) for number in range(start, end)]
         # At once, so that they share an fsync.
         await asyncio.gather(*(queue.add(some[i : i + _AT_ONCE]) for i in range(0, len(some), _AT_ONCE)))
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,6 +23,8 @@ from tiebreak.labeling.redis import RedisQueue
 REQUESTS = int(os.environ.get("TIEBREAK_STORM", "3000"))
 PEOPLE = 100
 LATE_S = 0.01
+# A storm may last for minutes, and what each person answers is on its way to the log all the while.
+ENDLESS = replace(CALM, lease_ms=3_600_000, pending_ms=3_600_000)
 
 # What each person is answering, and what else they hold.
 Held = dict[str, tuple[Lease, Lease]]
@@ -46,7 +49,7 @@ async def _storm(socket: Path, slow: Path, project: Project, rng: random.Random)
             bench = Bench(project, client=client)
             await bench.forget()
             await bench.start()
-            queue = RedisQueue(client, project, CALM)
+            queue = RedisQueue(client, project, ENDLESS)
             await queue.add([a_task(number, project.project) for number in range(2 * PEOPLE)])
             held: Held = {}
             for person in (f"p{n}" for n in range(PEOPLE)):
