@@ -86,6 +86,10 @@ class ModelRefused(TiebreakError):
     """A model file failed a check. Serving is untouched."""
 
 
+class CheckLate(ModelRefused):
+    """The check did not end in time. It may be the model, or a machine that had other things to do: another check may end otherwise."""
+
+
 class NotFound(TiebreakError):
     """No such thing, or not yours: the answer is the same for both."""
 

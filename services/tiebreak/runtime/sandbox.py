@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiebreak.contracts.candidate import Golden
-from tiebreak.contracts.errors import ModelRefused
+from tiebreak.contracts.errors import CheckLate, ModelRefused
 from tiebreak.contracts.messages import Manifest
 from tiebreak.contracts.project import Gate, Project
 from tiebreak.contracts.tensors import Form, Tensors
@@ -180,7 +180,7 @@ class Sandbox:
                     answer, code = await self._ask(request)
             except TimeoutError as error:
                 await self._end()
-                raise ModelRefused(
+                raise CheckLate(
                     f"The check did not end within {limits.timeout_s:g} s.", fix="Raise gate.probe_timeout_s."
                 ) from error
             except BaseException:

@@ -10,7 +10,7 @@ import structlog
 
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.codec import decode_model
-from tiebreak.contracts.errors import BadRecord, ModelRefused, NotFound, Unreachable
+from tiebreak.contracts.errors import BadRecord, CheckLate, ModelRefused, NotFound, Unreachable
 from tiebreak.contracts.log import Batch, Partition, Reader
 from tiebreak.contracts.messages import ModelEvent, ModelRecord
 from tiebreak.contracts.ports import ModelStore
@@ -23,6 +23,7 @@ _TRIES = frozenset({ModelEvent.SHADOW, ModelEvent.CANARY})
 _MAX_RECORDS = 500
 _POLL_S = 0.5
 _RETRY_S = 1.0
+_MOST_LATE = 5  # a model that is too slow by itself is not tried for ever
 
 
 class ModelFollower:
@@ -39,6 +40,7 @@ class ModelFollower:
         self._clock = clock
         self._champion = ""
         self._trial: Trial | None = None
+        self._late = 0
         self._behind: dict[Partition, int] = {}
         # Set once the newest decision is known and tried, or there is none: until then, no model does not mean cold start.
         self.caught_up = asyncio.Event()
@@ -64,7 +66,9 @@ class ModelFollower:
             await self._clock.sleep(_RETRY_S)
             return
         records = list(self._read(batch))
-        self._champion = newest_champion(records, self._champion)
+        before, self._champion = self._champion, newest_champion(records, self._champion)
+        if self._champion != before:
+            self._late = 0
         self._trial = newest_trial(records, self._trial)
         self._catch_up(batch)
         # Decisions older than our start are skipped over: a model that was rolled back since must not serve for a moment.
@@ -98,12 +102,17 @@ class ModelFollower:
             await self._scorer.swap(manifest, model)
         except ModelRefused as refusal:
             self._log.error("model_refused", version=version, reason=str(refusal), serving=self._scorer.version)
+            self._late = self._late + 1 if isinstance(refusal, CheckLate) else _MOST_LATE
+            if self._late < _MOST_LATE:
+                return  # the machine was busy, or asleep: it passed the gate, and is checked again
+            self._late = 0
             self._champion = ""  # the same file would be refused again: wait for the next decision
         except (NotFound, OSError) as error:
             self._metrics.count("tiebreak_scoring_swaps_total", outcome="missing")
             self._log.warning("model_missing", version=version, error=str(error), serving=self._scorer.version)
             await self._clock.sleep(_RETRY_S)
         else:
+            self._late = 0
             self._log.info("model_serving", version=version)
 
     async def _try(self, trial: Trial | None) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import pytest
 
 from tests.support.eventually import PATIENCE_S, eventually
 from tests.support.models import dense, manifest_of, points, project_of
 from tiebreak.contracts import codec
+from tiebreak.contracts.candidate import Golden
 from tiebreak.contracts.log import Message, Outputs
 from tiebreak.contracts.messages import ModelEvent, ModelRecord
 from tiebreak.contracts.topics import Topic, specs_for
@@ -17,6 +19,8 @@ from tiebreak.deployment.memory import MemoryModelStore
 from tiebreak.events.memory import MemoryLog
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.metrics import Metrics
+from tiebreak.runtime.model_plan import Wanted
+from tiebreak.runtime.sandbox import Checked, Limits, Sandbox
 from tiebreak.scoring.stage import Scorer
 from tiebreak.scoring.stage_follower import ModelFollower, newest_champion
 
@@ -31,11 +35,11 @@ def decision(version: str, event: ModelEvent = ModelEvent.PROMOTED, project: str
 class World:
     """A log, a store, a scorer and the follower between them."""
 
-    def __init__(self) -> None:
+    def __init__(self, sandbox: Sandbox | None = None) -> None:
         self.log = MemoryLog()
         self.store = MemoryModelStore()
         self.metrics = Metrics("test")
-        self.scorer = Scorer(PROJECT, self.metrics)
+        self.scorer = Scorer(PROJECT, self.metrics, sandbox)
         reader = self.log.reader([TOPIC], None)
         self.follower = ModelFollower("test", reader, self.store, self.scorer, self.metrics, SystemClock())
         self.stop = asyncio.Event()
@@ -125,6 +129,41 @@ async def test_a_missing_model_is_tried_again_and_a_refused_one_is_not(world: Wo
     assert _swaps(world, "refused") == 1
     world.stop.set()
     await running
+
+
+class Busy(Sandbox):
+    """On a machine that has other things to do: the first so many checks do not end in time."""
+
+    def __init__(self, late: int) -> None:
+        super().__init__()
+        self.late = late
+
+    async def check(
+        self, model: bytes, wanted: Wanted, limits: Limits, *, temperature: float = 1.0, golden: Golden | None = None
+    ) -> Checked:
+        self.late -= 1
+        slow = replace(limits, timeout_s=1e-6) if self.late >= 0 else limits
+        return await super().check(model, wanted, slow, temperature=temperature, golden=golden)
+
+
+@pytest.mark.parametrize(("late", "serves"), [(4, "v1"), (5, "")])
+async def test_a_model_whose_check_came_late_is_checked_again_and_not_for_ever(late: int, serves: str) -> None:
+    """A machine that was busy or asleep at the start must not score without its champion until somebody promotes another."""
+    world = World(Busy(late))
+    await world.log.ensure_topics(specs_for("test", 1))
+    running = asyncio.create_task(world.follower.run(world.stop))
+    await world.keep("v1")
+    await world.decide(decision("v1"))
+    await eventually(lambda: _swaps(world, "refused") == late)
+    if not serves:
+        await world.keep("v2", seed=2)
+        await world.decide(decision("v2"))
+        serves = "v2"
+    await eventually(lambda: world.scorer.version == serves)
+    assert _swaps(world, "refused") == late
+    world.stop.set()
+    await running
+    world.scorer.close()
 
 
 def _swaps(world: World, outcome: str) -> float | None:
