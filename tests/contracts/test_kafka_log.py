@@ -20,6 +20,7 @@ from tiebreak.contracts.topics import TopicSpec
 from tiebreak.events.kafka import KafkaLog
 from tiebreak.events.kafka_client import KafkaOptions, KafkaSecurity
 from tiebreak.events.kafka_reader import KafkaReader
+from tiebreak.labeling.stage_reading import records_of
 
 pytestmark = pytest.mark.kafka
 
@@ -48,6 +49,19 @@ async def test_records_that_retention_removed_unread_are_an_error_not_a_jump(log
                 await take(reader, 1)
     async with reading(log, topic, "new group") as reader:
         assert values(await take(reader, 1)) == ["c"]
+        assert await reader.first_positions() == {Partition(topic, 0): 2}
+
+
+async def test_a_partition_that_retention_emptied_is_read_to_its_end_at_once(log: KafkaLog, kafka_address: str) -> None:
+    """It ends where it begins: who builds a queue from it and waits for more gives up in the end, and the queue is never built."""
+    topic = await fresh_topic(log, 2)
+    await publish(log, messages(topic, ["a", "b"], 0))
+    await publish(log, messages(topic, ["c"], 1))
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_address)
+    await admin.start()
+    await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(before_offset=2)})
+    await admin.close()
+    assert [record.value async for record in records_of(log, topic)] == [b"c"]
 
 
 async def test_a_fresh_group_leaves_the_clients_idle_clock_running(log: KafkaLog) -> None:

@@ -96,6 +96,7 @@ async def test_a_new_group_starts_at_the_oldest_record_and_a_known_one_at_its_po
         await reader.commit({partition: 1})
         assert await reader.committed() == {partition: 1}
         assert await reader.end_positions() == {partition: 4}
+        assert await reader.first_positions() == {partition: 0}
     async with reading(log, topic, "g") as reader:
         assert values(await take(reader, 3)) == ["b", "c", "d"]
     async with reading(log, topic, "other") as reader:

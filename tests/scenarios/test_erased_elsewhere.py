@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from scripts.kafka import free_port
 from tests.support.eventually import eventually
 from tests.support.labeling import a_task
-from tiebreak.apps.children import Child, Part
+from tests.support.processes import process
 from tiebreak.apps.up import ensure_topics
 from tiebreak.apps.wiring import open_log, open_redis
 from tiebreak.contracts.audit import Action
@@ -25,7 +22,7 @@ from tiebreak.labeling.redis import RedisQueue
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.project_file import load_project
-from tiebreak.runtime.settings import Options, Settings, resolve
+from tiebreak.runtime.settings import Options, resolve
 from tiebreak.training.sqlite import Ledger
 
 pytestmark = [pytest.mark.scenario, pytest.mark.redis]
@@ -53,7 +50,7 @@ async def test_running_processes_finish_what_a_dead_command_began(redis_url: str
         async def are_open(count: int) -> bool:
             return (await queue.stats()).open_tasks == count
 
-        async with _process("label", file, settings, "--role", "settle"), _process("train", file, settings):
+        async with process("label", file, settings, "--role", "settle"), process("train", file, settings):
             await eventually(lambda: are_open(3), 120.0, what="three open tasks", retry_on=(SlowDown,))
             await AuditTrail(log, "pets", SystemClock()).append("eve", Action.SUBJECT_ERASED, ANN17, "on request")
             await eventually(lambda: are_open(1), 120.0, what="the erased person's tasks to leave")
@@ -63,20 +60,3 @@ async def test_running_processes_finish_what_a_dead_command_began(redis_url: str
 def _struck(data: Path) -> bool:
     with closing(Ledger(data / "ledger" / "pets.sqlite")) as ledger:
         return ANN17 in ledger.struck().subjects
-
-
-@asynccontextmanager
-async def _process(command: str, file: Path, settings: Settings, *options: str) -> AsyncIterator[None]:
-    """One process, ready; it has stopped on leaving."""
-    port = free_port()
-    own = ("--redis", settings.redis, "--data", str(settings.data_dir), "--port", str(port), *options)
-    log_file = settings.data_dir / f"{command}.log"
-    part = Part(command, (command, str(file), *own), f"http://127.0.0.1:{port}", log_file=log_file)
-    child, stop = Child(part, SystemClock(), stop_timeout_s=20.0), asyncio.Event()
-    keeping = asyncio.create_task(child.keep(stop))
-    try:
-        await asyncio.wait_for(child.until_ready(), 120.0)
-        yield
-    finally:
-        stop.set()
-        await asyncio.wait_for(keeping, 60.0)

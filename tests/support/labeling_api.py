@@ -130,7 +130,7 @@ class Office:
             consume(Topic.ANNOTATIONS, "settling", self.settler()),
             Sweeper(self.queue, self.metrics, self.doorbell, every_s=0.05).run,
             self.rebuilder().run,
-            Eraser(name, self.queue, self.log, self.trail(), after_s=0.0).run,
+            Eraser(name, self.queue, self.log, self.trail(), after_s=0.0, metrics=self.metrics).run,
             *([self.people.run] if self.people is not None else []),
         ]
 

@@ -11,6 +11,7 @@ from tiebreak import __version__
 from tiebreak.apps import cli_admin, cli_audit, cli_dataset, cli_events, cli_models, cli_runs, cli_services
 from tiebreak.apps.cli_demo import demo
 from tiebreak.apps.cli_erase import erase
+from tiebreak.apps.cli_retention import retention
 from tiebreak.apps.cli_simulate import simulate
 from tiebreak.contracts.errors import TiebreakError
 from tiebreak.runtime.lifecycle import exit_code_of
@@ -60,6 +61,7 @@ def build() -> typer.Typer:
     app.add_typer(cli_dataset.dataset_app, name="dataset", rich_help_panel=_MODELS)
     app.add_typer(cli_dataset.ledger_app, name="ledger", rich_help_panel=_MODELS)
     app.command("erase", rich_help_panel=_MODELS)(erase)
+    app.command("retention", rich_help_panel=_SETUP)(retention)
     app.add_typer(cli_runs.runs_app, name="runs", rich_help_panel=_MODELS)
     return app
 

@@ -22,6 +22,7 @@ from tiebreak.contracts.audit import Action
 from tiebreak.contracts.codec import decode_label
 from tiebreak.contracts.errors import NotFound
 from tiebreak.contracts.messages import Label
+from tiebreak.contracts.topics import Topic
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.project_file import load_project
 from tiebreak.runtime.settings import Options, Settings
@@ -119,7 +120,10 @@ def export(
         tiebreak dataset export project.yaml labels --format delta
     """
     with _ledger(project, data) as (ledger, settings):
-        kept = [label for label in standing(_labels(ledger, version)).values() if not label.withdrawn]
+        # Whatever the trainer has come to: what is too old goes into no file.
+        before_ms = _too_old_ms(project)
+        every = standing(_labels(ledger, version)).values()
+        kept = [label for label in every if not label.withdrawn and label.settled_ms >= before_ms]
         at = ledger.dataset_version() if version is None else version
     said = (Action.DATASET_EXPORTED, f"version {at}", f"{len(kept)} labels to {out.name}")
     o.run(on_record_if_possible(load_project(project), settings, "", *said))
@@ -176,6 +180,10 @@ def _ledger(project: Path, data: str | None) -> Iterator[tuple[Ledger, Settings]
         yield ledger, settings
     finally:
         ledger.close()
+
+
+def _too_old_ms(project: Path) -> int:
+    return load_project(project).privacy.retention.horizons(SystemClock().wall()).get(Topic.LABELS, 0)
 
 
 def _labels(ledger: Ledger, version: int | None) -> Iterator[Label]:

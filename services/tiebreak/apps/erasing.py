@@ -15,6 +15,7 @@ from tiebreak.contracts.erasure import digests_of
 from tiebreak.contracts.errors import SlowDown, TiebreakError
 from tiebreak.contracts.messages import AuditRecord
 from tiebreak.contracts.project import Project
+from tiebreak.contracts.retention import ORDERED
 from tiebreak.contracts.topics import DAY_MS, Topic
 from tiebreak.labeling.redis import RedisQueue
 from tiebreak.labeling.stage_erasing import Eraser
@@ -115,6 +116,10 @@ def _topics(project: Project) -> Sequence[Place]:
     masked = "with masks and a pseudonym" if project.privacy.mask else "as they were sent"
     kept = {spec.name: spec.retention_ms for spec in specs_of(project)}
     for_days = {topic: f"{(kept[topic.of(project.project)] or 0) / DAY_MS:.4g}" for topic in (Topic.EVENTS, Topic.DEAD)}
+    lasting = {topic: kept[topic.of(project.project)] for topic in ORDERED}
+    ended = ", ".join(f"`{topic}` for {ms / DAY_MS:.4g} days" for topic, ms in lasting.items() if ms is not None)
+    ever = ", ".join(f"`{topic}`" for topic, ms in lasting.items() if ms is None)
+    said = "; ".join(part for part in (f"{ever} for ever" if ever else "", ended) if part)
     return [
         Place(
             "topics",
@@ -122,6 +127,6 @@ def _topics(project: Project) -> Sequence[Place]:
         ),
         Place(
             "",
-            f"`tasks`, `annotations` and `labels` are kept for ever, {masked}: no queue, ledger or model reads this person",
+            f"kept are {said}, {masked}: no queue, ledger or model reads this person",
         ),
     ]

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp
 
 from tiebreak.apps.deploying import deployer_of, store_of
 from tiebreak.apps.rescoring import HeadOpinions
+from tiebreak.apps.retaining import Timers
 from tiebreak.apps.wiring import Assemble, Process
 from tiebreak.contracts.handling import Handler
 from tiebreak.contracts.topics import Topic
@@ -83,9 +84,12 @@ def label_as(role: LabelRole) -> Assemble:
 def _settle(process: Process, desk: _Desk) -> None:
     """Intake, settling, sweeping, re-scoring and rebuilding of one project's queue."""
     project, metrics, queue, doorbell = process.project, process.metrics, desk.queue, desk.doorbell
+    eraser = Eraser(project.project, queue, process.log, desk.trail, metrics=metrics)
+    timers = Timers(project, desk.trail, process.clock, metrics)
+    process.life.run(Phase.SOURCES, "retention", timers.run)
     process.life.run(Phase.SOURCES, "sweeper", Sweeper(queue, metrics, doorbell).run)
     process.life.run(Phase.SOURCES, "rebuilder", Rebuilder(project, queue, process.log, metrics, desk.trail).run)
-    process.life.run(Phase.SOURCES, "erasures", Eraser(project.project, queue, process.log, desk.trail).run)
+    process.life.run(Phase.SOURCES, "erasures", eraser.run)
     process.life.run(Phase.SOURCES, "tokens", TokenRebuilder(desk.tokens, desk.trail, process.clock).run)
     _consume(process, Topic.TASKS, "intake", Intake(project, queue, metrics, doorbell))
     settler = Settler(project, queue, metrics, doorbell, Panel(project, queue, process.log))

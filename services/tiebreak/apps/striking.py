@@ -6,7 +6,7 @@ A running trainer follows the trail, so that an erasure reaches its ledger where
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import aclosing
 from pathlib import Path
 
@@ -15,6 +15,8 @@ import structlog
 from tiebreak.contracts.audit import Action
 from tiebreak.contracts.errors import TiebreakError
 from tiebreak.contracts.messages import AuditRecord
+from tiebreak.contracts.retention import horizons_in
+from tiebreak.contracts.topics import Topic
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.tasks import pause
 from tiebreak.training.sqlite import Erasure, Ledger, Retraction
@@ -26,7 +28,7 @@ _log = structlog.get_logger(__name__)
 
 
 async def heed_trail(ledger: Ledger, trail: AuditTrail) -> int:
-    """Retractions and erasures of the trail, into the ledger; those it has change nothing. The sequence it was read to.
+    """Retractions, erasures and horizons of the trail, into the ledger; those it has change nothing. The sequence it was read to.
 
     A record that was tampered with is left out, and stops no trainer: the log says so. Raises Unreachable.
     """
@@ -56,10 +58,10 @@ async def follow_trail(
             await pause(stop, _AGAIN_S)
 
 
-_STRIKES = frozenset({Action.LABELS_RETRACTED, Action.SUBJECT_ERASED})
+_STRIKES = frozenset({Action.LABELS_RETRACTED, Action.SUBJECT_ERASED, Action.RETENTION_ENDED})
 
 
-def _strike_file(path: Path, records: Iterable[AuditRecord]) -> None:
+def _strike_file(path: Path, records: Sequence[AuditRecord]) -> None:
     # On a connection of its own: the trainer's is in the middle of a step.
     ledger = Ledger(path)
     try:
@@ -68,10 +70,13 @@ def _strike_file(path: Path, records: Iterable[AuditRecord]) -> None:
         ledger.close()
 
 
-def _strike(ledger: Ledger, records: Iterable[AuditRecord]) -> None:
+def _strike(ledger: Ledger, records: Sequence[AuditRecord]) -> None:
     known = ledger.struck().subjects
     for record in records:
         if record.action == Action.LABELS_RETRACTED:
             ledger.retract(Retraction(record.target, record.actor, record.detail, record.time_ms))
         elif record.action == Action.SUBJECT_ERASED and record.target not in known:
             ledger.erase(Erasure(record.target, record.actor, record.detail, record.time_ms))
+    before_ms = horizons_in(records).get(Topic.LABELS, 0)
+    if before_ms and (changed := ledger.erase_before(before_ms)):
+        _log.info("retention_ended", labels=changed, before_ms=before_ms)

@@ -8,6 +8,7 @@ from pathlib import Path
 from starlette.types import ASGIApp
 
 from tiebreak.apps.recording_runs import RUNS_FOLDER, RecordingSink
+from tiebreak.apps.retaining import Timers
 from tiebreak.apps.stream import models_of
 from tiebreak.apps.striking import follow_trail, heed_trail
 from tiebreak.apps.wiring import Process, open_sandbox
@@ -74,6 +75,8 @@ async def assemble_train(process: Process) -> ASGIApp | None:
 
     process.life.on_stop(Phase.SINKS, "ledger", close_ledger)
     trail = AuditTrail(process.log, project.project, process.clock)
+    timers = Timers(project, trail, process.clock, process.metrics)
+    await timers.order()  # before a label is read: what left the topic since must not be missed by the ledger alone
     heard = await heed_trail(ledger, trail)
     reader = process.log.reader([topic.of(project.project) for topic in (Topic.LABELS, Topic.DRIFT)], None)
     process.life.on_stop(Phase.SINKS, "labels reader", reader.close)
@@ -90,6 +93,7 @@ async def assemble_train(process: Process) -> ASGIApp | None:
 
     process.life.run(Phase.SOURCES, "training", work)
     process.life.run(Phase.SOURCES, "trail", follow)
+    process.life.run(Phase.SOURCES, "retention", timers.run)
     if project.gate.rollout == "canary":
         process.life.run(Phase.WORK, "rollouts", deployer.run)
     return None

@@ -29,6 +29,7 @@ class Action(StrEnum):
     MODEL_UNPINNED = "model.unpinned"
     LABELS_RETRACTED = "labels.retracted"
     SUBJECT_ERASED = "subject.erased"
+    RETENTION_ENDED = "retention.ended"
     PROJECT_CHANGED = "project.changed"
     CLASS_ADDED = "class.added"
     ANNOTATOR_PAUSED = "annotator.paused"

@@ -145,6 +145,9 @@ class Reader(Protocol):
     def assignment(self) -> frozenset[Partition]:
         """What this member owns now."""
 
+    async def first_positions(self) -> Positions:
+        """The offset of the oldest record that retention left, per assigned partition: the end where it left none."""
+
     async def end_positions(self) -> Positions:
         """The offset after the newest record, per assigned partition. Lag is end minus position."""
 

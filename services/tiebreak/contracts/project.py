@@ -265,6 +265,14 @@ class Project(Section):
         return self
 
     @model_validator(mode="after")
+    def _what_is_counted_is_kept(self) -> Self:
+        if self.labeling.cost_cap is not None and self.privacy.retention.annotations_days is not None:
+            raise ValueError(
+                "labeling.cost_cap: counts every answer there ever was, and privacy.retention.annotations_days ends them"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _rare_classes_are_predicted(self) -> Self:
         if self.sampling.balance.rare_share and self.labeling.answer.kind.form is not Form.CLASSES:
             raise ValueError(

@@ -9,6 +9,7 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from tiebreak.contracts.project_section import Section, Share
+from tiebreak.contracts.retention import horizon_ms, topic_ms
 from tiebreak.contracts.topics import DAY_MS, Topic
 
 
@@ -47,16 +48,48 @@ class Retention(Section):
 
     ``events_days``: the topics ``events``, unmasked, and ``predictions``. ``dead_days``: the topic ``dead``, unmasked. A topic that
     exists keeps the retention it has where the file does not name one.
+
+    Without these three, what they name is kept for ever. ``tasks_days``: what people are shown, on ``tasks`` and in the queue.
+    ``annotations_days``: what people said, one by one, on ``annotations`` and in their histories. ``labels_days``: what it came to,
+    with features and votes, on ``labels``, in the trainer's ledger and in exports made from then on.
     """
 
     events_days: Days = 7.0
     dead_days: Days = 28.0
+    tasks_days: Days | None = None
+    annotations_days: Days | None = None
+    labels_days: Days | None = None
+
+    @model_validator(mode="after")
+    def _what_is_built_on_lasts_longest(self) -> Self:
+        for name, given in (("annotations_days", self.annotations_days), ("labels_days", self.labels_days)):
+            if given is not None and (self.tasks_days is None or given < self.tasks_days):
+                raise ValueError(
+                    f"{name}: must not be below tasks_days, which has to be set with it: a task whose answers or label are gone"
+                    " would be asked again"
+                )
+        return self
 
     def of_topics(self) -> Mapping[Topic, int]:
-        """In milliseconds, of those that the file names."""
+        """How long the log keeps records, in milliseconds, where the file says so."""
         named = {Topic.EVENTS: "events_days", Topic.PREDICTIONS: "events_days", Topic.DEAD: "dead_days"}
         given = {topic: name for topic, name in named.items() if name in self.model_fields_set}
-        return {topic: round(getattr(self, name) * DAY_MS) for topic, name in given.items()}
+        kept = {topic: round(getattr(self, name) * DAY_MS) for topic, name in given.items()}
+        return kept | {topic: topic_ms(kept_ms) for topic, kept_ms in self.ordered_ms().items()}
+
+    def ordered_ms(self) -> Mapping[Topic, int]:
+        """How long what the trail ends is kept, in milliseconds; what is kept for ever is left out."""
+        days = {
+            Topic.TASKS: self.tasks_days,
+            Topic.ANNOTATIONS: self.annotations_days,
+            Topic.LABELS: self.labels_days,
+        }
+        return {topic: round(kept * DAY_MS) for topic, kept in days.items() if kept is not None}
+
+    def horizons(self, now_s: float) -> dict[Topic, int]:
+        """The horizon (``contracts.retention``) that is due for each of these."""
+        due = {topic: horizon_ms(kept, round(now_s * 1000)) for topic, kept in self.ordered_ms().items()}
+        return {topic: before_ms for topic, before_ms in due.items() if before_ms > 0}
 
 
 class Privacy(Section):

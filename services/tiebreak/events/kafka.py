@@ -55,7 +55,7 @@ class KafkaLog:
     def reader(
         self, topics: Sequence[str], group: str | None, listener: RebalanceListener | None = None
     ) -> KafkaReader:
-        reader = KafkaReader(self._cluster, self.partitions, self.end_positions, topics, group)
+        reader = KafkaReader(self._cluster, self, topics, group)
         if listener is not None:
             reader.listen(listener)
         return reader
@@ -130,6 +130,14 @@ class KafkaLog:
         asker = await self._asking()
         ends = await self._call(asker.end_offsets(list(to_client(dict.fromkeys(partitions, 0)))))
         return {Partition(tp.topic, tp.partition): end for tp, end in ends.items()}
+
+    async def first_positions(self, partitions: Collection[Partition]) -> Positions:
+        """The position of the oldest record of each of ``partitions``, asked as :meth:`end_positions` asks."""
+        if not partitions:
+            return {}
+        asker = await self._asking()
+        firsts = await self._call(asker.beginning_offsets(list(to_client(dict.fromkeys(partitions, 0)))))
+        return {Partition(tp.topic, tp.partition): first for tp, first in firsts.items()}
 
     async def _asking(self) -> AIOKafkaConsumer:
         async with self._connecting:

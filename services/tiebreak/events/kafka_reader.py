@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
@@ -31,20 +31,28 @@ Fetched = dict[TopicPartition, Sequence[Record]]
 _GRACE_S = 0.05
 
 
+class Asker(Protocol):
+    """What is asked about topics by another client than the reader's own, which may be waiting for records."""
+
+    async def partitions(self, topic: str) -> int: ...
+
+    async def first_positions(self, partitions: Collection[Partition]) -> Positions: ...
+
+    async def end_positions(self, partitions: Collection[Partition]) -> Positions: ...
+
+
 class KafkaReader:
     """A :class:`tiebreak.contracts.log.Reader`. ``count`` tells how many partitions a topic has, ``ends`` where they end."""
 
     def __init__(
         self,
         cluster: Cluster,
-        count: Callable[[str], Awaitable[int]],
-        ends: Callable[[Collection[Partition]], Awaitable[Positions]],
+        asker: Asker,
         topics: Sequence[str],
         group: str | None,
     ) -> None:
         self._cluster = cluster
-        self._count = count
-        self._ends = ends
+        self._asker = asker
         self._topics = tuple(topics)
         self._group = group
         self._listener: RebalanceListener | None = None
@@ -85,7 +93,7 @@ class KafkaReader:
     async def _all_partitions(self) -> frozenset[Partition]:
         found: set[Partition] = set()
         for topic in self._topics:
-            count = await self._count(topic)
+            count = await self._asker.partitions(topic)
             if count == 0:
                 raise missing_topic(topic)
             found.update(Partition(topic, index) for index in range(count))
@@ -232,7 +240,10 @@ class KafkaReader:
         return {p: position for p, position in zip(owned, stored, strict=True) if position is not None}
 
     async def end_positions(self) -> Positions:
-        return {} if self._consumer is None else await self._ends(self._owned)
+        return {} if self._consumer is None else await self._asker.end_positions(self._owned)
+
+    async def first_positions(self) -> Positions:
+        return {} if self._consumer is None else await self._asker.first_positions(self._owned)
 
     # ── rebalances: aiokafka calls these from its own task ────────────────────────────────────────────────────────
 

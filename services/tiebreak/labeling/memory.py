@@ -14,7 +14,7 @@ from tiebreak.contracts.errors import SlowDown
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
 from tiebreak.contracts.project import Project
 from tiebreak.labeling.lifecycle import Lane, TaskState
-from tiebreak.labeling.memory_housekeeping import erase, rerank, sweep, withdraw
+from tiebreak.labeling.memory_housekeeping import erase, forget_before, rerank, sweep, withdraw
 from tiebreak.labeling.memory_state import Entry, State
 from tiebreak.labeling.port import (
     Act,
@@ -318,6 +318,9 @@ class MemoryQueue:
 
     async def end_erasure(self, subjects: Sequence[str]) -> None:
         self._state.erased.update(dict.fromkeys(subjects, True))
+
+    async def forget_before(self, before_ms: int) -> int:
+        return forget_before(self._guard(), before_ms)
 
     async def erased(self) -> frozenset[str]:
         return frozenset(subject for subject, ended in self._state.erased.items() if ended)

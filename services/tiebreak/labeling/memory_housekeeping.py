@@ -73,6 +73,14 @@ def erase(s: State, task_ids: Sequence[str]) -> Erased:
     return found
 
 
+def forget_before(s: State, before_ms: int) -> int:
+    """Drop the lines of answers given before then; how many."""
+    old = [(lines, i) for lines in s.history.values() for i, line in lines.items() if line.at_ms < before_ms]
+    for lines, annotation_id in old:
+        del lines[annotation_id]
+    return len(old)
+
+
 def _erase(s: State, task_id: str) -> Erased:
     here = task_id in s.tasks and task_id not in s.emptied
     gold = s.gold.pop(task_id, None)

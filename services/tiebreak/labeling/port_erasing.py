@@ -46,5 +46,8 @@ class Erasing(Protocol):
     async def end_erasure(self, subjects: Sequence[str]) -> None:
         """All that was here about these people is gone."""
 
+    async def forget_before(self, before_ms: int) -> int:
+        """Take the lines of answers given before then out of people's histories; how many. Repeat it when it raises."""
+
     async def erased(self) -> frozenset[str]:
         """Those whose erasure ended, by digest. Lost with the store."""

@@ -246,6 +246,16 @@ class RedisQueue:
             async with reachable():
                 await self._client.hset(self._key("erased"), mapping=dict.fromkeys(subjects, "1"))
 
+    async def forget_before(self, before_ms: int) -> int:
+        removed = 0
+        async with reachable():
+            people: Sequence[Any] = await self._client.hkeys(self._key("answered"))
+            for mine in (self._key(f"mine:{name.decode()}") for name in people):
+                lines: Sequence[Any] = await self._client.lrange(mine, 0, -1)
+                for line in (line for line in lines if wire.done_of(line).at_ms < before_ms):
+                    removed += await self._client.lrem(mine, 0, line)
+        return removed
+
     async def erased(self) -> frozenset[str]:
         async with reachable():
             known: Mapping[Any, Any] = await self._client.hgetall(self._key("erased"))

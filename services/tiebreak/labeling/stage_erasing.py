@@ -1,4 +1,4 @@
-"""The queue forgets whoever the audit trail says was erased: by itself, in every process, however the erasure was begun.
+"""The queue forgets whoever the audit trail says was erased, and whatever it says is too old: by itself, in every process.
 
 The order is what makes it complete. The trail has the erasure first. Then nothing about the person is taken in any more, and only
 then are their tasks looked for on ``tasks``: whatever had been taken in before is there by then.
@@ -7,7 +7,7 @@ then are their tasks looked for on ``tasks``: whatever had been taken in before 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 
@@ -18,12 +18,15 @@ from tiebreak.contracts.erasure import erased_in, is_erased
 from tiebreak.contracts.errors import BadRecord, TiebreakError
 from tiebreak.contracts.log import Log
 from tiebreak.contracts.messages import Task
+from tiebreak.contracts.retention import horizons_in, later
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.port import LabelingQueue
 from tiebreak.labeling.port_erasing import Erased
 from tiebreak.labeling.refusals import building
 from tiebreak.labeling.stage_reading import records_of
+from tiebreak.labeling.stage_retention import Retainer
 from tiebreak.runtime.audit_trail import AuditTrail
+from tiebreak.runtime.metrics import Metrics
 from tiebreak.runtime.tasks import pause
 
 AFTER_S = 10.0
@@ -38,13 +41,21 @@ class Eraser:
     """
 
     def __init__(
-        self, project: str, queue: LabelingQueue, log: Log, trail: AuditTrail, after_s: float = AFTER_S
+        self,
+        project: str,
+        queue: LabelingQueue,
+        log: Log,
+        trail: AuditTrail,
+        after_s: float = AFTER_S,
+        metrics: Metrics | None = None,
     ) -> None:
         self._project = project
         self._queue = queue
         self._log = log
         self._trail = trail
         self._after_s = after_s
+        self._retainer = Retainer(queue, metrics)
+        self._horizons: dict[Topic, int] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow the trail until ``stop``. A log or a queue that does not answer is asked again; nobody is passed over."""
@@ -53,6 +64,7 @@ class Eraser:
                 async with aclosing(self._trail.follow(stop)) as news:
                     async for records in news:
                         await self._heed(erased_in(records), stop)
+                        await self._end(horizons_in(records))
             except TiebreakError as error:
                 _log.warning("erasure_postponed", error=str(error))
                 await pause(stop, _AGAIN_S)
@@ -78,6 +90,12 @@ class Eraser:
         if left and not stop.is_set():
             found = await self.erase(left)
             _log.info("people_erased", people=len(left), tasks=found.tasks, answers=found.answers, lines=found.lines)
+
+    async def _end(self, horizons: Mapping[Topic, int]) -> None:
+        self._horizons = later(self._horizons, horizons)
+        found = await self._retainer.reach(self._horizons)
+        if found != Erased():
+            _log.info("retention_ended", tasks=found.tasks, answers=found.answers, lines=found.lines)
 
     async def _tasks_about(self, subjects: AbstractSet[str]) -> list[str]:
         """Every task that was ever asked about them, gold and its copies included."""

@@ -54,7 +54,9 @@ async def records_of(log: Log, topic: str) -> AsyncIterator[Record]:
     reader = log.reader([topic], None)
     await reader.start()
     try:
-        ends = {p: end for p, end in (await reader.end_positions()).items() if end > 0}
+        # Retention may have left nothing of a partition: nothing would ever come of it.
+        firsts = await reader.first_positions()
+        ends = {p: end for p, end in (await reader.end_positions()).items() if end > firsts.get(p, 0)}
         idle = 0
         while ends:
             batch = await reader.poll(_BATCH, _POLL_S)

@@ -17,12 +17,14 @@ from tiebreak.contracts.errors import BadRecord, PublishFailed, SlowDown, Unreac
 from tiebreak.contracts.log import Log, Outputs, Partition
 from tiebreak.contracts.messages import Annotation, AnnotationState, AuditRecord, Label
 from tiebreak.contracts.project import Project
+from tiebreak.contracts.retention import horizons_in
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.consensus import COUNTS, Consensus
 from tiebreak.labeling.port import Builder, Rebuildable
 from tiebreak.labeling.stage import Settler, take_in
 from tiebreak.labeling.stage_crowd import Heard, Panel
 from tiebreak.labeling.stage_reading import annotation_of, records_of, task_of
+from tiebreak.labeling.stage_retention import is_past
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.runtime.tasks import pause
@@ -99,7 +101,7 @@ class Rebuilder:
         if builder is None:
             return False
         said = await self._trail.sound()
-        erased = erased_in(said)
+        erased, before_ms = erased_in(said), horizons_in(said).get(Topic.TASKS, 0)
         await builder.begin_erasure(sorted(erased))
         overturning, classes = Overturning(), added_in(said)
         async for record in records_of(self._log, Topic.ANNOTATIONS.of(self._project.project)):
@@ -115,7 +117,7 @@ class Rebuilder:
         while True:
             heard = overturning.heard
             settled = await self._settled(overturning)
-            tasks, withdrawn = await self._tasks(builder, settled, erased)
+            tasks, withdrawn = await self._tasks(builder, settled, erased, before_ms)
             answers = await self._answers(builder, settled, overturning)
             if overturning.heard == heard:
                 break  # else: what came while we were reading may have opened a settled task again
@@ -138,19 +140,22 @@ class Rebuilder:
         return {task: revision for task, (revision, stands) in newest.items() if stands}
 
     async def _tasks(
-        self, builder: Builder, settled: dict[str, int], erased: AbstractSet[str]
+        self, builder: Builder, settled: dict[str, int], erased: AbstractSet[str], before_ms: int
     ) -> tuple[int, list[str]]:
-        """How many tasks were put on offer, and which of them a model took back later."""
-        added, withdrawn = 0, list[str]()
+        """How many tasks were put on offer, and which of them a model took back later. None from before ``before_ms``."""
+        added, withdrawn, old = 0, list[str](), list[str]()
         async for record in records_of(self._log, Topic.TASKS.of(self._project.project)):
             try:
                 task = task_of(record, self._project)
             except BadRecord:
                 continue  # the intake has put it on `dead`
-            if task.withdrawn_by:
+            if is_past(task, before_ms):
+                old.append(task.task_id)  # the log lets go of it later than we do
+            elif task.withdrawn_by:
                 withdrawn.append(task.task_id)
             elif task.task_id not in settled or is_erased(task.project, task.subject, erased):
                 added += await take_in(builder, [task])  # an erased person's is refused, and known as such from then on
+        await builder.erase([task_id for task_id in old if task_id not in settled])
         return added, withdrawn
 
     async def _answers(self, builder: Builder, settled: dict[str, int], overturning: Overturning) -> int:

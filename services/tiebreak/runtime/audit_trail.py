@@ -26,7 +26,7 @@ _CLOSE_S = 5.0
 _ROUNDS = 50
 MAX_DETAIL = 4000
 # What programs notice, each for itself, and write once.
-_NOTICED = frozenset({Action.ANNOTATOR_PAUSED})
+_NOTICED = frozenset({Action.ANNOTATOR_PAUSED, Action.RETENTION_ENDED})
 
 
 class AuditTrail:

@@ -70,6 +70,13 @@ EVENTS = (
 
 RUNTIME = (
     Metric(
+        "tiebreak_runtime_retention_horizon_seconds",
+        "gauge",
+        "Unix time before which everything of a kind was ordered away (`privacy.retention`), as this process put it on the trail.",
+        "Standing still for more than an eighth of the days: no process can write `audit`; look for `retention_postponed`.",
+        ("what",),
+    ),
+    Metric(
         "tiebreak_runtime_ready_ratio",
         "gauge",
         "1 while the process answered its last readiness probe with yes, else 0.",
@@ -225,6 +232,13 @@ LABELING = (
         "counter",
         "Times the queue was built again from the topics (once for a new project).",
         "More than once: Redis lost its data; look at its persistence.",
+    ),
+    Metric(
+        "tiebreak_labeling_retention_removed_total",
+        "counter",
+        "What was too old (`privacy.retention`) and left the queue: tasks with content, and lines of people's histories.",
+        "Tasks rising: they wait longer than they are kept; ask for more people, a smaller budget, or more days.",
+        ("what",),
     ),
     Metric(
         "tiebreak_labeling_gold_accuracy_ratio",

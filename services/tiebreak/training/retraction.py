@@ -1,4 +1,4 @@
-"""Labels without the votes of annotators who are no longer trusted, and without the people who asked to be forgotten. Pure."""
+"""Labels without what must not be used: votes of people who are no longer trusted, subjects who were erased, what is too old. Pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from tiebreak.contracts.messages import Label
 
 @dataclass(frozen=True, slots=True)
 class Struck:
-    """Whose votes do not count, by name, and who was erased, by :func:`~tiebreak.contracts.erasure.subject_digest`."""
+    """Whose votes do not count, by name, who was erased, by :func:`~tiebreak.contracts.erasure.subject_digest`, and what was settled
+
+    too long ago, before ``before_ms``.
+    """
 
     annotators: frozenset[str] = frozenset()
     subjects: frozenset[str] = frozenset()
+    before_ms: int = 0
 
     def erases(self, label: Label) -> bool:
-        """Whether it is about somebody who was erased."""
-        return is_erased(label.project, label.subject, self.subjects)
+        """Whether it is about somebody who was erased, or too old."""
+        return label.settled_ms < self.before_ms or is_erased(label.project, label.subject, self.subjects)
 
     def apply(self, label: Label) -> Label:
         """``label`` as it may be used."""

@@ -15,14 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tiebreak.contracts.codec import decode_label, encode
-from tiebreak.contracts.errors import BadRecord, ConfigError, Conflict, SlowDown
+from tiebreak.contracts.errors import ConfigError, Conflict, SlowDown
 from tiebreak.contracts.log import Partition
 from tiebreak.training.dataset import Aside
 from tiebreak.training.eras import Era
-from tiebreak.training.retraction import Struck, erased
+from tiebreak.training.retraction import Struck
 from tiebreak.training.sqlite_eras import TABLE as ERAS
 from tiebreak.training.sqlite_eras import read_eras, write_eras
+from tiebreak.training.sqlite_erasing import HORIZONS, erase_before, erase_labels, horizon
 from tiebreak.training.sqlite_schema import APPLICATION_ID, BY_TIME, ERASURES, RETRACTIONS, SCHEMA, SCHEMA_VERSION
 from tiebreak.training.sqlite_vectors import TABLE as VECTORS
 from tiebreak.training.sqlite_vectors import Pinned, pin, read_pinned
@@ -248,30 +248,28 @@ class Ledger:
         return done.rowcount > 0
 
     def struck(self) -> Struck:
-        """Whose votes do not count, and who was erased."""
+        """Whose votes do not count, who was erased, and what is too old."""
         subjects = frozenset(key for (key,) in self._db.execute("SELECT subject FROM erasures"))
-        return Struck(frozenset(r.annotator for r in self.retractions()), subjects)
+        return Struck(frozenset(r.annotator for r in self.retractions()), subjects, horizon(self._db))
 
     def erase(self, erasure: Erasure) -> tuple[str, ...]:
         """Overwrite all that this person's labels hold, every revision, on disk too; the ids of those labels.
 
         What was learned from them goes with the next step: the trainer that has the ledger open takes it up at its next turn.
         """
-        gone = Struck(subjects=frozenset({erasure.subject}))
         run = self._db.execute
         with self._writing():
             row = (erasure.subject, erasure.by, erasure.reason, erasure.time_ms)
             run("INSERT OR IGNORE INTO erasures (subject, by, reason, time_ms) VALUES (?, ?, ?, ?)", row)
-            every = ((n, decode_label(wire)) for n, wire in run("SELECT sequence, wire FROM labels"))
-            found = [(sequence, label) for sequence, label in every if gone.erases(label)]
-            for sequence, label in found:
-                change = "UPDATE labels SET value = '', withdrawn = 1, wire = ? WHERE sequence = ?"
-                run(change, (encode(erased(label)), sequence))
-            for *place, wire in run("SELECT topic, part, position, wire FROM aside").fetchall():
-                if _about(gone, wire):
-                    run("DELETE FROM aside WHERE topic = ? AND part = ? AND position = ?", place)
+            gone = erase_labels(self._db, Struck(subjects=frozenset({erasure.subject})))
         run("PRAGMA wal_checkpoint(TRUNCATE)")
-        return tuple(dict.fromkeys(label.label_id for _, label in found))
+        return gone
+
+    def erase_before(self, before_ms: int) -> int:
+        """:meth:`erase`, for all that was settled before ``before_ms``; how many revisions it took now."""
+        changed = erase_before(self._db, before_ms, self._writing)
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return changed
 
     def commit(self, step: Step) -> int:
         """Make a step durable and return the dataset version. All of it or, when it raises, nothing.
@@ -361,6 +359,7 @@ class Ledger:
         self._db.execute("PRAGMA secure_delete = ON")
         self._db.execute(RETRACTIONS)
         self._db.execute(ERASURES)
+        self._db.execute(HORIZONS)
         self._db.execute(BY_TIME)
         self._db.execute(ERAS)
         self._db.execute(VECTORS)
@@ -387,10 +386,3 @@ class Ledger:
             f"The ledger {self.path} cannot be used: {why}.",
             fix="Move it away: the trainer rebuilds it from the topic `labels`.",
         )
-
-
-def _about(gone: Struck, wire: bytes) -> bool:
-    try:
-        return gone.erases(decode_label(wire))
-    except BadRecord:
-        return False  # it says nothing that anybody can read

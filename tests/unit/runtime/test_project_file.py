@@ -32,6 +32,9 @@ def test_a_minimal_file_gives_a_project_with_defaults() -> None:
     assert project.sampling.strategy == "margin"
 
 
+_BUILT_ON = "must not be below tasks_days, which has to be set with it: a task whose answers or label are gone would be asked again."
+
+
 @pytest.mark.parametrize(
     ("addition", "line"),
     [
@@ -53,6 +56,18 @@ def test_a_minimal_file_gives_a_project_with_defaults() -> None:
         (
             "privacy: {retention: {events_days: 0}}",
             "project.yaml: privacy.retention.events_days: 0 is out of range: from 0.0416667 to 36500.",
+        ),
+        (
+            "privacy: {retention: {labels_days: 30}}",
+            f"project.yaml: privacy.retention: labels_days: {_BUILT_ON}",
+        ),
+        (
+            "privacy: {retention: {tasks_days: 31, annotations_days: 30}}",
+            f"project.yaml: privacy.retention: annotations_days: {_BUILT_ON}",
+        ),
+        (
+            "privacy: {retention: {tasks_days: 30, annotations_days: 30}}\nlabeling: {cost_cap: 5, cost_per_answer: 0.1}",
+            "project.yaml: labeling.cost_cap: counts every answer there ever was, and privacy.retention.annotations_days ends them.",
         ),
         ("privacy: {mask: perhaps}", "project.yaml: privacy.mask: 'perhaps' is not true or false."),
         (

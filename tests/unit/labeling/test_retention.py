@@ -1,0 +1,204 @@
+"""What is older than `privacy.retention` allows leaves the queue by itself, and does not come back from the topics."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.labeling import CALM, Queues, a_project, a_task
+from tests.support.labeling_api import Office, claim, lose, open_office, open_tasks, running, submit
+from tiebreak.apps.retaining import Timers
+from tiebreak.contracts.audit import Action
+from tiebreak.contracts.errors import SlowDown
+from tiebreak.contracts.messages import Task
+from tiebreak.contracts.project import Privacy, Project, Retention
+from tiebreak.contracts.topics import Topic
+from tiebreak.labeling.memory import MemoryQueue
+from tiebreak.labeling.port import Stats
+from tiebreak.labeling.redis import RedisQueue
+from tiebreak.labeling.stage_retention import Retainer
+from tiebreak.runtime.clock import ManualClock
+
+DAY_MS = 86_400_000
+NOW_MS = round(time.time() * 1000)
+
+
+def keeping(**days: float) -> Project:
+    """One-vote tasks that live for a year, kept as ``days`` says; classes are open, so that answers bring further ones."""
+    project = a_project(is_open=True)
+    labeling = project.labeling.model_copy(update={"task_ttl_s": 366 * 86_400.0})
+    return project.model_copy(
+        update={"labeling": labeling, "privacy": Privacy.model_validate({"retention": Retention(**days)})}
+    )
+
+
+def aged(number: int, days: float, **changes: object) -> Task:
+    """A task that was made so many days ago."""
+    return a_task(number, "pets", created_ms=NOW_MS - round(days * DAY_MS), **changes)
+
+
+async def an_office(queue: Queues, **days: float) -> Office:
+    """The project's office over this queue, whose tasks do not expire."""
+    project, settings = keeping(**days), replace(CALM, task_ttl_ms=366 * DAY_MS)
+    if isinstance(queue, MemoryQueue):
+        return await open_office(project, queue.seen_through(settings))
+    return await open_office(project, RedisQueue(queue._client, project, settings))
+
+
+def timers(office: Office) -> Timers:
+    return Timers(office.project, office.trail(), office.clock, office.metrics)
+
+
+async def test_old_tasks_leave_in_whatever_state_they_are(queue: Queues) -> None:
+    """Waiting, held, answered or disputed, and gold: gone, and whoever holds one is told so; what is newer stays, and so does
+
+    gold that has no age, the project file's own.
+    """
+    office = await an_office(queue, tasks_days=10.0)
+    async with running(office), await office.client("ann") as ann:
+        await open_tasks(office, 0)
+        old = [aged(i, 12.0) for i in range(3)]
+        await office.publish_tasks(*old, aged(3, 9.0))
+        await queue.keep_gold(
+            [aged(8, 12.0, gold="cat"), aged(9, 0.0, gold="cat"), a_task(10, gold="dog", created_ms=0)]
+        )
+        await open_tasks(office, 4)
+        held, _ = (await claim(ann, max=2))["tasks"]
+        await timers(office).order()
+        await open_tasks(office, 1)
+        refused = (await submit(ann, held)).json()
+        assert refused["type"] == "urn:tiebreak:problem:erased"
+        assert await queue.stats() == Stats(open_tasks=1, waiting=1, leased=0, in_review=0)
+        assert sorted(piece.event_id for piece in await queue.gold() or ()) == ["event-10", "event-9"]
+        assert await office.annotations() == []
+    removed = office.metrics.registry.get_sample_value(
+        "tiebreak_labeling_retention_removed_total", {"project": "pets", "what": "tasks"}
+    )
+    assert removed == 4.0
+
+
+async def test_a_queue_that_was_lost_is_built_without_them(queue: Queues) -> None:
+    """They are on `tasks` still, with answers on `annotations`: neither they nor their answers come back, and new ones do."""
+    office = await an_office(queue, tasks_days=10.0)
+    async with running(office), await office.client("ann") as ann:
+        await office.publish_tasks(aged(1, 12.0, votes_wanted=2), aged(2, 9.0, votes_wanted=2))
+        await open_tasks(office, 2)
+        for task in (await claim(ann, max=2))["tasks"]:
+            assert (await submit(ann, task)).status_code == 201
+        await timers(office).order()
+        await open_tasks(office, 1)
+        await lose(queue)
+        await open_tasks(office, 1)
+        assert await queue.look(aged(1, 12.0).task_id) is None
+        assert [line.task_id for line in await queue.history("ann", 10)] == [aged(2, 9.0).task_id]
+
+
+def emptied(office: Office, *topics: Topic) -> None:
+    """Retention has taken every record of these topics."""
+    names = {topic.of("pets") for topic in topics}
+    for partition, stream in office.log._store._streams.items():
+        if partition.topic in names:
+            stream.trim(float("inf"))
+
+
+async def test_a_queue_is_built_from_topics_that_retention_has_emptied(queue: Queues) -> None:
+    """Partitions that once held records and hold none now end where they begin: nobody waits for what will not come."""
+    office = await an_office(queue, tasks_days=2.0, annotations_days=2.0, labels_days=2.0)
+    async with running(office), await office.client("ann") as ann:
+        await office.publish_tasks(aged(1, 0.1))
+        await open_tasks(office, 1)
+        (task,) = (await claim(ann))["tasks"]
+        assert (await submit(ann, task)).status_code == 201
+        await eventually(office.labels)
+        await open_tasks(office, 0)
+        emptied(office, Topic.TASKS, Topic.ANNOTATIONS, Topic.LABELS)
+        await lose(queue)
+        await office.publish_tasks(aged(2, 0.0))
+        await open_tasks(office, 1)
+
+
+async def test_an_answer_to_a_task_whose_time_is_over_cannot_be_taken_back(queue: Queues) -> None:
+    """Its content is on `tasks` a little longer than it is kept: it does not come back for that, and the words say so."""
+    office = await an_office(queue, tasks_days=1.0)
+    async with running(office), await office.client("ann") as ann:
+        task = aged(1, 1.2)
+        await office.publish_tasks(task)
+        await open_tasks(office, 1)
+        (leased,) = (await claim(ann))["tasks"]
+        made = await submit(ann, leased)
+        await eventually(office.labels)
+        await open_tasks(office, 0)
+        await lose(queue)
+        await open_tasks(office, 0)
+        back = await ann.post(
+            f"/v1/annotations/{made.json()['annotation_id']}:withdraw", headers={"Idempotency-Key": "k"}
+        )
+        assert (back.status_code, back.json()["type"]) == (409, "urn:tiebreak:problem:content_gone")
+        assert await queue.look(task.task_id) is None
+
+
+async def test_lines_of_histories_go_by_the_age_of_the_answer(queue: Queues) -> None:
+    """What somebody said long ago is not in their history any more, also where its task settled and left meanwhile."""
+    office = await an_office(queue, tasks_days=1.0)
+    async with running(office), await office.client("ann") as ann:
+        await office.publish_tasks(aged(1, 0.1), aged(2, 0.1))
+        await open_tasks(office, 2)
+        first, second = (await claim(ann, max=2))["tasks"]
+        assert (await submit(ann, first)).status_code == 201
+        now_ms = round(time.time() * 1000)
+        await eventually(lambda: round(time.time() * 1000) > now_ms + 2)
+        assert (await submit(ann, second)).status_code == 201
+        await open_tasks(office, 0)
+        retainer = Retainer(queue)
+        newest = (await queue.history("ann", 10))[0]
+        assert (await retainer.reach({Topic.ANNOTATIONS: newest.at_ms})).lines == 1
+        assert await queue.history("ann", 10) == [newest]
+        assert (await retainer.reach({Topic.ANNOTATIONS: newest.at_ms})).lines == 0
+        assert await queue.answered("ann") == 2
+
+
+async def test_a_queue_that_is_being_built_is_brought_there_later(queue: Queues) -> None:
+    """What is not there cannot be removed, and must not be taken for removed."""
+    office = await an_office(queue, tasks_days=1.0)
+    await lose(queue)
+    retainer = Retainer(queue)
+    with pytest.raises(SlowDown):
+        await retainer.reach({Topic.TASKS: NOW_MS})
+    await office.rebuilder().ensure()
+    await queue.add([aged(1, 1.0)])
+    assert (await retainer.reach({Topic.TASKS: NOW_MS})).tasks == 1
+
+
+async def test_what_is_due_is_ordered_once_by_however_many_processes() -> None:
+    """Each horizon is on the trail once, as it comes; one that an edited file would move back stays where it was."""
+    clock = ManualClock(wall=1_000 * 86_400.0)
+    office = await open_office(keeping(tasks_days=8.0, annotations_days=16.0, labels_days=800.0))
+    both = [Timers(office.project, office.trail(), clock, office.metrics) for _ in range(2)]
+
+    async def said() -> list[tuple[str, str, str]]:
+        return [(r.action, r.target, r.detail) for r in await office.trail().sound()]
+
+    for each in (*both, *both):
+        await each.order()
+    assert await said() == [
+        (Action.RETENTION_ENDED, "tasks", "before 1972-09-19T00:00:00.000+00:00"),
+        (Action.RETENTION_ENDED, "annotations", "before 1972-09-11T00:00:00.000+00:00"),
+        (Action.RETENTION_ENDED, "labels", "before 1970-07-20T00:00:00.000+00:00"),
+    ]
+    clock.advance(86_400.0 - 1)
+    await both[0].order()
+    assert len(await said()) == 3
+    clock.advance(1)
+    for each in both:
+        await each.order()
+    assert (await said())[3:] == [(Action.RETENTION_ENDED, "tasks", "before 1972-09-20T00:00:00.000+00:00")]
+
+
+async def test_without_timers_nothing_is_ordered_and_no_log_is_needed() -> None:
+    """A project that keeps everything for ever, which is the usual one."""
+    office = await open_office(a_project())
+    office.log.stop()
+    await timers(office).order()
