@@ -138,7 +138,7 @@ async def test_a_person_is_erased_from_queue_ledger_and_exports(site: Site) -> N
     assert said[3].startswith("models   v000060")
     assert "exports  1 made before are not reached" in said[4]
     assert "60 labels to labels.jsonl" in said[4]
-    assert "`tasks`, `annotations` and `labels` are kept for ever, as they were sent" in said[6]
+    assert "kept are `tasks`, `annotations`, `labels` for ever, as they were sent" in said[6]
     assert await site.queue.stats() == Stats(open_tasks=1, waiting=1, leased=0, in_review=0)
     assert WORD.encode() not in site.on_disk()
     assert "45 labels written" in (await site.run(("dataset", "export"), out)).out
