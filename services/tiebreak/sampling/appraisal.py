@@ -17,7 +17,7 @@ from tiebreak.sampling.balance import Floors, Group, groups_of
 from tiebreak.sampling.bandit import Returned
 from tiebreak.sampling.differing import Differs
 from tiebreak.sampling.drift import DriftState, Fired
-from tiebreak.sampling.drift_records import record
+from tiebreak.sampling.drift_records import moved, record
 from tiebreak.sampling.mixing import Mixture, mix
 from tiebreak.sampling.neighbours import Seen
 from tiebreak.sampling.origins import OriginOf
@@ -308,9 +308,14 @@ def _prices(tariff: Tariff | None, batch: Scored, utility: Floats) -> Floats | N
 
 def _names(batch: Scored, probabilities: FloatArray) -> list[str]:
     """The predicted class of each of ``probabilities`` ``(m, k)``; nothing where events have none, or their names are not known."""
-    if batch.form is not Form.CLASSES or not 0 < len(batch.classes) == batch.probabilities.shape[1]:
-        return []
-    return [batch.classes[column] for column in drift.finite(probabilities).argmax(axis=1).tolist()]
+    columns = _columns(batch)
+    return [columns[best] for best in drift.finite(probabilities).argmax(axis=1).tolist()] if columns else []
+
+
+def _columns(batch: Scored) -> Sequence[str]:
+    """The names of the columns, where an event has one class and names are known."""
+    named = batch.form is Form.CLASSES and 0 < len(batch.classes) == batch.probabilities.shape[1]
+    return batch.classes if named else ()
 
 
 def _sound(batch: Scored) -> NDArray[np.bool_]:
@@ -377,9 +382,10 @@ def _react(
         # Named after the event that raised it: a replay opens the same burst, and borrows for it once.
         burst_id = blake2b(batch.ids[row], digest_size=8, key=policy.project.encode()[:64]).hexdigest()
         size = schedule.burst_labels(plan, burst) if policy.sampling.rule == "adaptive" else 0
-        records.append(record(policy.project, batch, DriftEvent.ALARM, one, now_s, (burst_id, size)))
+        part = "" if _cold(batch) else moved(state.drift.usual, _predicted(batch), _columns(batch))
+        records.append(record(policy.project, batch, DriftEvent.ALARM, one, now_s, (burst_id, size, part)))
         if size:
             plan = schedule.open_burst(plan, burst_id, one.at, burst, share)
             bursts.append((burst_id, size))
-            records.append(record(policy.project, batch, DriftEvent.BURST_OPENED, one, now_s, (burst_id, size)))
+            records.append(record(policy.project, batch, DriftEvent.BURST_OPENED, one, now_s, (burst_id, size, part)))
     return tuple(records), tuple(bursts), plan

@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tiebreak.contracts.messages import DriftEvent, DriftRecord
 from tiebreak.sampling.drift import Fired
 from tiebreak.sampling.schedule import OpenBurst
+
+CERTAIN = 4.0  # standard errors by which a class's share must be off to be named
+
+
+def moved(usual: NDArray[np.float64], predicted: NDArray[np.int64], names: Sequence[str]) -> str:
+    """The slice that moved most: the class whose share of the predictions is farthest from its ``usual`` one, in standard errors.
+
+    Empty where none is clearly off, or classes have no names.
+
+    >>> moved(np.array([0.9, 0.1]), np.repeat([0, 1], [50, 50]), ("calm", "angry"))
+    'predicted angry'
+    """
+    if not len(names) == len(usual) > 1 or not len(predicted):
+        return ""
+    share = np.bincount(predicted, minlength=len(usual)) / len(predicted)
+    # A class that was never seen has an error of its own: one event in the batch.
+    error = np.sqrt(np.maximum(usual * (1.0 - usual), 1.0 / len(predicted)) / len(predicted))
+    off = (share - usual) / error
+    # Of two classes that change places, the one that came says what to look at.
+    return f"predicted {names[int(off.argmax())]}" if off.max() > CERTAIN else ""
 
 
 class Placed(Protocol):
@@ -19,16 +43,21 @@ class Placed(Protocol):
 
 
 def record(
-    project: str, batch: Placed, event: DriftEvent, fired: Fired, now_s: float, burst: tuple[str, int] = ("", 0)
+    project: str,
+    batch: Placed,
+    event: DriftEvent,
+    fired: Fired,
+    now_s: float,
+    burst: tuple[str, int, str] = ("", 0, ""),
 ) -> DriftRecord:
-    """What the topic ``drift`` is told."""
+    """What the topic ``drift`` is told; ``burst`` is its id, its labels and the slice that moved."""
     return DriftRecord(
         project=project,
         event=event,
         detector=fired.detector.value,
         signal=fired.signal,
         statistic=fired.statistic,
-        slice="",
+        slice=burst[2],
         burst_id=burst[0],
         burst_size=burst[1],
         partition=batch.partition,

@@ -223,6 +223,22 @@ def test_an_alarm_opens_a_burst_that_is_bounded_and_paid_back() -> None:
     assert state.plan.debt == 0.0
 
 
+def test_a_burst_says_which_class_moved() -> None:
+    """A class that comes to a fifth of the traffic is the purpose of the burst; a change of the inputs alone names none."""
+    rng = np.random.default_rng(9)
+    made = Policy.of(project(sampling=Sampling(target_share=0.02)))
+    features, told = spread(rng, 30_000), {}
+    features[20_000:] += 2.0
+    for name, share in (("predicted c", 0.2), ("", 0.0)):
+        p = np.column_stack([probabilities(rng, 30_000, classes=2), np.zeros(30_000, np.float32)])
+        p[20_000:][rng.random(10_000) < share] = (0.1, 0.1, 0.8)
+        p[20_000:] = 0.6 * p[20_000:] + 0.4 / 3.0
+        batches = [replace(batch, classes=("a", "b", "c")) for batch in batches_of(p, features=features)]
+        records = [r for d in run(made, batches)[0] for r in d.records]
+        told[name] = {r.slice for r in records if r.event in {DriftEvent.ALARM, DriftEvent.BURST_OPENED}}
+    assert told == {"predicted c": {"predicted c"}, "": {""}}
+
+
 def test_a_better_model_opens_no_burst() -> None:
     """Uncertainty that collapses with each new version, twenty times over, is no drift: no record at all."""
     rng = np.random.default_rng(10)
