@@ -30,7 +30,8 @@ class Evidence:
     ``places``: every record on ``events``. ``dead``: letters from ``events`` only. ``committed``: the scoring group's positions.
     ``ledger``: every label revision in it. ``weights`` and ``clean_weights``: its digest, and that of one clean pass over ``labels``.
     ``disturbed``: a batch of events may have been decided twice (its process was killed, its log went away). ``unlike``: what a
-    sample of predictions was found to say otherwise than the model that each names.
+    sample of predictions was found to say otherwise than the model that each names. ``forgotten``: when (monotonic) the queue lost
+    its leases, which live in Redis alone.
     """
 
     project: str
@@ -49,6 +50,7 @@ class Evidence:
     votes: int = 1
     disturbed: bool = False
     unlike: Sequence[str] = ()
+    forgotten: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,7 @@ def named_model_answered(e: Evidence) -> list[str]:
 
 
 def _held_until(e: Evidence, grant: Call) -> float:
-    """Until when the holder certainly holds it: the lease began at the call at the earliest, and ends when given back."""
+    """Until when the holder certainly holds it: the lease began at the call at the earliest; it is given back, or forgotten."""
     ends = [
         c.began_s
         for c in e.journal
@@ -209,7 +211,7 @@ def _held_until(e: Evidence, grant: Call) -> float:
         and c.verb in {Verb.SUBMIT, Verb.SKIP, Verb.RELEASE}
         and c.began_s > grant.began_s
     ]
-    return min([grant.began_s + e.lease_s, *ends])
+    return min([grant.began_s + e.lease_s, *ends, *(at for at in e.forgotten if at > grant.began_s)])
 
 
 def _stale(e: Evidence, task: str, grants: Sequence[Call]) -> list[str]:
