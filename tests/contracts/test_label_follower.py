@@ -1,20 +1,17 @@
-"""Labels that settle while a scorer runs reach its sampler, wherever they come from; what settled before does not."""
+"""Labels that settle while a scorer runs reach its sampler, on every log; what settled before does not."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 
-from tests.support.eventually import PATIENCE_S, eventually
+from tests.support.eventually import eventually
+from tests.support.log_clients import fresh_topic, publish
 from tiebreak.contracts import codec
-from tiebreak.contracts.log import Message, Outputs
+from tiebreak.contracts.log import Log, Message, Outputs
 from tiebreak.contracts.messages import Label, LabelMethod, Reason, Selection
-from tiebreak.contracts.topics import Topic, specs_for
-from tiebreak.events.memory import MemoryLog
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.sampling.stage_labels import LabelFollower
-
-TOPIC = Topic.LABELS.of("p")
 
 
 def _label(event: str, project: str = "p") -> bytes:
@@ -30,20 +27,18 @@ def _into(own: list[str]) -> Callable[[Label], None]:
     return lambda label: own.append(label.event_id)
 
 
-async def test_labels_are_heard_from_now_on() -> None:
+async def test_labels_are_heard_from_now_on(log: Log) -> None:
     """Old labels, another project's and records that are none are passed over; each new one is heard once, by every replica."""
-    log = MemoryLog()
-    await log.ensure_topics(specs_for("p", 2))
-    writer = log.writer()
-    await writer.publish(Outputs([Message(TOPIC, b"t0", _label("e0"))]))
+    topic = await fresh_topic(log, 2)
+    await publish(log, Outputs([Message(topic, b"t0", _label("e0"))]))
     heard: list[list[str]] = [[], []]
-    followers = [LabelFollower("p", log.reader([TOPIC], None), _into(own), SystemClock()) for own in heard]
+    followers = [LabelFollower("p", log.reader([topic], None), _into(own), SystemClock()) for own in heard]
     stop = asyncio.Event()
     running = [asyncio.create_task(follower.run(stop)) for follower in followers]
     for follower in followers:
-        await asyncio.wait_for(follower.following.wait(), PATIENCE_S)
+        await asyncio.wait_for(follower.following.wait(), 30)
     values = [_label("e1"), b"\xff no label", _label("e9", project="other"), _label("e2")]
-    await writer.publish(Outputs([Message(TOPIC, b"t%d" % i, value) for i, value in enumerate(values)]))
+    await publish(log, Outputs([Message(topic, b"t%d" % i, value) for i, value in enumerate(values)]))
     await eventually(lambda: all(len(own) == 2 for own in heard))
     stop.set()
     await asyncio.gather(*running)
