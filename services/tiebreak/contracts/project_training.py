@@ -48,8 +48,8 @@ class Training(Section):
     ``hidden``: units of the hidden layer (Gaussian kernels, each at one label); 0 is a linear head. Where it is not given the
     width of the features decides: 256 below 256 features, none from there on (embeddings are linear enough).
     ``label_smoothing``: so much of each answer is taken from what was said and spread over all classes while heads are fitted (not
-    discriminants or trees). It helped on no stream that we measured, since temperatures calibrate already: leave it at 0 unless you
-    measured yours.
+    discriminants or trees). Measured, 0.02 to 0.05 was worth a point or two to 200 labels of dozens of classes, nothing to 800, and
+    cost tables a little, since temperatures calibrate already: measure it before you set it.
     """
 
     learner: Literal["auto", "softmax", "trees", "partial_fit"] = "auto"

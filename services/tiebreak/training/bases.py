@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 
-from tiebreak.training.blocks import marks, newest_cuts, reach_of
+from tiebreak.training.blocks import newest_cuts, reach_of
 from tiebreak.training.dataset import Row, training_set
 from tiebreak.training.learner import Base, Continuing, Model, TrainingSet
 from tiebreak.training.plans import Plan
@@ -37,11 +36,11 @@ class _Kept:
 
 
 class Bases:
-    """The newest base, of whichever plan. Up to ``below`` rows there is none: few labels deserve full effort."""
+    """The newest base of each plan that was taken. Up to ``below`` rows there is none: few labels deserve full effort."""
 
     def __init__(self, below: int, seed: int) -> None:
         self._below, self._seed = below, seed
-        self._kept: _Kept | None = None
+        self._kept: dict[str, _Kept] = {}
 
     def ready(self, plan: Plan, rows: Sequence[Row], classes: Sequence[str]) -> Ready:
         """``plan`` with the learner to fit with, and which of the rows in canonical order it is to be given."""
@@ -56,21 +55,17 @@ class Bases:
             return plan, plan.select(rows)  # members of a base would not know the new class until the next cut
         return replace(plan, learner=_After(known.base)), (*known.rows, *rows[cut:])
 
-    def fitted(self, plan: Plan, before: Sequence[Row], classes: Sequence[str]) -> Model:
-        """What ``plan`` predicts by after these rows: the base, where it is of the same ones."""
-        known = self._kept
-        model = known.base.model if known is not None and known.key == _key(plan, before, classes) else None
-        return model if model is not None else plan.predictor(before, classes)
+    def known(self, plan: Plan, before: Sequence[Row], classes: Sequence[str]) -> Model | None:
+        """What ``plan`` predicts by after these rows, where there is a base of them."""
+        kept = self._kept.get(plan.name)
+        return kept.base.model if kept is not None and kept.key == plan.key(before, classes) else None
 
     def _base(self, plan: Plan, before: Sequence[Row], classes: Sequence[str]) -> _Kept | None:
-        key = _key(plan, before, classes)
-        if self._kept is None or self._kept.key != key:
+        key = plan.key(before, classes)
+        kept = self._kept.get(plan.name)
+        if kept is None or kept.key != key:
             rows = plan.select(before)
             if not isinstance(plan.learner, Continuing) or len({row.value for row in rows}) < 2:
                 return None
-            self._kept = _Kept(key, plan.learner.base(training_set(rows, classes, plan.target)), rows)
-        return self._kept
-
-
-def _key(plan: Plan, before: Sequence[Row], classes: Sequence[str]) -> bytes:
-    return blake2b(f"{plan.name}\0{tuple(classes)}".encode() + marks(before).tobytes(), digest_size=16).digest()
+            kept = self._kept[plan.name] = _Kept(key, plan.learner.base(training_set(rows, classes, plan.target)), rows)
+        return kept

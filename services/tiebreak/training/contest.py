@@ -1,11 +1,11 @@
 """Which learner, on how many of the newest labels: decided by progressive validation on the labels themselves. Pure.
 
-Labels in their canonical order fall into blocks, cut where the hash of an id says so. For each of the newest blocks every plan
-is fitted on what came before the block and judged on the block: it predicts what it has not seen, as it will have to (Blum, Kalai
-and Langford, COLT 1999). Audit labels of the same time judge too: they train nobody, and speak for the events that were passed over,
-as selected ones do by their propensity. Recent blocks count more. So a table of columns gets trees, a stream that moves gets a short
-memory, and after a drift the plan that forgets takes over by itself. The choice is a function of the *set* of labels: what is kept
-between calls saves work and changes nothing.
+Labels in their canonical order fall into blocks, cut where the hash of an id says so. For each of the newest blocks, the unfinished
+one among them, every plan is fitted on what came before the block and judged on the block: it predicts what it has not seen, as it
+will have to (Blum, Kalai and Langford, COLT 1999). Audit labels of the same time judge too: they train nobody, and speak for the
+events that were passed over, as selected ones do by their propensity. Recent blocks count more. So a table of columns gets trees, a
+stream that moves gets a short memory, and after a drift the plan that forgets takes over by itself. The choice is a function of the
+*set* of labels: what is kept between calls saves work and changes nothing.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from numpy.typing import NDArray
 
 from tiebreak.contracts.tensors import Form
 from tiebreak.training.bases import Bases
-from tiebreak.training.blocks import marks, newest_cuts, reach_of
+from tiebreak.training.blocks import BLOCK, marks, newest_cuts, reach_of
 from tiebreak.training.dataset import Row
 from tiebreak.training.features import Matrix
+from tiebreak.training.learner import Model
 from tiebreak.training.plans import Plan
 from tiebreak.training.targets import truth_of
 
-_BLOCKS = 10
+_LEAST_BLOCKS, _MOST_BLOCKS = 10, 20
 _FEWEST_BLOCKS = 2
-_DECAY = 0.85
+_DECAY = 0.9
 _MOST_WEIGHT = 20.0
 
 
@@ -44,6 +45,10 @@ class Contest:
         self.plans, self._seed = tuple(plans), seed
         self._bases = Bases(refit_below, seed) if refit_below is not None else None
         self._scores: dict[bytes, NDArray[np.float64]] = {}
+        self._fitted: dict[bytes, Model] = {}
+        window = max(plan.newest for plan in self.plans)
+        # Of a full window blocks may lie in its newest quarter: what is before an older one changes with every label (`reach_of`).
+        self._blocks = min(max(window // (4 * BLOCK), _LEAST_BLOCKS), _MOST_BLOCKS)
 
     def pick(self, rows: Sequence[Row], classes: Sequence[str], audit: Sequence[Row] = ()) -> Plan:
         """For the standing training rows, and audit rows as witnesses, in canonical order."""
@@ -59,7 +64,7 @@ class Contest:
 
     def scores(self, rows: Sequence[Row], classes: Sequence[str], audit: Sequence[Row] = ()) -> Matrix | None:
         """``(plans,)``: the decayed credit of predictions (of classes the share right); None with one plan, or too few labels."""
-        cuts = newest_cuts(rows, _BLOCKS + 1, self._seed) if len(self.plans) > 1 else []
+        cuts = newest_cuts(rows, self._blocks + 1, self._seed) if len(self.plans) > 1 else []
         if len(cuts) <= _FEWEST_BLOCKS:
             return None
         reach = reach_of(max(plan.newest for plan in self.plans))
@@ -69,19 +74,27 @@ class Contest:
         named = "\0".join(classes).encode()
         found: dict[bytes, NDArray[np.float64]] = {}
         total = np.zeros((len(self.plans), 2))
-        for start, end in pairwise(cuts):
+        models: dict[bytes, Model] = {}
+        for start, end in pairwise([*cuts, len(rows)]):
             first = max(0, start - reach)
-            witnesses = self._answerable(_between(audit, rows[start], rows[end]), classes)
+            after = rows[end] if end < len(rows) else None
+            witnesses = self._answerable(_between(audit, rows[start], after), classes)
             said = marked[first - oldest : end - oldest].tobytes() + marks(witnesses).tobytes()
             key = blake2b(named + said, digest_size=16).digest()
             score = self._scores.get(key)
             if score is None:
-                score = self._judge(rows[first:start], [*rows[start:end], *witnesses], classes)
+                score = self._judge(rows[first:start], [*rows[start:end], *witnesses], classes, models)
             found[key] = score
             total = total * _DECAY + found[key]
         self._scores = found
+        # The models that judged the unfinished block will be asked of its next labels.
+        self._fitted = models or self._fitted
         result: Matrix = total[:, 0] / np.maximum(total[:, 1], 1e-12)
         return result
+
+    def _model(self, plan: Plan, before: Sequence[Row], classes: Sequence[str]) -> Model:
+        known = self._bases.known(plan, before, classes) if self._bases is not None else None
+        return known if known is not None else plan.predictor(before, classes)
 
     def _answerable(self, rows: Sequence[Row], classes: Sequence[str]) -> Sequence[Row]:
         """Those whose value a plan can give: a class that only the audit slice has seen is nobody's merit or fault."""
@@ -90,8 +103,10 @@ class Contest:
         known = frozenset(classes)
         return [row for row in rows if row.value in known]
 
-    def _judge(self, before: Sequence[Row], block: Sequence[Row], classes: Sequence[str]) -> NDArray[np.float64]:
-        """``(plans, 2)``: weight of what was right, and of all."""
+    def _judge(
+        self, before: Sequence[Row], block: Sequence[Row], classes: Sequence[str], models: dict[bytes, Model]
+    ) -> NDArray[np.float64]:
+        """``(plans, 2)``: weight of what was right, and of all. ``models`` takes in those that were asked."""
         target = self.plans[0].target
         truth = truth_of(target, [row.value for row in block], classes)
         x = np.stack([row.features for row in block])
@@ -100,11 +115,8 @@ class Contest:
         result = np.zeros((len(self.plans), 2))
         for i, plan in enumerate(self.plans):
             if len({row.value for row in plan.select(before)}) > 1:
-                model = (
-                    self._bases.fitted(plan, before, classes)
-                    if self._bases is not None
-                    else plan.predictor(before, classes)
-                )
+                key = plan.key(before, classes)
+                model = models[key] = self._fitted.get(key) or self._model(plan, before, classes)
                 result[i, 0] = weights @ target.credit(model.probabilities(x), truth)
             result[i, 1] = weights.sum()
         return result
@@ -115,10 +127,10 @@ def _stands_for(row: Row) -> float:
     return row.weight * min(1.0 / max(row.weight * row.propensity, 1e-9), _MOST_WEIGHT)
 
 
-def _between(audit: Sequence[Row], first: Row, after: Row) -> Sequence[Row]:
-    """Audit rows settled from ``first`` on and before ``after``."""
-    start, end = (bisect_left(audit, row.place, key=_place) for row in (first, after))
-    return audit[start:end]
+def _between(audit: Sequence[Row], first: Row, after: Row | None) -> Sequence[Row]:
+    """Audit rows settled from ``first`` on and before ``after``, or up to now."""
+    start = bisect_left(audit, first.place, key=_place)
+    return audit[start : bisect_left(audit, after.place, key=_place) if after is not None else None]
 
 
 def _place(row: Row) -> tuple[int, str]:

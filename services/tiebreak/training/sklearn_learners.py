@@ -33,9 +33,9 @@ def learner_of(training: Training, target: Target = CLASSES) -> Learner:
 def contest_of(training: Training, width: int, target: Target = CLASSES, names: Vectors | None = None) -> Contest:
     """The plans for inputs of ``width`` numbers. ``auto`` has several, and trees among them where scikit-learn is installed.
 
-    Columns of a table: kernels, trees, and a linear head and kernels with a short memory. Embeddings: linear heads, and a
-    discriminant on the whole window. Heads of ordered classes heed their order. Numbers and several classes have heads of their
-    own, on all labels or the newest.
+    Columns of a table: kernels, trees, linear heads on what a step may fit and on less, and kernels with a short memory.
+    Embeddings: linear heads, and a discriminant on the whole window. Heads of ordered classes heed their order. Numbers and several
+    classes have heads of their own, on all labels or the newest.
     ``training.unlabelled`` events teach a discriminant more, the last of the plans: it is on while it predicts better.
     ``names`` (single classes only): heads that know the names come first, those that do not stay in the contest.
     Raises ConfigError as :func:`learner_of` does.
@@ -58,6 +58,8 @@ def contest_of(training: Training, width: int, target: Target = CLASSES, names: 
     if training.learner == "auto" and wide:
         plans = _with_discriminants(plans, training, names, plan)
     elif training.learner == "auto":
+        # Where a straight line is all there is to learn, kernels and replay only add noise.
+        plans.append(plan("linear", _softmax(training, 0, target), limit))
         plans.append(plan("linear_recent", _softmax(training, 0, target), _RECENT))
         plans.append(plan("softmax_recent", _softmax(training, training.hidden, target), _RECENT))
         if importlib.util.find_spec("sklearn") is not None:

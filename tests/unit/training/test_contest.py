@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,8 +93,25 @@ def test_a_full_window_that_moves_on_is_not_judged_again() -> None:
     for dropped in range(20, 61, 20):
         contest.scores(rows[dropped : dropped + window], CLASSES)
     begun = len(newest_cuts(rows, 99, 7)) - len(newest_cuts(rows[:window], 99, 7))
-    assert first == 20
+    assert first == 42  # twenty blocks and the unfinished one, two plans
     assert counting.fits - first <= 2 * begun
+
+
+def test_the_newest_labels_judge_at_once_and_cost_no_fit() -> None:
+    """Labels since the last cut are in the scores, by the models fitted at the cut, whose block they will belong to."""
+    counting = Counting()
+    contest = Contest([Plan(name, counting, 10_000, 500, 7) for name in ("one", "two")], 7)
+    rows = rows_of(moving(900, swap=0))
+    cut = newest_cuts(rows, 1, 7)[0]
+    assert cut < 890
+    before = contest.scores(rows[: cut + 1], CLASSES)
+    fits = counting.fits
+    wrong = [replace(row, value="ab"[row.value == "a"]) for row in rows[cut + 1 :]]
+    after = contest.scores((*rows[: cut + 1], *wrong), CLASSES)
+    assert counting.fits == fits
+    assert before is not None
+    assert after is not None
+    assert (after < before - 0.01).all()
 
 
 def test_embeddings_and_tables_have_plans_of_their_own() -> None:
@@ -103,7 +121,7 @@ def test_embeddings_and_tables_have_plans_of_their_own() -> None:
         return [plan.name for plan in contest_of(training, width).plans]
 
     assert names(Training(), 384) == ["softmax", "discriminant"]
-    assert names(Training(), 12) == ["softmax", "linear_recent", "softmax_recent", "trees"]
+    assert names(Training(), 12) == ["softmax", "linear", "linear_recent", "softmax_recent", "trees"]
     assert names(Training(learner="softmax"), 12) == ["softmax"]
     assert names(Training(learner="trees"), 384) == ["trees"]
 
