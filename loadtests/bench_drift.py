@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from rich.table import Table
 
 from tiebreak.contracts.project import Drift
 from tiebreak.sampling import drift
+from tiebreak.sampling.mistakes import Checked
 
 Floats = NDArray[np.float64]
 
@@ -24,17 +25,21 @@ BATCH = 256
 AT = 4000  # events before the change
 SEARCH = 6000  # events after a change in which an alarm is a detection
 REACH = 1.0  # false bursts per 100,000 events
+ASKED = 20  # one event in so many is labelled
+MISTAKEN = 0.6  # of its uncertainty is how often a calm model is wrong
 ALWAYS_EVERY = Drift().burst.cooldown_events
 RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What detectors see of ``n`` events: uncertainty ``(n,)``, predicted classes ``(n,)``, input statistics ``(n, 4)``."""
+    """What detectors see of ``n`` events: uncertainty ``(n,)``, predicted classes ``(n,)``, input statistics ``(n, 4)``, and with the
+    labels of some of them whether the model was ``wrong`` ``(n,)``."""
 
     uncertainty: Floats
     predicted: NDArray[np.int64]
     inputs: Floats
+    wrong: NDArray[np.bool_]
 
 
 Maker = Callable[[np.random.Generator, int], Traffic]
@@ -42,7 +47,8 @@ Maker = Callable[[np.random.Generator, int], Traffic]
 
 def steady(rng: np.random.Generator, n: int) -> Traffic:
     """Nothing changes."""
-    return Traffic(rng.beta(1.2, 4.0, n), rng.choice(CLASSES, n, p=_shares()), rng.normal(size=(n, 4)))
+    uncertainty, predicted, inputs = rng.beta(1.2, 4.0, n), rng.choice(CLASSES, n, p=_shares()), rng.normal(size=(n, 4))
+    return Traffic(uncertainty, predicted, inputs, rng.random(n) < MISTAKEN * uncertainty)
 
 
 def daily(rng: np.random.Generator, n: int) -> Traffic:
@@ -51,7 +57,7 @@ def daily(rng: np.random.Generator, n: int) -> Traffic:
     base = steady(rng, n)
     busy = rng.random(n) < 0.3 * hour
     predicted = np.where(busy, rng.integers(0, 2, n), base.predicted)
-    return Traffic(np.clip(base.uncertainty + 0.03 * hour, 0.0, 1.0), predicted, base.inputs)
+    return replace(base, uncertainty=np.clip(base.uncertainty + 0.03 * hour, 0.0, 1.0), predicted=predicted)
 
 
 def surge(rng: np.random.Generator, n: int) -> Traffic:
@@ -60,14 +66,14 @@ def surge(rng: np.random.Generator, n: int) -> Traffic:
     predicted = base.predicted.copy()
     for start in rng.integers(0, n, n // 2000):
         predicted[start : start + 40] = predicted[start]
-    return Traffic(base.uncertainty, predicted, base.inputs)
+    return replace(base, predicted=predicted)
 
 
 def swap(rng: np.random.Generator, n: int) -> Traffic:
     """At ``AT`` the inputs move by half of their spread and the model is less sure: a concept was replaced."""
     base, after = steady(rng, n), np.arange(n) >= AT
     uncertainty = np.where(after, rng.beta(2.0, 3.0, n), base.uncertainty)
-    return Traffic(uncertainty, base.predicted, base.inputs + 0.5 * after[:, None])
+    return replace(base, uncertainty=uncertainty, inputs=base.inputs + 0.5 * after[:, None])
 
 
 def new_class(rng: np.random.Generator, n: int) -> Traffic:
@@ -75,27 +81,42 @@ def new_class(rng: np.random.Generator, n: int) -> Traffic:
     base = steady(rng, n)
     novel = (np.arange(n) >= AT) & (rng.random(n) < 0.1)
     uncertainty = np.where(novel, rng.beta(4.0, 2.0, n), base.uncertainty)
-    return Traffic(uncertainty, np.where(novel, 0, base.predicted), base.inputs + 1.5 * novel[:, None])
+    inputs = base.inputs + 1.5 * novel[:, None]
+    return Traffic(uncertainty, np.where(novel, 0, base.predicted), inputs, base.wrong | novel)
 
 
 def shares(rng: np.random.Generator, n: int) -> Traffic:
     """At ``AT`` the mix of classes turns round, and nothing else."""
     base, after = steady(rng, n), np.arange(n) >= AT
-    return Traffic(base.uncertainty, np.where(after, CLASSES - 1 - base.predicted, base.predicted), base.inputs)
+    return replace(base, predicted=np.where(after, CLASSES - 1 - base.predicted, base.predicted))
 
 
 def gradual(rng: np.random.Generator, n: int) -> Traffic:
     """From ``AT`` on, over 3,000 events, inputs and uncertainty wander off."""
     base, part = steady(rng, n), np.clip((np.arange(n) - AT) / 3000.0, 0.0, 1.0)
-    return Traffic(np.clip(base.uncertainty + 0.12 * part, 0.0, 1.0), base.predicted, base.inputs + 0.6 * part[:, None])
+    return replace(
+        base, uncertainty=np.clip(base.uncertainty + 0.12 * part, 0.0, 1.0), inputs=base.inputs + 0.6 * part[:, None]
+    )
 
 
-CHANGING: dict[str, Maker] = {"swap": swap, "new class": new_class, "class shares": shares, "gradual": gradual}
+def answers(rng: np.random.Generator, n: int) -> Traffic:
+    """From ``AT`` on three of four predictions are wrong; inputs and probabilities show nothing of it."""
+    base = steady(rng, n)
+    return replace(base, wrong=np.where(np.arange(n) < AT, base.wrong, rng.random(n) < 0.75))
+
+
+CHANGING: dict[str, Maker] = {
+    "swap": swap,
+    "new class": new_class,
+    "class shares": shares,
+    "gradual": gradual,
+    "answers": answers,
+}
 CALM: dict[str, Maker] = {"steady": steady, "daily cycle": daily, "traffic surge": surge}
 
 
 def alarms(traffic: Traffic, settings: Drift) -> list[int]:
-    """Event numbers of the alarms that the default detectors raise."""
+    """Event numbers of the alarms that the default detectors raise; labels come with the end of their batch."""
     state, found = drift.fresh(settings), list[int]()
     for start in range(0, len(traffic.predicted), BATCH):
         part = slice(start, start + BATCH)
@@ -108,6 +129,10 @@ def alarms(traffic: Traffic, settings: Drift) -> list[int]:
         )
         state, fired = drift.observe(state, seen, settings, start)
         found += [one.at for one in fired if one.alarm]
+        for at in range(start, start + seen.events, ASKED):
+            checked = Checked(float(traffic.uncertainty[at]), bool(traffic.wrong[at]))
+            state, told = drift.observe_label(state, checked, settings, start + seen.events)
+            found += [one.at for one in told if one.alarm]
     return found
 
 

@@ -157,13 +157,17 @@ class Detector(StrEnum):
 
 
 class Drift(Section):
-    """Which detectors watch which signals, and how many must agree within ``vote_window`` events for an alarm."""
+    """Which detectors watch which signals, and how many must agree within ``vote_window`` events for an alarm.
+
+    ``label_error``, mistakes that labels show, has a test of its own (CUSUM) and needs no vote.
+    """
 
     detectors: tuple[Detector, ...] = (Detector.ADWIN, Detector.PAGE_HINKLEY)
-    signals: tuple[Literal["uncertainty", "predicted_class", "input", "audit_error"], ...] = (
+    signals: tuple[Literal["uncertainty", "predicted_class", "input", "audit_error", "label_error"], ...] = (
         "uncertainty",
         "predicted_class",
         "input",
+        "label_error",
     )
     votes: Annotated[int, Field(ge=1, le=12)] = 2
     vote_window: Annotated[int, Field(ge=1, le=10_000_000)] = 500

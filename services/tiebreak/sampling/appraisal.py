@@ -18,6 +18,7 @@ from tiebreak.sampling.bandit import Returned
 from tiebreak.sampling.differing import Differs
 from tiebreak.sampling.drift import DriftState, Fired
 from tiebreak.sampling.drift_records import moved, record
+from tiebreak.sampling.mistakes import Checked
 from tiebreak.sampling.mixing import Mixture, mix
 from tiebreak.sampling.neighbours import Seen
 from tiebreak.sampling.origins import OriginOf
@@ -137,12 +138,14 @@ class Appraisal:
 @dataclass(frozen=True, slots=True)
 class Moment:
     """What surrounds a batch: Unix time, this replica's part of the project's partitions in (0, 1], and the audit labels that
-    came back since the last batch (whether the prediction each one checks was wrong). ``returned``: all labels, for a bandit."""
+    came back since the last batch (whether the prediction each one checks was wrong). ``returned``: all labels, for a bandit;
+    ``checked``: all of them, as far as mistakes go."""
 
     now_s: float
     fleet: float = 1.0
     errors: tuple[bool, ...] = ()
     returned: tuple[Returned, ...] = ()
+    checked: tuple[Checked, ...] = ()
 
 
 _BY_COMMITTEE: Mapping[str, Callable[[FloatArray], Floats]] = {
@@ -360,6 +363,9 @@ def _watch(
     for wrong in moment.errors:
         watched, from_error = drift.observe_error(watched, wrong, policy.drift, state.seen)
         fired.extend(from_error)
+    for checked in moment.checked if drift.LABEL_ERROR in policy.drift.signals else ():
+        watched, from_label = drift.observe_label(watched, checked, policy.drift, state.seen)
+        fired.extend(from_label)
     if batch.version != state.version and state.version:
         watched = drift.new_model(watched, inputs_too=batch.embedded)
     watched, from_batch = drift.observe(watched, _observed(policy, batch, utility), policy.drift, state.seen)

@@ -22,6 +22,7 @@ from river.drift import ADWIN, KSWIN, PageHinkley
 
 from tiebreak.contracts.project import Detector, Drift
 from tiebreak.contracts.tensors import FloatArray, product
+from tiebreak.sampling.mistakes import ALARM, Checked, Mistakes, heard
 
 Floats = NDArray[np.float64]
 
@@ -37,6 +38,8 @@ SHARES_MEMORY = 64.0  # blocks over which the usual shares of predicted classes 
 
 # KSWIN sorts its window at every number: fed every eighth, it stays within the cost of the others.
 STRIDE: Mapping[Detector, int] = {Detector.ADWIN: 1, Detector.KSWIN: 8, Detector.PAGE_HINKLEY: 1}
+LABEL_ERROR = "label_error"
+CUSUM = "CUSUM"  # what records and metrics name as its detector
 OF_MODEL = frozenset({"uncertainty", "predicted_class"})
 _COLUMNS = {
     ("uncertainty", 0): 0,
@@ -92,6 +95,7 @@ class DriftState:
     held: int = 0
     usual: Floats = field(default_factory=lambda: np.zeros(0))
     usual_blocks: int = 0
+    mistakes: Mistakes = field(default_factory=Mistakes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +114,7 @@ class Fired:
     """A watch fired at event number ``at`` with the latest number in units of its spread; ``alarm``: enough of them agree."""
 
     at: int
-    detector: Detector
+    detector: str
     signal: str
     statistic: float
     alarm: bool
@@ -122,6 +126,7 @@ def fresh(drift: Drift) -> DriftState:
         tuple(
             Watch(detector, signal, number)
             for signal in drift.signals
+            if signal != LABEL_ERROR
             for number in range(_numbers(signal))
             for detector in drift.detectors
         )
@@ -179,6 +184,15 @@ def observe_error(state: DriftState, wrong: bool, drift: Drift, at: int) -> tupl
     values = np.full((1, len(_COLUMNS)), np.nan)
     values[0, _COLUMNS["audit_error", 0]] = float(wrong)
     return _feed(state, values, [at], drift)[:2]
+
+
+def observe_label(state: DriftState, checked: Checked, drift: Drift, at: int) -> tuple[DriftState, tuple[Fired, ...]]:
+    """Feed one label of whatever reason. It needs no vote: what adds up here is the model's error, and no sign of one."""
+    mistakes, changed = heard(state.mistakes, checked.uncertainty, wrong=checked.wrong)
+    if not changed:
+        return replace(state, mistakes=mistakes), ()
+    fired = Fired(at, CUSUM, LABEL_ERROR, ALARM, alarm=at >= state.quiet_until)
+    return (_after_alarm(state, drift, at) if fired.alarm else replace(state, mistakes=mistakes)), (fired,)
 
 
 def _numbers(signal: str) -> int:
@@ -271,6 +285,7 @@ def _after_alarm(state: DriftState, drift: Drift, at: int) -> DriftState:
         votes=state.votes[:0],
         quiet_until=at + drift.burst.cooldown_events,
         usual_blocks=0,
+        mistakes=Mistakes(),
     )
 
 

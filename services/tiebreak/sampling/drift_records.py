@@ -54,7 +54,7 @@ def record(
     return DriftRecord(
         project=project,
         event=event,
-        detector=fired.detector.value,
+        detector=str(fired.detector),
         signal=fired.signal,
         statistic=fired.statistic,
         slice=burst[2],

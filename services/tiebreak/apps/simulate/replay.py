@@ -22,6 +22,7 @@ from tiebreak.contracts.project import AnswerKind, Training
 from tiebreak.contracts.tensors import Form
 from tiebreak.sampling.appraisal import Scored
 from tiebreak.sampling.bandit import Returned
+from tiebreak.sampling.mistakes import Checked
 from tiebreak.training.contest import Contest
 from tiebreak.training.dataset import Row, classes_of
 from tiebreak.training.learner import Model
@@ -189,7 +190,8 @@ class Replay:
         if not said or not isinstance(self._selector, PolicySelector):
             return
         returned = Returned(pick.strategy, pick.audit, said, row.value, row.features)
-        self._selector.hear(returned, wrong=not agrees(self._stream.answer, said, row.value))
+        wrong = not agrees(self._stream.answer, said, row.value)
+        self._selector.hear(returned, Checked(pick.uncertainty, wrong))
 
     def _row(self, at: int, propensity: float) -> Row:
         name = self._stream.text(at)

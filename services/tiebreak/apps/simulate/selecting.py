@@ -13,6 +13,7 @@ from tiebreak.contracts.ports import Grant
 from tiebreak.contracts.project import Project
 from tiebreak.sampling.appraisal import Moment, Policy, Scored, initial
 from tiebreak.sampling.bandit import Returned
+from tiebreak.sampling.mistakes import Checked
 from tiebreak.sampling.policy import decide
 
 # A replay has no hour: events come a millisecond apart, and the share decides alone.
@@ -22,13 +23,16 @@ _PLENTY = Grant(2**31, 0)
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """An event chosen: its row in the batch, whether it is an audit task, the threshold it reached, its chance, what chose it."""
+    """An event chosen: its row in the batch, whether it is an audit task, the threshold it reached, its chance, what chose it,
+
+    and the uncertainty that it was asked with."""
 
     row: int
     audit: bool = False
     threshold: float = float("nan")
     propensity: float = 1.0
     strategy: str = ""
+    uncertainty: float = 0.0
 
 
 @dataclass(slots=True)
@@ -55,26 +59,29 @@ class PolicySelector:
         self._state = initial(self._policy)
         self._errors: list[bool] = []
         self._returned: list[Returned] = []
+        self._checked: list[Checked] = []
 
-    def hear(self, returned: Returned, *, wrong: bool) -> None:
+    def hear(self, returned: Returned, checked: Checked) -> None:
         """An answer came back, to a question about an event that a model had an answer to."""
         if returned.audit:
-            self._errors.append(wrong)
+            self._errors.append(checked.wrong)
         self._returned.append(returned)
+        self._checked.append(checked)
 
     def select(self, batch: Scored, at: int) -> Sequence[Pick]:
-        heard = tuple(self._errors), tuple(self._returned)
+        heard = tuple(self._errors), tuple(self._returned), tuple(self._checked)
         moment = Moment(at * _SECONDS_PER_EVENT, 1.0, *heard)
         decision, self._state = decide(self._policy, self._state, batch, _PLENTY, moment)
         self._errors.clear()
         self._returned.clear()
+        self._checked.clear()
         for record in decision.records:
             if record.event is DriftEvent.BURST_OPENED:
                 self.bursts.opened.append(at)
             elif record.event is DriftEvent.BURST_CLOSED:
                 self.bursts.closed.append(at)
         return [
-            Pick(row, one.audit, one.threshold, one.propensity, one.strategy)
+            Pick(row, one.audit, one.threshold, one.propensity, one.strategy, one.uncertainty)
             for row, one in zip(decision.rows, decision.selections, strict=True)
         ]
 
