@@ -276,7 +276,6 @@ async def test_only_standing_audit_labels_tell_the_error() -> None:
     assert records[-1].event is DriftEvent.BURST_CLOSED
 
 
-<<<<<<< HEAD
 async def test_labels_looked_for_where_models_differ_do_not_alarm_the_error_detectors() -> None:
     """A thousand labels at weight 0.02, nearly all wrong, among 400 of a slice that is wrong in a tenth: no drift; unweighted, one."""
     drift = BUSY.drift.model_copy(update={"signals": ("audit_error",), "votes": 1})
@@ -292,7 +291,8 @@ async def test_labels_looked_for_where_models_differ_do_not_alarm_the_error_dete
                 sampler.observe_label(replace(plain, label_id=f"l{turn}", value="b", selection=chosen))
         found[weight] = {r.signal for r in (await select(sampler, columns_of(100))).drift} - {""}
     assert found == {0.02: set(), 0.0: {"audit_error"}}
-=======
+
+
 async def test_every_standing_label_tells_of_mistakes() -> None:
     """Selected labels, audit or not, whose predictions turn wrong open a burst; withdrawals and cold starts tell nothing."""
     sampler = await World(BUSY).started()
@@ -303,9 +303,8 @@ async def test_every_standing_label_tells_of_mistakes() -> None:
             sampler.observe_label(one)
     records = (await select(sampler, columns_of(100))).drift
     opened = (DriftEvent.ALARM, "label_error"), (DriftEvent.BURST_OPENED, "label_error")
-    assert tuple((r.event, r.signal) for r in records) == opened
-    assert {r.detector for r in records} == {"CUSUM"}
->>>>>>> 89be567 (Labels tell of drift: more mistakes than usual at the same uncertainty open a burst)
+    assert tuple((r.event, r.signal) for r in records[:2]) == opened
+    assert {r.detector for r in records[:2]} == {"CUSUM"}
 
 
 async def test_one_source_cannot_have_all_the_questions() -> None:
