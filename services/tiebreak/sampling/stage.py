@@ -89,8 +89,9 @@ class Sampler:
         if grant.granted < len(wanted.rows):
             self._rests_until = began + self._rest_s
         decision, after = rule.within(self._policy, (before, after), batch, (appraisal, wanted), grant)
-        for waiting, taken in zip((self._errors, self._returned, self._checked), heard, strict=True):
-            del waiting[: len(taken)]
+        del self._errors[: len(moment.errors)]
+        del self._returned[: len(moment.returned)]
+        del self._checked[: len(moment.checked)]
         self._head = after
         self._pending.append(_Pending(_ends(columns), after))
         self._measure(appraisal, decision, len(wanted.rows), grant)

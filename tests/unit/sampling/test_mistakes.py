@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.support.sampling import PLENTY, policy, scored
+from tests.support.sampling import PLENTY, policy, probabilities, scored
 from tiebreak.contracts.project import Drift
 from tiebreak.sampling import drift as d
 from tiebreak.sampling.appraisal import Moment, initial
@@ -71,7 +71,7 @@ def test_labels_open_a_burst_where_the_signal_is_watched(signals: tuple[str, ...
     """Mistakes told with a batch open a burst in it; a project that does not watch them has none. A snapshot carries the count on."""
     own = policy(target_share=0.1)
     own = type(own)(own.project, own.sampling, own.budget, DEFAULT.model_copy(update={"signals": signals}))
-    batch = scored(np.random.default_rng(8).dirichlet(np.ones(3), 64))
+    batch = scored(probabilities(np.random.default_rng(8), 64))
     told = tuple(Checked(0.1, n >= 60) for n in range(75))
     state = initial(own)
     _, state = decide(own, state, batch, PLENTY, Moment(1.0, checked=told[:62]))
