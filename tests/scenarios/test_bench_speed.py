@@ -47,7 +47,7 @@ def test_latency_and_replicas_print_their_figures_too(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
     )
     assert run.returncode == 0, run.stderr
     found = {
