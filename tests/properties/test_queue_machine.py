@@ -249,18 +249,23 @@ class QueueMachine(RuleBasedStateMachine):
             calls.append(side.answer(made.annotator, lease, act, "", crash))
         self.both(*calls)
 
-    @precondition(lambda self: self.sides[0].log)
-    @rule(data=st.data(), value=VALUES)
-    def change_mind(self, data: st.DataObject, value: str) -> None:
-        """Takes the newest answers back and answers anew at once, as people do."""
-        index = data.draw(st.integers(max(0, len(self.sides[0].log) - 3), len(self.sides[0].log) - 1))
-        who, task = self.sides[0].log[index].annotator, self.sides[0].log[index].task_id
-        leases = [Lease(side.known[task], 0, 0, 0) for side in self.sides]
-        self.both(*(side.answer(who, x, Act.UNDO, "", crash=False) for side, x in zip(self.sides, leases, strict=True)))
-        held = [side.held.get(task) for side in self.sides]
-        if held[0] is not None and held[1] is not None and held[0][0] == who:
-            calls = [(side, lease) for side, (_, lease) in zip(self.sides, (held[0], held[1]), strict=True)]
-            self.both(*(side.answer(who, lease, Act.VOTE, value, crash=False) for side, lease in calls))
+    @rule(who=PEOPLE, value=VALUES, next_one=PEOPLE)
+    def change_mind(self, who: str, value: str, next_one: str) -> None:
+        """Somebody answers, takes it back and answers anew at once; the log is read in between, and somebody asks for work."""
+        self.both(*(side.claim(who, 1, review=False) for side in self.sides))
+        mine = sorted(task for task, (by, _) in self.sides[0].held.items() if by == who)
+        for act in (Act.VOTE, Act.UNDO, Act.VOTE):
+            held = [(side, side.held.get(task)) for task in mine[:1] for side in self.sides]
+            leases = [
+                (side, Lease(side.known[mine[0]], 0, 0, 0) if act is Act.UNDO else got and got[1]) for side, got in held
+            ]
+            calls = [side.answer(who, lease, act, value, crash=False) for side, lease in leases if lease is not None]
+            if len(calls) == len(self.sides):
+                self.both(*calls)
+            if act is Act.VOTE:  # the first whole, the second not yet
+                again = bool(self.sides[0].log) and self.sides[0].log[-1].revision > 1
+                self.both(*(side.settle(len(side.log) - again - side.folded, 0) for side in self.sides))
+        self.both(*(side.claim(next_one, 3, review=True) for side in self.sides))
 
     @precondition(lambda self: any(self.sides[0].held))
     @rule(data=st.data())
