@@ -239,8 +239,8 @@ async def growth(_: Ground, client: Redis, size: Size) -> list[Figure]:
     how = f"{size.deep:,} waiting tasks against {size.shallow:,}, {size.claims:,} claims each in turns, one at a time"
     return [
         judged("queue", "claim p99: many waiting / few waiting", high / low, how, judge=size.judge),
-        Figure(f"claim p99 with {size.shallow:,} waiting (ms)", low, "", None, "queue alone, fsync at every write"),
-        Figure(f"claim p99 with {size.deep:,} waiting (ms)", high, "", None, "queue alone, fsync at every write"),
+        Figure(f"claim p99 with {size.shallow:,} waiting (ms)", low, "", None, "queue alone"),
+        Figure(f"claim p99 with {size.deep:,} waiting (ms)", high, "", None, "queue alone"),
         judged("queue", "bytes per waiting task beyond the task", beyond, "used_memory, without the encoded task"),
     ]
 

@@ -24,7 +24,7 @@ from tiebreak.contracts.project import Project
 from tiebreak.contracts.tensors import Tensor
 from tiebreak.contracts.topics import Topic, specs_for
 from tiebreak.events.kafka import KafkaLog
-from tiebreak.runtime.redis_server import RedisServer
+from tiebreak.runtime.redis_server import Persistence, RedisServer
 
 CHUNK = 4096
 # Speed counts here, start time does not: the JVM may compile fully, and keep what it reads in memory.
@@ -64,12 +64,12 @@ def pin(core: int) -> None:
 def ground() -> Iterator[Ground]:
     """Start both servers on the first core; they are gone at the end, data and all.
 
-    Redis as it is run beside Kafka (docs/adr/0027): ``REDIS_FSYNC=always`` has it write to disk before every answer.
+    Redis as it is run beside Kafka (docs/adr/0027); ``REDIS_PERSISTENCE=always`` has it write to disk before every answer.
     """
     everywhere = os.sched_getaffinity(0)
     with TemporaryDirectory(prefix="tiebreak-speed-") as folder:
         broker = Broker(Path(folder) / "kafka", extra=BROKER_LINES)
-        redis = RedisServer(Path(folder), fsync=os.environ.get("REDIS_FSYNC", "everysec"))
+        redis = RedisServer(Path(folder), persistence=Persistence(os.environ.get("REDIS_PERSISTENCE", "snapshots")))
         pin(cores()[0])
         try:
             broker.start()

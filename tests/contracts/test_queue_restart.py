@@ -23,7 +23,7 @@ from tiebreak.labeling.stage_tokens import TokenRebuilder
 from tiebreak.labeling.tokens import RANDOM_BYTES, detail_of, mint
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.clock import SystemClock
-from tiebreak.runtime.redis_server import RedisServer
+from tiebreak.runtime.redis_server import Persistence, RedisServer
 
 pytestmark = pytest.mark.redis
 
@@ -32,9 +32,9 @@ P = prefix_of(PROJECT.project)
 
 
 @asynccontextmanager
-async def life(folder: Path, fsync: str) -> AsyncIterator[redis.asyncio.Redis]:
+async def life(folder: Path, persistence: str) -> AsyncIterator[redis.asyncio.Redis]:
     """A server over ``folder``, from its start to its end, and a client."""
-    server = RedisServer(folder, fsync=fsync)
+    server = RedisServer(folder, persistence=Persistence(persistence))
     server.start()
     client = redis.asyncio.Redis.from_url(server.url)
     try:
@@ -51,9 +51,12 @@ async def begun(queue: RedisQueue) -> None:
     await builder.end_build([])
 
 
-async def test_an_index_that_may_lack_its_newest_changes_is_closed_and_built_from_nothing(tmp_path: Path) -> None:
-    """With one fsync per second: nobody is given or promised anything of the former life, and nothing of it is left to build upon."""
-    async with life(tmp_path, "everysec") as client:
+@pytest.mark.parametrize("persistence", ["everysec", "snapshots"])
+async def test_an_index_that_may_lack_its_newest_changes_is_closed_and_built_from_nothing(
+    tmp_path: Path, persistence: str
+) -> None:
+    """Or whose snapshot is a minute old: nobody is given or promised anything of the former life, and nothing of it is built upon."""
+    async with life(tmp_path, persistence) as client:
         queue = RedisQueue(client, PROJECT, CALM)
         await begun(queue)
         await queue.add([a_task(number, PROJECT.project) for number in range(3)])
@@ -62,7 +65,7 @@ async def test_an_index_that_may_lack_its_newest_changes_is_closed_and_built_fro
         await queue.confirm(made, counted=True)
         await queue.forgive("bob", 3)
         await client.set(f"{P}log:annotations:0", "what is no part of the index")
-    async with life(tmp_path, "everysec") as client:
+    async with life(tmp_path, persistence) as client:
         queue = RedisQueue(client, PROJECT, CALM)
         assert not await queue.is_built()
         for refused in (

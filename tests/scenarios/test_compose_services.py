@@ -105,7 +105,11 @@ def test_redis_starts_with_its_command_and_is_healthy(tmp_path: Path) -> None:
     assert test == ["CMD", "redis-cli", "ping"]
     with _running(command) as process:
         eventually_sync(lambda: _healthy(process, [test[1], "-p", port, *test[2:]]))
-    assert (tmp_path / "appendonlydir").is_dir()
+        saved = subprocess.run(
+            ["redis-cli", "-p", port, "config", "get", "save"], capture_output=True, text=True, check=True
+        )
+        assert saved.stdout.split() == ["save", "60", "1"]
+    assert not (tmp_path / "appendonlydir").exists()
 
 
 @pytest.mark.kafka

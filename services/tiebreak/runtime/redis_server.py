@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import IO
 
@@ -59,18 +60,37 @@ def socket_path(data_dir: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"tiebreak-{os.getuid()}-{digest}" / "redis.sock"
 
 
+class Persistence(StrEnum):
+    """What a start finds: every change that was answered, all but the last second, or what there was a minute before."""
+
+    ALWAYS = "always"
+    EVERYSEC = "everysec"
+    SNAPSHOTS = "snapshots"
+
+
+_PERSISTENCE = {
+    Persistence.ALWAYS: {"appendonly": "yes", "appendfsync": "always", "save": ""},
+    Persistence.EVERYSEC: {"appendonly": "yes", "appendfsync": "everysec", "save": ""},
+    Persistence.SNAPSHOTS: {"appendonly": "no", "save": "60 1"},
+}
+
+
 class RedisServer:
     """One server over one data directory. ``start`` and ``stop`` block; both may be called again after the other."""
 
     def __init__(
-        self, data_dir: Path, binary: Path | None = None, start_timeout_s: float = 30.0, fsync: str = "always"
+        self,
+        data_dir: Path,
+        binary: Path | None = None,
+        start_timeout_s: float = 30.0,
+        persistence: Persistence = Persistence.ALWAYS,
     ) -> None:
         self.data_dir = data_dir.resolve() / "redis"
         self.socket = socket_path(data_dir)
         self.log_file = self.data_dir / "redis.log"
         self._binary = binary
         self._start_timeout_s = start_timeout_s
-        self._fsync = fsync
+        self._persistence = persistence
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: IO[bytes] | None = None
 
@@ -181,10 +201,8 @@ class RedisServer:
             "unixsocketperm": "700",
             "dir": str(self.data_dir),
             "logfile": str(self.log_file),
-            "appendonly": "yes",
-            "appendfsync": self._fsync,
+            **_PERSISTENCE[self._persistence],
             "maxmemory-policy": "noeviction",
-            "save": "",
             "daemonize": "no",
         }
         arguments = [part for key, value in options.items() for part in (f"--{key}", value)]
