@@ -27,13 +27,18 @@ def tracer() -> str:
     pytest.skip("strace is not installed: faults in system calls cannot be made.")
 
 
-def traced(ledger: Path, fault: str = "", calls: tuple[str, ...] = WRITING) -> subprocess.CompletedProcess[str]:
-    """The trainer's child over ``ledger`` to its end, or to its death. ``fault``: what strace's ``inject`` is told after the calls."""
+def traced(
+    ledger: Path, fault: str = "", calls: tuple[str, ...] = WRITING, *, child: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    """A Python child over ``ledger`` to its end, or to its death: what ``child`` says, or the trainer's.
+
+    ``fault``: what strace's ``inject`` is told after the calls.
+    """
     files = [ledger, *(Path(f"{ledger}{suffix}") for suffix in ("-journal", "-wal", "-shm")), ledger.parent]
     command = [tracer(), "-f", "-qq", "-e", "signal=none", "-e", f"trace={','.join(calls)}", "-o", f"{ledger}.trace"]
     command += [word for path in files for word in ("-P", str(path))]
     command += ["-e", f"inject={','.join(calls)}:{fault}"] if fault else []
-    command += [sys.executable, "-m", "tests.support.training_child", str(ledger), "0"]
+    command += [sys.executable, *(child or ("-m", "tests.support.training_child", str(ledger), "0"))]
     ledger.parent.mkdir(exist_ok=True)
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
 
