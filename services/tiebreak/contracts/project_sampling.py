@@ -80,20 +80,7 @@ class Sampling(Section):
     ``origin_share``: what part of the last 200 questions one source (``ce_source``) or one record key may cause; 1: all of them.
     """
 
-    strategy: Literal[
-        "margin",
-        "least_confidence",
-        "entropy",
-        "expected_gradient_length",
-        "vote_entropy",
-        "kl",
-        "bald",
-        "density",
-        "error_reduction",
-        "variance",
-        "random",
-        "bandit",
-    ] = "margin"
+    strategy: Literal[Acquisition, "variance", "random", "bandit"] = "margin"
     arms: Annotated[tuple[Acquisition, ...], Field(min_length=2, max_length=9)] = ("margin", "entropy", "kl", "density")
     rule: Literal["adaptive", "fixed", "variable", "randomised", "split", "biqf"] = "adaptive"
     audit_share: Share = 0.1
