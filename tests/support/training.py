@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -15,6 +16,7 @@ from tiebreak.contracts.log import Log, Message, Outputs, Reader
 from tiebreak.contracts.messages import Label
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic, specs_for
+from tiebreak.deployment.port import Served
 from tiebreak.events.memory import MemoryLog
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.metrics import Metrics
@@ -57,6 +59,21 @@ async def publish_raw(
     topic, headers = where.of(project.project), headers_for(PROTOBUF)
     await writer.publish(Outputs([Message(topic, key, value, headers) for key, value in records]))
     await writer.close(1.0)
+
+
+@dataclass
+class PassAll:
+    """A Probe that looks at nothing but the size: the sandbox has its own tests. ``rivals``: the versions that it was given."""
+
+    rivals: list[tuple[str, str]] = field(default_factory=list)
+
+    async def check(
+        self, candidate: Candidate, champion: Served | None, accepted: Served | None = None, /
+    ) -> tuple[str, ...]:
+        self.rivals.append(
+            (champion.manifest.version if champion else "", accepted.manifest.version if accepted else "")
+        )
+        return () if candidate.model else ("the model is empty",)
 
 
 class Running:

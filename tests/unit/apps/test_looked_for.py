@@ -13,7 +13,7 @@ import numpy as np
 from tests.support.eventually import eventually
 from tests.support.labels import blob_labels, dataset_of, project_of
 from tests.support.streaming import StreamBench
-from tests.support.training import publish_labels
+from tests.support.training import PassAll, publish_labels
 from tiebreak.contracts.candidate import Candidate, Paired
 from tiebreak.contracts.codec import decode_task
 from tiebreak.contracts.ids import annotation_id
@@ -21,7 +21,6 @@ from tiebreak.contracts.messages import AnnotationState, Label, ModelEvent, Task
 from tiebreak.contracts.project import Budget, Canary, Gate, Labeling, Project, Sampling
 from tiebreak.contracts.topics import Topic
 from tiebreak.deployment.memory import MemoryModelStore
-from tiebreak.deployment.port import Served
 from tiebreak.deployment.stage import Deployer, Tools
 from tiebreak.labeling.consensus import Ballot, majority
 from tiebreak.labeling.settling import TaskRecord, next_step, rule_of
@@ -44,15 +43,6 @@ PROJECT: Project = project_of([2], ("a", "b", "c")).model_copy(
 )
 LATER_MS, EVENTS = 10**14, 6000
 BETTER = Paired(("l1",), ("a",), (0.0,), (1.0,), (1.0,))
-
-
-class PassAll:
-    """A Probe that refuses nothing."""
-
-    async def check(
-        self, _candidate: Candidate, _champion: Served | None, _accepted: Served | None = None, /
-    ) -> tuple[str, ...]:
-        return ()
 
 
 def model_from(labels: Sequence[Label]) -> Candidate:

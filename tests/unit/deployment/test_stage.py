@@ -9,14 +9,13 @@ import pytest
 
 from tests.support.eventually import eventually
 from tests.support.labels import blob_labels, dataset_of, project_of
-from tests.support.training import Running, log_for, publish_labels
+from tests.support.training import PassAll, Running, log_for, publish_labels
 from tiebreak.contracts.candidate import Candidate
 from tiebreak.contracts.errors import Conflict, NotFound
 from tiebreak.contracts.log import Message, Outputs
 from tiebreak.contracts.messages import ModelEvent, ModelRecord
 from tiebreak.contracts.topics import Topic
 from tiebreak.deployment.memory import MemoryModelStore
-from tiebreak.deployment.port import Served
 from tiebreak.deployment.sandbox import SandboxProbe
 from tiebreak.deployment.stage import Deployer, Tools
 from tiebreak.events.memory import MemoryLog
@@ -28,21 +27,6 @@ from tiebreak.training.fitting import Stamp, material_of, train
 from tiebreak.training.learner import Settings, SoftmaxCommittee
 
 PROJECT = project_of([2], ("a", "b", "c"))
-
-
-@dataclass
-class PassAll:
-    """A Probe that looks at nothing but the size: the sandbox has its own tests. ``rivals``: the versions that it was given."""
-
-    rivals: list[tuple[str, str]] = field(default_factory=list)
-
-    async def check(
-        self, candidate: Candidate, champion: Served | None, accepted: Served | None = None, /
-    ) -> tuple[str, ...]:
-        self.rivals.append(
-            (champion.manifest.version if champion else "", accepted.manifest.version if accepted else "")
-        )
-        return () if candidate.model else ("the model is empty",)
 
 
 @dataclass

@@ -12,14 +12,13 @@ import pytest
 
 from tests.support.eventually import PATIENCE_S, eventually
 from tests.support.labels import blob_labels, dataset_of, project_of
-from tests.support.training import log_for, publish_labels, publish_raw
+from tests.support.training import PassAll, log_for, publish_labels, publish_raw
 from tiebreak.contracts.candidate import Candidate, Paired
 from tiebreak.contracts.codec import encode
 from tiebreak.contracts.messages import DriftEvent, DriftRecord, Label, ModelEvent, ModelRecord
 from tiebreak.contracts.project import Gate
 from tiebreak.contracts.topics import Topic
 from tiebreak.deployment.memory import MemoryModelStore
-from tiebreak.deployment.port import Served
 from tiebreak.deployment.stage import Deployer, Tools
 from tiebreak.events.memory import MemoryLog
 from tiebreak.runtime.clock import SystemClock
@@ -34,15 +33,6 @@ STAGES = PROJECT.model_copy(update={"gate": Gate(rollout="canary", young_labels=
 TURNED = {"a": "b", "b": "c", "c": "a"}
 LATER_MS = 10**14
 BETTER = Paired(("l1",), ("a",), (0.0,), (1.0,), (1.0,))
-
-
-class PassAll:
-    """A Probe that refuses nothing: these tests are about what happens after the gate."""
-
-    async def check(
-        self, _candidate: Candidate, _champion: Served | None, _accepted: Served | None = None, /
-    ) -> tuple[str, ...]:
-        return ()
 
 
 def turned(labels: Sequence[Label]) -> list[Label]:
