@@ -388,7 +388,9 @@ def _react(
         # Named after the event that raised it: a replay opens the same burst, and borrows for it once.
         burst_id = blake2b(batch.ids[row], digest_size=8, key=policy.project.encode()[:64]).hexdigest()
         size = schedule.burst_labels(plan, burst) if policy.sampling.rule == "adaptive" else 0
-        part = "" if _cold(batch) else moved(state.drift.usual, _predicted(batch), _columns(batch))
+        # The usual shares are of the model that served them, and known once a block of it is full.
+        known = state.drift.usual_blocks > 0 and batch.version == state.version and not _cold(batch)
+        part = moved(state.drift.usual, _predicted(batch), _columns(batch)) if known else ""
         records.append(record(policy.project, batch, DriftEvent.ALARM, one, now_s, (burst_id, size, part)))
         if size:
             plan = schedule.open_burst(plan, burst_id, one.at, burst, share)

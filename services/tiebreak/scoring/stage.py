@@ -120,6 +120,10 @@ class Scorer:
         # Compared by the coin of the audit slice: the sampler may look more often where the two differ, up to that share, and knows
         # of each event that it could draw whether they do.
         rows = np.flatnonzero((drawn < trial.share) | (audited(columns.ids, seed) < compared))
+        # Numbers differ always: where nothing is to be looked for, no rollout is told of.
+        differs = np.full(len(columns), -1, np.int8) if scores.values is None else None
+        # Also of a batch in which nothing is compared: the rollout goes on, however the stream is cut.
+        scores = replace(scores, challenger=challenger.manifest.version, differs=differs)
         if len(rows) == 0:
             return scores
         inputs = {name: array[rows] for name, array in columns.inputs.items()}
@@ -131,9 +135,9 @@ class Scorer:
         mine = drawn[rows] < trial.share
         if mine.any():
             scores = joined(scores, keep_scores(ours, mine), rows[mine])
-        differs = np.full(len(columns), -1, np.int8)
-        differs[rows] = contrast(theirs, ours, self._project.labeling.answer)
-        return replace(scores, challenger=challenger.manifest.version, differs=differs)
+        if differs is not None:
+            differs[rows] = contrast(theirs, ours, self._project.labeling.answer)
+        return scores
 
     async def _ask(self, model: _Serving, inputs: Tensors) -> tuple[Scores, float]:
         rows = len(next(iter(inputs.values())))

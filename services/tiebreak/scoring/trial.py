@@ -41,13 +41,12 @@ def audited(ids: Sequence[bytes], seed: int) -> NDArray[np.float64]:
 def contrast(champion: Scores, challenger: Scores, answer: Answer) -> NDArray[np.int8]:
     """``(n,)``: 1 where the two answer the same rows differently, 0 where they agree, -1 where either could not answer.
 
-    -1 throughout for numbers: two that fall into the same tenth of the range are not equally right.
+    Not for numbers: two that fall into the same tenth of the range are not equally right.
     """
     both = ~unanswered_rows(champion) & ~unanswered_rows(challenger)
     found = np.full(len(champion), -1, np.int8)
-    if champion.values is None:
-        theirs, ours = _said(champion, both, answer), _said(challenger, both, answer)
-        found[both] = (theirs.exact != ours.exact).any(axis=1)
+    theirs, ours = _said(champion, both, answer), _said(challenger, both, answer)
+    found[both] = (theirs.exact != ours.exact).any(axis=1)
     return found
 
 

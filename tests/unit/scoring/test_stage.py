@@ -13,9 +13,10 @@ from tests.support.models import Array, deep, dense, manifest_of, of_few_rows, p
 from tiebreak.contracts import codec
 from tiebreak.contracts.errors import DeadReason, ModelRefused, NotFound, SlowDown
 from tiebreak.contracts.log import Batch, Partition, StoredRecord
-from tiebreak.contracts.tensors import EventColumns
+from tiebreak.contracts.tensors import EventColumns, Form
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.scoring.stage import Scorer, Scoring
+from tiebreak.scoring.trial import Trial
 from tiebreak.scoring.user_model import user_manifest
 
 PROJECT = project_of()
@@ -191,3 +192,33 @@ async def test_nothing_is_scored_before_it_is_known_what_serves(scorer: Scorer, 
         await scoring.handle(batch_of(X[0].tobytes()))
     ready.set()
     assert len((await scoring.handle(batch_of(X[0].tobytes()))).columns) == 1
+
+
+async def test_a_batch_in_which_nothing_is_compared_is_told_of_the_rollout_all_the_same(metrics: Metrics) -> None:
+    """Event by event, as a quiet stream comes: the sampler forgets what it counted of a rollout whose challenger is not named."""
+    scorer = Scorer(PROJECT, metrics)
+    await scorer.swap(A, MODEL_A)
+    await scorer.share(Trial("v2", 0.0), B, MODEL_B)
+    told = []
+    for i in range(40):
+        columns = columns_of(points(1, seed=i))
+        told.append(await scorer.score(replace(columns, ids=[b"%d" % i])))
+    scorer.close()
+    assert {scores.challenger for scores in told} == {"v2"}
+    assert {int(scores.differs[0]) for scores in told if scores.differs is not None} == {-1, 0, 1}
+
+
+async def test_of_numbers_no_differences_are_told(metrics: Metrics) -> None:
+    """Two numbers differ always: nothing is looked for, so no share of the labels may be kept for it."""
+    project = project_of(classes=(), labeling={"answer": {"kind": "numeric", "least": -9, "most": 9}})
+    scorer = Scorer(project, metrics)
+    models = {version: dense(points(4, 1, seed=i)) for i, version in enumerate(("v1", "v2"))}
+    manifests = {
+        version: manifest_of(project, model, version, form=Form.VALUES, classes=()) for version, model in models.items()
+    }
+    await scorer.swap(manifests["v1"], models["v1"])
+    await scorer.share(Trial("v2", 0.5), manifests["v2"], models["v2"])
+    scores = await scorer.score(columns_of(points(40)))
+    scorer.close()
+    assert scores.by_challenger is not None
+    assert scores.differs is None
