@@ -160,3 +160,30 @@ async def test_a_token_that_was_ended_in_the_moment_that_was_lost_does_not_come_
         await TokenRebuilder(tokens, trail, clock).ensure()
         assert [await tokens.get(record.digest) for record in tokens_of] == [tokens_of[0], None]
         assert await TokenRebuilder(tokens, trail, clock).ensure() == 0
+
+
+async def test_a_builder_that_was_overtaken_clears_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stood still for longer than it may: another one has built and opened the index, which is not a former life's any more."""
+    async with life(tmp_path, "everysec") as client:
+        queue = RedisQueue(client, PROJECT, CALM)
+        await begun(queue)
+    async with life(tmp_path, "everysec") as client:
+        slow = RedisQueue(client, PROJECT, CALM)
+        scan = client.scan
+
+        async def overtaken(cursor: int, match: str, count: int) -> object:
+            monkeypatch.setattr(client, "scan", scan)
+            await client.delete(f"{P}builder")
+            other = RedisQueue(client, PROJECT, CALM)
+            builder = await other.begin_build()
+            assert builder is not None
+            await builder.add([a_task(1, PROJECT.project)])
+            await builder.end_build([])
+            return await scan(cursor, match=match, count=count)
+
+        monkeypatch.setattr(client, "scan", overtaken)
+        with pytest.raises(SlowDown):
+            await slow.begin_build()
+        queue = RedisQueue(client, PROJECT, CALM)
+        assert await queue.is_built()
+        assert len((await queue.claim("ann", 1)).leases) == 1

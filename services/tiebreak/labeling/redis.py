@@ -39,7 +39,7 @@ from tiebreak.labeling.port import (
 )
 from tiebreak.labeling.port_erasing import Erased
 from tiebreak.labeling.redis_errors import reachable
-from tiebreak.labeling.redis_life import clear, is_of_this_life, keeps_all
+from tiebreak.labeling.redis_life import is_of_this_life, keeps_all, of_index
 from tiebreak.labeling.redis_scripts import Call, Scripts
 from tiebreak.labeling.refusals import building, not_found, refused
 from tiebreak.labeling.routing import Usher, everybody, expires_from, place_of, route_of
@@ -49,6 +49,7 @@ _SCRIPTS = (
     "add",
     "adopt",
     "apply",
+    "clear",
     "erase",
     "finish",
     "forget",
@@ -341,7 +342,8 @@ class RedisQueue:
         async with reachable():
             stale = await self._client.exists(self._key("epoch"))
         if stale:
-            await clear(self._client, self._prefix)
+            async for names in of_index(self._client, self._prefix):
+                await self._run("clear", names)
         return self
 
     async def end_build(self, done: Sequence[tuple[str, int]]) -> None:

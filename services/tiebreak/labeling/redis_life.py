@@ -6,6 +6,7 @@ and a replica that took over may: an index is good for the life in which it was 
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import redis.asyncio
@@ -47,20 +48,19 @@ async def keeps_all(client: redis.asyncio.Redis) -> bool:
     return (known.get("appendonly"), known.get("appendfsync")) == ("yes", "always")
 
 
-async def clear(client: redis.asyncio.Redis, prefix: str) -> None:
-    """Remove the index, and with the last step the epoch: cut short, it is begun again."""
+async def of_index(client: redis.asyncio.Redis, prefix: str) -> AsyncIterator[list[str]]:
+    """What is to be removed before a rebuild, page by page, by name; the epoch last: cut short, the removal is begun again."""
     cursor = 0
     while True:
         async with reachable():
             found: Any = await client.scan(cursor, match=f"{prefix}*", count=_SCAN)
-            cursor, keys = found
-            gone = [key for key in keys if _is_of_index(key.decode().removeprefix(prefix))]
-            if gone:
-                await client.unlink(*gone)
+        cursor, keys = found
+        names = [key.decode().removeprefix(prefix) for key in keys]
+        if page := [name for name in names if _is_of_index(name)]:
+            yield page
         if not cursor:
             break
-    async with reachable():
-        await client.delete(f"{prefix}epoch")
+    yield ["epoch"]
 
 
 def _is_of_index(name: str) -> bool:

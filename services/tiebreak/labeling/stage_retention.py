@@ -32,9 +32,11 @@ class Retainer:
 
     async def reach(self, horizons: Mapping[Topic, int]) -> Erased:
         """Remove what is older, where a horizon has moved; what was found. Raises SlowDown while the queue is built: again then."""
+        found = Erased()
+        if not any(self._moved(topic, horizons) for topic in (Topic.TASKS, Topic.ANNOTATIONS)):
+            return found
         if not await self._queue.is_built():
             raise building()
-        found = Erased()
         if self._moved(Topic.TASKS, horizons):
             # In slices, so that nobody waits for it, whatever there is.
             old = await self._old(horizons[Topic.TASKS])

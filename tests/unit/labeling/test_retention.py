@@ -17,7 +17,7 @@ from tiebreak.contracts.messages import Task
 from tiebreak.contracts.project import Privacy, Project, Retention
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.memory import MemoryQueue
-from tiebreak.labeling.port import Stats
+from tiebreak.labeling.port import Erased, Stats
 from tiebreak.labeling.redis import RedisQueue
 from tiebreak.labeling.stage_retention import Retainer
 from tiebreak.runtime.clock import ManualClock
@@ -161,10 +161,11 @@ async def test_lines_of_histories_go_by_the_age_of_the_answer(queue: Queues) -> 
 
 
 async def test_a_queue_that_is_being_built_is_brought_there_later(queue: Queues) -> None:
-    """What is not there cannot be removed, and must not be taken for removed."""
+    """What is not there cannot be removed, and must not be taken for removed. Where nothing is due, nothing waits for it."""
     office = await an_office(queue, tasks_days=1.0)
     await lose(queue)
     retainer = Retainer(queue)
+    assert await retainer.reach({}) == Erased()
     with pytest.raises(SlowDown):
         await retainer.reach({Topic.TASKS: NOW_MS})
     await office.rebuilder().ensure()
