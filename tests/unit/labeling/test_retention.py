@@ -17,7 +17,8 @@ from tiebreak.contracts.messages import Task
 from tiebreak.contracts.project import Privacy, Project, Retention
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.memory import MemoryQueue
-from tiebreak.labeling.port import Erased, Stats
+from tiebreak.labeling.port import Stats
+from tiebreak.labeling.port_erasing import Erased
 from tiebreak.labeling.redis import RedisQueue
 from tiebreak.labeling.stage_retention import Retainer
 from tiebreak.runtime.clock import ManualClock
