@@ -58,6 +58,8 @@ async def creep(steps: int = 8, units: int = 1024, layers: int = 20) -> float:
             )
             if any("gate.max_cost_ratio" in reason for reason in reasons):
                 break
+            if reasons:
+                raise RuntimeError(f"A challenger was refused for something else than its cost: {reasons}")
             serving, champion = serving + max(1, serving // 10), dearer
     finally:
         await sandbox.close()
