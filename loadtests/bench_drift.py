@@ -34,12 +34,17 @@ RESULTS = Path(__file__).parent / "results"
 @dataclass(frozen=True, slots=True)
 class Traffic:
     """What detectors see of ``n`` events: uncertainty ``(n,)``, predicted classes ``(n,)``, input statistics ``(n, 4)``, and with the
-    labels of some of them whether the model was ``wrong`` ``(n,)``."""
+    labels of some of them whether the model was ``wrong``, which ``luck`` ``(n,)`` in [0, 1) decides."""
 
     uncertainty: Floats
     predicted: NDArray[np.int64]
     inputs: Floats
-    wrong: NDArray[np.bool_]
+    luck: Floats
+
+    @property
+    def wrong(self) -> NDArray[np.bool_]:
+        """``(n,)``: as often as the uncertainty says, also where that has changed."""
+        return self.luck < MISTAKEN * self.uncertainty
 
 
 Maker = Callable[[np.random.Generator, int], Traffic]
@@ -48,7 +53,7 @@ Maker = Callable[[np.random.Generator, int], Traffic]
 def steady(rng: np.random.Generator, n: int) -> Traffic:
     """Nothing changes."""
     uncertainty, predicted, inputs = rng.beta(1.2, 4.0, n), rng.choice(CLASSES, n, p=_shares()), rng.normal(size=(n, 4))
-    return Traffic(uncertainty, predicted, inputs, rng.random(n) < MISTAKEN * uncertainty)
+    return Traffic(uncertainty, predicted, inputs, rng.random(n))
 
 
 def daily(rng: np.random.Generator, n: int) -> Traffic:
@@ -82,7 +87,7 @@ def new_class(rng: np.random.Generator, n: int) -> Traffic:
     novel = (np.arange(n) >= AT) & (rng.random(n) < 0.1)
     uncertainty = np.where(novel, rng.beta(4.0, 2.0, n), base.uncertainty)
     inputs = base.inputs + 1.5 * novel[:, None]
-    return Traffic(uncertainty, np.where(novel, 0, base.predicted), inputs, base.wrong | novel)
+    return Traffic(uncertainty, np.where(novel, 0, base.predicted), inputs, np.where(novel, 0.0, base.luck))
 
 
 def shares(rng: np.random.Generator, n: int) -> Traffic:
@@ -102,7 +107,7 @@ def gradual(rng: np.random.Generator, n: int) -> Traffic:
 def answers(rng: np.random.Generator, n: int) -> Traffic:
     """From ``AT`` on three of four predictions are wrong; inputs and probabilities show nothing of it."""
     base = steady(rng, n)
-    return replace(base, wrong=np.where(np.arange(n) < AT, base.wrong, rng.random(n) < 0.75))
+    return replace(base, luck=np.where(np.arange(n) < AT, base.luck, rng.random(n) >= 0.75))
 
 
 CHANGING: dict[str, Maker] = {
