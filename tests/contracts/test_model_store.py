@@ -43,6 +43,18 @@ async def test_what_was_put_is_got(store: ModelStore) -> None:
     await store.put(manifest, b"model")
     assert await store.get("tests", manifest.version) == (manifest, b"model")
     assert await store.manifest("tests", manifest.version) == manifest
+    assert await store.holds("tests", manifest.version)
+    assert not await store.holds("tests", "v000009-abc")
+    assert not await store.holds("tests", "../v1")
+
+
+async def test_a_manifest_without_its_model_is_no_model(tmp_path: Path) -> None:
+    """Somebody made room: the large file is gone, the small one says nothing of it."""
+    store, manifest = FileModelStore(tmp_path / "models"), manifest_of(b"model")
+    await store.put(manifest, b"model")
+    (tmp_path / "models" / "tests" / manifest.version / "model.onnx").unlink()
+    assert not await store.holds("tests", manifest.version)
+    assert await store.manifest("tests", manifest.version) == manifest
 
 
 async def test_a_version_never_changes(store: ModelStore) -> None:

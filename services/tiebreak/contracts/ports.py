@@ -57,6 +57,9 @@ class ModelStore(Protocol):
     async def manifest(self, project: str, version: str) -> Manifest:
         """Raises NotFound."""
 
+    async def holds(self, project: str, version: str) -> bool:
+        """Whether a model of this name is there, its bytes unread: :meth:`get` may still refuse them."""
+
     async def get(self, project: str, version: str) -> tuple[Manifest, bytes]:
         """The model with its sha256 verified; raises NotFound, or ModelRefused when the bytes do not match."""
 

@@ -39,6 +39,9 @@ class FileModelStore:
     async def manifest(self, project: str, version: str) -> Manifest:
         return await asyncio.to_thread(self._manifest, project, version)
 
+    async def holds(self, project: str, version: str) -> bool:
+        return await asyncio.to_thread(self._holds, project, version)
+
     async def get(self, project: str, version: str) -> tuple[Manifest, bytes]:
         return await asyncio.to_thread(self._get, project, version)
 
@@ -90,6 +93,12 @@ class FileModelStore:
         model = _read(self._place(project, version), _MODEL, project, version, manifest.size_bytes)
         check_bytes(manifest, model)
         return manifest, model
+
+    def _holds(self, project: str, version: str) -> bool:
+        try:
+            return (self._place(project, version) / _MODEL).is_file()
+        except (NotFound, OSError):
+            return False
 
     def _versions(self, project: str) -> tuple[str, ...]:
         try:

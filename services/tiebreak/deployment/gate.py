@@ -73,6 +73,20 @@ def _compared(evaluation: Evaluation, gate: Gate) -> Decision:
     return decision
 
 
+def unpriced(versions: Sequence[str]) -> tuple[str, ...]:
+    """What a verdict adds where the cost of these models, which people or the gate accepted before, cannot be compared with.
+
+    >>> unpriced(())
+    ()
+    >>> unpriced(("v1", "v2", "v3"))
+    ('its cost was not compared with that of v1 and 2 more: their files cannot be read',)
+    """
+    if not versions:
+        return ()
+    more = f" and {len(versions) - 1} more: their files" if len(versions) > 1 else ": its file"
+    return (f"its cost was not compared with that of {versions[0]}{more} cannot be read",)
+
+
 def judge_serving(previous_and_serving: Paired, gate: Gate, *, tried: bool = False) -> Decision:
     """Should the serving model, or one ``tried`` in a rollout, give way to the one before it? From audit labels alone.
 

@@ -24,6 +24,9 @@ class MemoryModelStore:
     async def manifest(self, project: str, version: str) -> Manifest:
         return (await self.get(project, version))[0]
 
+    async def holds(self, project: str, version: str) -> bool:
+        return (project, version) in self._models
+
     async def get(self, project: str, version: str) -> tuple[Manifest, bytes]:
         try:
             return self._models[checked_name(project, "Project"), checked_name(version, "Version")]

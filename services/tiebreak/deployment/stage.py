@@ -18,12 +18,13 @@ from tiebreak.contracts.messages import Manifest, ModelEvent, ModelRecord
 from tiebreak.contracts.ports import ModelStore
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
-from tiebreak.deployment.gate import Decision, Verdict, judge, judge_serving
+from tiebreak.deployment.gate import Decision, Verdict, judge, judge_serving, unpriced
 from tiebreak.deployment.outcomes import Outcomes
 from tiebreak.deployment.port import Probe, Served
 from tiebreak.deployment.registry import GATE, Registry
 from tiebreak.deployment.report import report_of
 from tiebreak.deployment.rollout import next_stage
+from tiebreak.deployment.shelf import Shelf
 from tiebreak.runtime.metrics import Metrics
 
 _POLL_RECORDS = 500
@@ -59,7 +60,7 @@ class Deployer:
         self._writer = tools.log.writer()
         self._positions: dict[Partition, int] = {}
         self._registry, self._outcomes = Registry(), Outcomes()
-        self._classes: dict[str, tuple[str, ...]] = {}
+        self._shelf = Shelf(tools.store, project.project)
         self._lock = asyncio.Lock()
 
     async def start(self) -> None:
@@ -197,7 +198,7 @@ class Deployer:
         labels = max(len(evaluation.audit), int(evaluation.metrics.get("audit_labels", 0.0)))
         if gate.rollout == "direct" or not registry.champion or labels < gate.young_labels:
             return False
-        champion = await self._served(registry.champion)
+        champion = await self._shelf.served(registry.champion)
         # With other classes the two cannot answer parts of one stream: a new class comes at once, as the gate let it.
         return champion is not None and champion.manifest.classes == candidate.manifest.classes
 
@@ -256,33 +257,29 @@ class Deployer:
             return Decision(Verdict.HOLD, (f"{registry.champion} is pinned by {registry.pinned}",))
         if registry.rollout:
             return Decision(Verdict.HOLD, (f"the rollout of {registry.rollout.version} is under way",))
-        champion = await self._served(registry.champion)
-        accepted = await self._accepted(candidate, registry) if champion is not None else None
+        champion, accepted, unread = await self._rivals(candidate, registry)
         refusals = await self._tools.probe.check(candidate, champion, accepted)
-        return judge(candidate.evaluation, refusals, self._project.gate)
+        decision = judge(candidate.evaluation, refusals, self._project.gate)
+        return Decision(decision.verdict, (*decision.reasons, *unread))
 
-    async def _accepted(self, candidate: Candidate, registry: Registry) -> Served | None:
-        """The oldest champion since a person's word that answers for the same classes: new ones have their price.
+    async def _rivals(
+        self, candidate: Candidate, registry: Registry
+    ) -> tuple[Served | None, Served | None, tuple[str, ...]]:
+        """The champion, the oldest champion since a person's word that answers for the same classes (new ones have their price),
 
-        None where it is the present champion.
+        and what the verdict has to say of costs that could not be compared. None for both where nothing serves; the second is None
+        where it is the first.
         """
-        for version in registry.accepted:
-            if version == registry.champion:
-                return None
-            if version not in self._classes:
-                with suppress(NotFound, ModelRefused):
-                    self._classes[version] = (await self.manifest(version)).classes
-            if self._classes.get(version) == candidate.manifest.classes:
-                return await self._served(version)
-        return None
-
-    async def _served(self, version: str) -> Served | None:
-        if not version:
-            return None
-        try:
-            return Served(*await self._tools.store.get(self._project.project, version))
-        except (NotFound, ModelRefused):
-            return None
+        if not registry.champion:
+            return None, None, ()
+        champion = await self._shelf.served(registry.champion)
+        before = registry.accepted[: registry.accepted.index(registry.champion)]
+        oldest, gone = await self._shelf.oldest_alike(before, candidate.manifest.classes)
+        accepted = await self._shelf.served(oldest) if oldest else None
+        self._shelf.keep((registry.champion, oldest))
+        gone += (oldest,) if oldest and accepted is None else ()
+        gone += (registry.champion,) if champion is None else ()
+        return champion, accepted, unpriced(gone)
 
     async def _follow(self) -> Registry:
         ends = await self._reader.end_positions()

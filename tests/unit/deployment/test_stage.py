@@ -17,6 +17,7 @@ from tiebreak.contracts.messages import ModelEvent, ModelRecord
 from tiebreak.contracts.topics import Topic
 from tiebreak.deployment.memory import MemoryModelStore
 from tiebreak.deployment.sandbox import SandboxProbe
+from tiebreak.deployment.shelf import Shelf
 from tiebreak.deployment.stage import Deployer, Tools
 from tiebreak.events.memory import MemoryLog
 from tiebreak.runtime.clock import SystemClock
@@ -29,12 +30,19 @@ from tiebreak.training.learner import Settings, SoftmaxCommittee
 PROJECT = project_of([2], ("a", "b", "c"))
 
 
+class LosingStore(MemoryModelStore):
+    """One from which somebody deletes files."""
+
+    def lose(self, version: str) -> None:
+        del self._models[PROJECT.project, version]
+
+
 @dataclass
 class World:
     """One cluster and store, over which deployers come and go."""
 
     log: MemoryLog
-    store: MemoryModelStore
+    store: LosingStore
     probe: PassAll = field(default_factory=PassAll)
 
     async def deployer(self) -> Deployer:
@@ -52,7 +60,7 @@ class World:
 
 @pytest.fixture
 async def world() -> World:
-    return World(await log_for(PROJECT), MemoryModelStore())
+    return World(await log_for(PROJECT), LosingStore())
 
 
 def candidate(n: int, before: Candidate | None = None) -> Candidate:
@@ -117,6 +125,58 @@ async def test_costs_are_compared_with_what_people_accepted_too(world: World) ->
     await deployer.consider(replace(sixth, manifest=replace(sixth.manifest, classes=("a", "b", "c", "d"))))
     v4, v5 = fourth.manifest.version, fifth.manifest.version
     assert world.probe.rivals[3:] == [(v2, ""), (v4, v2), (v5, "")]
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["running", "restarted"])
+async def test_an_accepted_model_that_is_gone_is_told_and_the_next_one_is_compared(
+    world: World, restarted: bool
+) -> None:
+    """Its file is deleted: the same comparison before and after a restart, and the verdict says what was not compared."""
+    deployer = await world.deployer()
+    first = candidate(20)
+    second = candidate(60, first)
+    third = candidate(120, second)
+    fourth = candidate(140, third)
+    v1, v2, v3 = (c.manifest.version for c in (first, second, third))
+    for each in (first, second, third):
+        await deployer.consider(each)
+    world.store.lose(v1)
+    await (await world.deployer() if restarted else deployer).consider(fourth)
+    assert world.probe.rivals[-1] == (v3, v2)
+    said = (await world.records())[-1].reasons
+    assert f"its cost was not compared with that of {v1}: its file cannot be read" in said
+
+
+async def test_a_champion_that_is_gone_is_told(world: World) -> None:
+    """The serving file is deleted: what people accepted before is compared all the same, and the verdict says what was not."""
+    deployer = await world.deployer()
+    first = candidate(20)
+    second = candidate(60, first)
+    third = candidate(120, second)
+    v1, v2 = (c.manifest.version for c in (first, second))
+    for each in (first, second):
+        await deployer.consider(each)
+    world.store.lose(v2)
+    await deployer.consider(third)
+    assert world.probe.rivals[-1] == ("", v1)
+    assert (
+        f"its cost was not compared with that of {v2}: its file cannot be read" in (await world.records())[-1].reasons
+    )
+
+
+async def test_rivals_are_fetched_once(world: World) -> None:
+    """Each candidate meets the same two models: their bytes are read for the first, and what is no rival any more is let go."""
+    shelf = Shelf(world.store, "tests")
+    first = candidate(20)
+    version = first.manifest.version
+    await world.store.put(first.manifest, first.model)
+    kept = await shelf.served(version)
+    shelf.keep((version,))
+    assert kept is await shelf.served(version)
+    shelf.keep(())
+    assert kept is not await shelf.served(version)
+    world.store.lose(version)
+    assert await shelf.served(version) is None
 
 
 async def test_a_crash_between_storing_and_judging_is_repaired_by_repeating(world: World) -> None:
