@@ -16,7 +16,7 @@ from rich.table import Table
 
 from tiebreak.contracts.project import Drift
 from tiebreak.sampling import drift
-from tiebreak.sampling.mistakes import Checked
+from tiebreak.sampling.mistakes import Checked, Mistakes, heard, level_at
 
 Floats = NDArray[np.float64]
 
@@ -24,6 +24,7 @@ CLASSES = 8
 BATCH = 256
 AT = 4000  # events before the change
 SEARCH = 6000  # events after a change in which an alarm is a detection
+BUDGETS = (0.02, 0.05, 0.1, 0.2, 1.0)  # parts of the events that are labelled, for the alarm of labels alone
 REACH = 1.0  # false bursts per 100,000 events
 ASKED = 20  # one event in so many is labelled
 MISTAKEN = 0.6  # of its uncertainty is how often a calm model is wrong
@@ -136,7 +137,7 @@ def alarms(traffic: Traffic, settings: Drift) -> list[int]:
         found += [one.at for one in fired if one.alarm]
         for at in range(start, start + seen.events, ASKED):
             checked = Checked(float(traffic.uncertainty[at]), bool(traffic.wrong[at]))
-            state, told = drift.observe_label(state, checked, settings, start + seen.events)
+            state, told = drift.observe_label(state, checked, settings, start + seen.events, level_at(1.0 / ASKED))
             found += [one.at for one in told if one.alarm]
     return found
 
@@ -163,6 +164,7 @@ def main() -> int:
         rows.append(_figure(f"{name}: median delay in events", middle))
     console.print(table)
     rows += _print_calm(console, calm, 2 if quick else 3, settings)
+    rows += _print_labels(console, 100_000 if quick else 1_000_000)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "drift.json").write_bytes(orjson.dumps(rows, option=orjson.OPT_INDENT_2))
     return 1 if any(row["ok"] is False for row in rows) else 0
@@ -180,6 +182,34 @@ def _print_calm(console: Console, events: int, seeds: int, settings: Drift) -> l
         rows.append(_figure(f"{name}: false alarms per 100,000 events", rate, REACH))
     console.print(table)
     return rows
+
+
+def _print_labels(console: Console, labels: int) -> list[dict[str, object]]:
+    """The alarm of labels alone, by how many events are labelled: the more, the more chances to be wrong and the higher its level."""
+    table = Table(title=f"Labels alone, nothing to find ({labels:,} labels each): false alarms per 100,000 events")
+    for name in ("labelled", "level", "labels at random", "uncertain ones", "at most"):
+        table.add_column(name, justify="right")
+    rows = []
+    for share in BUDGETS:
+        level = level_at(share)
+        rates = [1e5 * share * _false(labels, level, hard=hard) / labels for hard in (False, True)]
+        bound = 1e5 * share * float(np.exp(-level))
+        table.add_row(f"{share:.0%}", f"{level:.2f}", *(f"{rate:.2f}" for rate in rates), f"{bound:.2f}")
+        rows.append(_figure(f"labels of {share:.0%} of the events: false alarms per 100,000 events", max(rates), REACH))
+    console.print(table)
+    return rows
+
+
+def _false(labels: int, level: float, *, hard: bool) -> int:
+    """False alarms over ``labels`` of events like those of steady traffic, or of mostly uncertain ones (``hard``)."""
+    rng = np.random.default_rng((3, hard))
+    uncertainty = rng.beta(3.0, 2.0, labels) if hard else rng.beta(1.2, 4.0, labels)
+    wrong = rng.random(labels) < MISTAKEN * uncertainty
+    mistakes, found = Mistakes(), 0
+    for one, mistaken in zip(uncertainty.tolist(), wrong.tolist(), strict=True):
+        mistakes, alarm = heard(mistakes, one, wrong=mistaken, level=level)
+        found += alarm
+    return found
 
 
 def _delay(at: Sequence[int]) -> int | None:

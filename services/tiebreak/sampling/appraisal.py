@@ -18,7 +18,7 @@ from tiebreak.sampling.bandit import Returned
 from tiebreak.sampling.differing import Differs
 from tiebreak.sampling.drift import DriftState, Fired
 from tiebreak.sampling.drift_records import moved, record
-from tiebreak.sampling.mistakes import Checked
+from tiebreak.sampling.mistakes import Checked, level_at
 from tiebreak.sampling.mixing import Mixture, mix
 from tiebreak.sampling.neighbours import Seen
 from tiebreak.sampling.origins import OriginOf
@@ -363,8 +363,9 @@ def _watch(
     for wrong in moment.errors:
         watched, from_error = drift.observe_error(watched, wrong, policy.drift, state.seen)
         fired.extend(from_error)
+    level = level_at(policy.sampling.target_share)
     for checked in moment.checked if drift.LABEL_ERROR in policy.drift.signals else ():
-        watched, from_label = drift.observe_label(watched, checked, policy.drift, state.seen)
+        watched, from_label = drift.observe_label(watched, checked, policy.drift, state.seen, level)
         fired.extend(from_label)
     if batch.version != state.version and state.version:
         watched = drift.new_model(watched, inputs_too=batch.embedded)

@@ -22,7 +22,7 @@ from river.drift import ADWIN, KSWIN, PageHinkley
 
 from tiebreak.contracts.project import Detector, Drift
 from tiebreak.contracts.tensors import FloatArray, product
-from tiebreak.sampling.mistakes import ALARM, Checked, Mistakes, heard
+from tiebreak.sampling.mistakes import LEAST_LEVEL, Checked, Mistakes, heard
 
 Floats = NDArray[np.float64]
 
@@ -186,12 +186,14 @@ def observe_error(state: DriftState, wrong: bool, drift: Drift, at: int) -> tupl
     return _feed(state, values, [at], drift)[:2]
 
 
-def observe_label(state: DriftState, checked: Checked, drift: Drift, at: int) -> tuple[DriftState, tuple[Fired, ...]]:
+def observe_label(
+    state: DriftState, checked: Checked, drift: Drift, at: int, level: float = LEAST_LEVEL
+) -> tuple[DriftState, tuple[Fired, ...]]:
     """Feed one label of whatever reason. It needs no vote: what adds up here is the model's error, and no sign of one."""
-    mistakes, changed = heard(state.mistakes, checked.uncertainty, wrong=checked.wrong)
+    mistakes, changed = heard(state.mistakes, checked.uncertainty, wrong=checked.wrong, level=level)
     if not changed:
         return replace(state, mistakes=mistakes), ()
-    fired = Fired(at, CUSUM, LABEL_ERROR, ALARM, alarm=at >= state.quiet_until)
+    fired = Fired(at, CUSUM, LABEL_ERROR, level, alarm=at >= state.quiet_until)
     return (_after_alarm(state, drift, at) if fired.alarm else replace(state, mistakes=mistakes)), (fired,)
 
 

@@ -4,7 +4,8 @@ A label that comes back tells whether the prediction it checks was wrong. How of
 event was asked with, so each band of uncertainty has a usual rate of its own, and it does not matter how events were chosen: who asks
 about more uncertain ones looks at other bands. Against the usual rate ``p`` stands that half of what was right is now wrong,
 ``(1 + p) / 2``; the logarithms of the likelihood ratio add up, never below 0 (CUSUM: Page 1954). As far as the usual rates are known,
-they reach ``ALARM`` by chance no more often than once in ``e^ALARM`` labels on average (Lorden 1971).
+they reach a level by chance no more often than once in ``e^level`` labels on average (Lorden 1971). What people notice is false alarms
+per event, so the level follows how many events are labelled (:func:`level_at`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ BANDS = 4
 MEMORY = 200.0  # labels of a band after which an old one counts for 1 / e: a model learns, and its rates fall
 PRIOR = 4.0  # labels that the first guess of a rate counts for
 YOUNG = 50  # labels before which rates are not known well enough
-ALARM = 8.0
+LEAST_LEVEL = (
+    8.0  # some three mistakes in a row where there are none: with fewer the usual rates decide, and they are guesses
+)
+FALSE_PER_EVENT = 0.5e-5  # false alarms, at most, as far as the usual rates are known
 
 
 class Checked(NamedTuple):
@@ -40,6 +44,17 @@ class Mistakes:
     evidence: float = 0.0
 
 
+def level_at(share: float) -> float:
+    """The evidence that is an alarm where ``share`` of the events are labelled: by chance once in 200,000 events at most.
+
+    Bursts ask for more and are paid back, so ``sampling.target_share`` is what labels come to in the long run, at most.
+
+    >>> [round(level_at(share), 2) for share in (0.01, 0.05, 0.2, 1.0)]
+    [8.0, 9.21, 10.6, 12.21]
+    """
+    return max(LEAST_LEVEL, log(share / FALSE_PER_EVENT))
+
+
 def usual(mistakes: Mistakes, band: int) -> float:
     """The usual rate of mistakes in a band. With nothing heard, that of a calibrated model of two classes.
 
@@ -50,15 +65,15 @@ def usual(mistakes: Mistakes, band: int) -> float:
     return float((mistakes.wrong[band] + PRIOR * first) / (mistakes.labels[band] + PRIOR))
 
 
-def heard(mistakes: Mistakes, uncertainty: float, *, wrong: bool) -> tuple[Mistakes, bool]:
-    """Take in one label; whether it is time to believe in a change. Everything is learnt anew then.
+def heard(mistakes: Mistakes, uncertainty: float, *, wrong: bool, level: float = LEAST_LEVEL) -> tuple[Mistakes, bool]:
+    """Take in one label; whether the evidence reaches ``level``, so that a change is believed. Everything is learnt anew then.
 
     >>> state, told = Mistakes(), []
     >>> for n in range(100):
     ...     state, alarm = heard(state, 0.1, wrong=n >= 80)
     ...     told += [n] if alarm else []
     >>> told
-    [82]
+    [81]
     """
     band = min(BANDS - 1, max(0, int(uncertainty * BANDS)))
     rate = usual(mistakes, band)
@@ -66,7 +81,7 @@ def heard(mistakes: Mistakes, uncertainty: float, *, wrong: bool) -> tuple[Mista
     evidence = 0.0
     if mistakes.heard >= YOUNG:
         evidence = max(0.0, mistakes.evidence + (log(lifted / rate) if wrong else log(0.5)))
-    if evidence >= ALARM:
+    if evidence >= level:
         return Mistakes(), True
     kept = np.ones(BANDS)
     kept[band] = np.exp(-1.0 / MEMORY)

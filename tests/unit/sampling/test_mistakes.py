@@ -41,6 +41,29 @@ def test_steady_mistakes_raise_no_alarm() -> None:
     assert len(alarms(np.random.default_rng(5), 5000, (0.6, 0.6), 5000)) <= 1
 
 
+def test_false_alarms_are_no_more_often_than_the_level_says() -> None:
+    """20,000 labels of a model that is as often wrong as ever, at a level that allows one false alarm in 1,000: at most 20."""
+    rng, mistakes, found = np.random.default_rng(9), Mistakes(), 0
+    for uncertainty in rng.random(20_000).tolist():
+        wrong = bool(rng.random() < 0.6 * uncertainty)
+        mistakes, alarm = heard(mistakes, uncertainty, wrong=wrong, level=float(np.log(1000.0)))
+        found += alarm
+    assert 1 <= found <= 20
+
+
+def test_the_more_events_are_labelled_the_more_mistakes_an_alarm_needs() -> None:
+    """At 20 % of the events the same mistakes that are an alarm at 2 % are not enough yet; a few more are."""
+    told = tuple(Checked(0.1, n >= 60) for n in range(68))
+    opened = {}
+    for share in (0.02, 0.2):
+        own = policy(target_share=share)
+        batch = scored(probabilities(np.random.default_rng(8), 64))
+        for labels in (63, 68):
+            decision, _ = decide(own, initial(own), batch, PLENTY, Moment(1.0, checked=told[:labels]))
+            opened[share, labels] = any(record.event.value == "alarm" for record in decision.records)
+    assert opened == {(0.02, 63): True, (0.02, 68): True, (0.2, 63): False, (0.2, 68): True}
+
+
 def test_other_questions_of_the_same_model_are_no_change() -> None:
     """From questions that are mostly easy to questions that are all hard: mistakes are four times as many, and none the wiser."""
     rng, mistakes, told = np.random.default_rng(6), Mistakes(), list[int]()
