@@ -98,6 +98,10 @@ async def fill(queue: RedisQueue, project: str, numbers: range, *, mixed: bool =
 async def tokens(client: redis.asyncio.Redis, project: str, people: int) -> list[str]:
     """One bearer token for each of ``people`` annotators."""
     store, found = RedisTokens(client, project), []
+    # What is put before the trail was read for the first time, and is not on it, is dropped then.
+    async with asyncio.timeout(_BUILD_S):
+        while await store.unbuilt() is not None:  # noqa: ASYNC110 - another process builds it
+            await asyncio.sleep(0.1)
     for number in range(people):
         text, record = mint(
             secrets.token_bytes(RANDOM_BYTES), f"person-{number}", Role.ANNOTATOR, round(time.time() * 1000), 86_400_000

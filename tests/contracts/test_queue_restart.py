@@ -146,9 +146,8 @@ async def test_a_token_that_was_ended_in_the_moment_that_was_lost_does_not_come_
         for record in tokens_of:
             await trail.append("root", Action.TOKEN_CREATED, record.name, detail_of(record))
             await tokens.put(record)
-            assert (
-                await tokens.get(record.digest) == record
-            )  # no trail was read yet: the first one is made before any process runs
+            with pytest.raises(SlowDown):  # an old snapshot can lack every sign that a trail was read
+                await tokens.get(record.digest)
         await TokenRebuilder(tokens, trail, clock).ensure()
         assert await tokens.get(tokens_of[1].digest) == tokens_of[1]
     await trail.append("root", Action.TOKEN_REVOKED, "eve")

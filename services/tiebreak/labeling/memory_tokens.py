@@ -12,17 +12,19 @@ class MemoryTokens:
 
     def __init__(self) -> None:
         self._records: dict[str, TokenRecord] = {}
-        self._built = False
+        self._life = 0
+        self._built = -1
 
     def lose(self) -> None:
         """Forget everything, as a flushed store does."""
-        self._records, self._built = {}, False
+        self._records = {}
+        self._life += 1
 
-    async def is_built(self) -> bool:
-        return self._built
+    async def unbuilt(self) -> str | None:
+        return None if self._built == self._life else str(self._life)
 
-    async def built(self) -> None:
-        self._built = True
+    async def built(self, life: str) -> None:
+        self._built = int(life)
 
     async def drop(self, digest: str) -> None:
         self._records.pop(digest, None)

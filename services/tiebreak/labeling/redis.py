@@ -49,6 +49,7 @@ _SCRIPTS = (
     "add",
     "adopt",
     "apply",
+    "classes",
     "clear",
     "erase",
     "finish",
@@ -306,21 +307,10 @@ class RedisQueue:
             return int(await self._client.hget(self._key("answered"), annotator) or 0)
 
     async def add_class(self, name: str) -> None:
-        async with reachable():
-            await self._check_built()
-            order = await self._client.incr(self._key("order"))
-            await self._client.zadd(self._key("classes"), {name: order}, nx=True)
+        await self._run("classes", (name,))
 
     async def classes(self) -> Sequence[str]:
-        async with reachable():
-            await self._check_built()
-            found: Sequence[Any] = await self._client.zrange(self._key("classes"), 0, -1)
-        return tuple(raw.decode() for raw in found)
-
-    async def _check_built(self) -> None:
-        # Half of the classes would be an older version of the schema, and answers by the newer one refused for good.
-        if not self._scripts.builds and not await self.is_built():
-            raise building()
+        return tuple(raw.decode() for raw in await self._run("classes", ("",)))
 
     async def is_built(self) -> bool:
         return await is_of_this_life(self._client, self._key("epoch"))

@@ -14,8 +14,9 @@ from redis.exceptions import ResponseError
 
 from tiebreak.labeling.redis_errors import reachable
 
-# What `lua/common.lua` lists, but for what no topic has (and whoever goes on without the newest of it is safe): `fence`, `forgiven`,
-# `settled_tasks`; the tokens, which have a builder of their own; and `erased`, which only ever grows.
+# Every key of the scripts but for what no topic has (and whoever goes on without the newest of it is safe): `fence`, `forgiven`,
+# `settled_tasks`; the tokens, which have a builder of their own; and `erased`, which only ever grows. Not all keys under the prefix but
+# those: the log and the sampler have theirs there too.
 _OF_INDEX = frozenset(
     {"bodies", "order", "open_tasks", "in_review", "leases", "purge", "forget", "expiry", "answered", "gold", "classes"}
 )
@@ -56,13 +57,14 @@ async def of_index(client: redis.asyncio.Redis, prefix: str) -> AsyncIterator[li
             found: Any = await client.scan(cursor, match=f"{prefix}*", count=_SCAN)
         cursor, keys = found
         names = [key.decode().removeprefix(prefix) for key in keys]
-        if page := [name for name in names if _is_of_index(name)]:
+        if page := [name for name in names if is_of_index(name)]:
             yield page
         if not cursor:
             break
     yield ["epoch"]
 
 
-def _is_of_index(name: str) -> bool:
+def is_of_index(name: str) -> bool:
+    """Whether the key of this name, the prefix left out, is cleared before a rebuild."""
     kind, colon, _ = name.partition(":")
     return kind in _KINDS_OF_INDEX if colon else name in _OF_INDEX

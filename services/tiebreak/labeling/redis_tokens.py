@@ -26,7 +26,6 @@ class RedisTokens:
         self._epoch = token_epoch_key(project)
         self._marker = f"{prefix_of(project)}tokens_built"
         self._scripts = Scripts(client, prefix_of(project), ("token",))
-        self._life = ""
 
     async def put(self, record: TokenRecord) -> None:
         fields: dict[Any, Any] = {
@@ -61,16 +60,15 @@ class RedisTokens:
         found = [_record_of(key.decode().rpartition(":")[2], row) for key, row in zip(keys, rows, strict=True)]
         return tuple(record for record in found if record is not None)
 
-    async def is_built(self) -> bool:
-        self._life = await life_of(self._client)
+    async def unbuilt(self) -> str | None:
         async with reachable():
             built: Any = await self._client.get(self._marker)
-        return bool(built == self._life.encode())
+        life = await life_of(self._client)
+        return None if built == life.encode() else life
 
-    async def built(self) -> None:
+    async def built(self, life: str) -> None:
         async with reachable():
-            # In the life in which it was asked: what was put meanwhile may be lost with that.
-            await self._client.set(self._marker, self._life)
+            await self._client.set(self._marker, life)
 
     async def drop(self, digest: str) -> None:
         await self._end([digest])

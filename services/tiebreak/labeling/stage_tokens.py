@@ -40,11 +40,14 @@ class Chained(Protocol):
 class TokenIndex(Tokens, Protocol):
     """A store of tokens that knows whether it lost them."""
 
-    async def is_built(self) -> bool:
-        """Whether it holds all tokens of the trail, as far as it knows."""
+    async def unbuilt(self) -> str | None:
+        """None where it holds all tokens of the trail, as far as it knows; else the life of the store in which it lacks some.
 
-    async def built(self) -> None:
-        """It does now."""
+        In a later life it may lack what was put in this one.
+        """
+
+    async def built(self, life: str) -> None:
+        """It holds all of them, all put in ``life``."""
 
     async def drop(self, digest: str) -> None:
         """End one token."""
@@ -90,7 +93,8 @@ class TokenRebuilder:
 
     async def ensure(self) -> int:
         """Build the index if it is missing; how many tokens were put back."""
-        if await self._tokens.is_built():
+        life = await self._tokens.unbuilt()
+        if life is None:
             return 0
         # What is there may have been ended in the moment that the index lost.
         put = {record.digest for record in await self._tokens.records()}
@@ -109,7 +113,7 @@ class TokenRebuilder:
             for digest in put - now:
                 await self._tokens.drop(digest)
             put = now
-        await self._tokens.built()
+        await self._tokens.built(life)
         if put:
             _log.info("tokens_rebuilt", tokens=len(put))
         return len(put)

@@ -118,6 +118,7 @@ async def test_a_token_that_is_ended_ends_for_the_very_next_claim_and_vote(redis
     builder = await queue.begin_build()
     if builder is not None:
         await builder.end_build([])
+    await tokens.built(await tokens.unbuilt() or "")
     await queue.add([a_task(i) for i in range(4)])
     office = replace(office, queue=queue, tokens=tokens, app=create_app(over(office.context, queue, tokens)))
     ann, bob = await office.client("ann"), await office.client("bob")

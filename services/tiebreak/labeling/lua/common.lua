@@ -19,7 +19,8 @@
 -- mine:<annotator> list    own answers, newest first              answered       hash    annotator -> answers that stand
 -- gold             hash    piece -> the encoded task (built again from `tasks`)
 -- forgiven         hash    annotator -> pieces of gold they had when a manager let them go on
--- token_epoch      string  changes with any token (`redis_tokens.py`)
+-- token_epoch      string  changes with any token (`redis_tokens.py`)             token:<digest>  hash  a token's record
+-- tokens_built     string  the life of the server in which the tokens were read from the trail
 -- classes          zset    added class -> time                    idem:<annotator>:<key>  string  a receipt
 --
 -- task:<task>: st open|in_review|settled, ln lane, rk rank, by holder, tok token, at claimed, sq applied answers,
