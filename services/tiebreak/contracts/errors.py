@@ -87,7 +87,7 @@ class ModelRefused(TiebreakError):
 
 
 class CheckLate(ModelRefused):
-    """The check did not end in time. It may be the model, or a machine that had other things to do: another check may end otherwise."""
+    """The check did not end in time by the clock, though it had processor time left: on a machine with more of it, it may pass."""
 
 
 class NotFound(TiebreakError):

@@ -51,7 +51,8 @@ class Gate(Section):
 
     ``max_cost_ratio``: so many times the processor time of the champion, and of the first champion since a person last promoted one,
     it may take for the same events, where the difference is noticeable (30 microseconds per event). ``max_latency_ratio``: so many
-    times the champion's p99 it may have while both answer, in a rollout.
+    times the champion's p99 it may have while both answer, in a rollout. ``probe_timeout_s``: the processor seconds that the check of a
+    model file may use; by the clock it may take ten times as long.
     """
 
     non_inferiority: Annotated[float, Field(ge=0.0, le=0.5)] = 0.02

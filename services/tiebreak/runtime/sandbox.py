@@ -30,22 +30,28 @@ from tiebreak.runtime.model_plan import ModelPlan, ScoreKind, Wanted
 from tiebreak.runtime.sandbox_nursery import Nursery
 
 _BASE_MEMORY = 2**30  # beyond what Python, numpy and onnxruntime map by themselves
+_WALL = 10.0  # times the processor seconds
 _MEMORY_PER_BYTE = 8  # parsing, optimising and packing weights hold several copies at once
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a check may use. ``memory_bytes`` comes on top of the interpreter's own."""
+    """What a check may use. ``memory_bytes`` comes on top of the interpreter's own.
+
+    ``cpu_s``: processor seconds, whole ones: a busy machine is not the model's fault. ``wall_s``: by the clock, for a check that
+    waits for ever, and so much more that only a machine with no time at all gets there.
+    """
 
     max_bytes: int = 256 * 2**20
     max_nodes: int = 20_000
-    timeout_s: float = 20.0
+    cpu_s: float = 20.0
     memory_bytes: int = 0
+    wall_s: float = _WALL * 20.0
 
     @classmethod
     def of(cls, gate: Gate) -> Limits:
         """The project's ``gate`` section."""
-        return cls(gate.max_model_bytes, gate.max_nodes, gate.probe_timeout_s)
+        return cls(gate.max_model_bytes, gate.max_nodes, gate.probe_timeout_s, wall_s=_WALL * gate.probe_timeout_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,18 +182,25 @@ class Sandbox:
         """A child's answer. Raises ModelRefused."""
         async with self._one_at_a_time:
             try:
-                async with asyncio.timeout(limits.timeout_s):
+                async with asyncio.timeout(limits.wall_s):
                     answer, code = await self._ask(request)
             except TimeoutError as error:
                 await self._end()
                 raise CheckLate(
-                    f"The check did not end within {limits.timeout_s:g} s.", fix="Raise gate.probe_timeout_s."
+                    f"The check did not end within {limits.wall_s:g} s by the clock, and used less than {limits.cpu_s:g} s of"
+                    " processor time: the machine has other things to do.",
+                    fix="Raise gate.probe_timeout_s.",
                 ) from error
             except BaseException:
                 await self._end()
                 raise
             if not self._keep:
                 await self._end()
+        if not answer and code == -signal.SIGXCPU:
+            raise ModelRefused(
+                f"The check used up its {math.ceil(limits.cpu_s)} s of processor time.",
+                fix="Raise gate.probe_timeout_s.",
+            )
         return _read(answer, code)
 
     async def close(self) -> None:
@@ -234,8 +247,7 @@ def _header(runners: Sequence[Runner], limits: Limits) -> dict[str, Any]:
         "runners": [{"wanted": asdict(runner.wanted), "temperature": runner.temperature} for runner in runners],
         "max_nodes": limits.max_nodes,
         "memory_bytes": limits.memory_bytes or _BASE_MEMORY + _MEMORY_PER_BYTE * size,
-        # The parent keeps the clock and says what ran out. This limit is for a parent that cannot: it must not come first.
-        "cpu_s": 2 * math.ceil(limits.timeout_s),
+        "cpu_s": math.ceil(limits.cpu_s),
     }
 
 

@@ -52,8 +52,7 @@ def candidate(project: Project, model: bytes, answers: Any = None) -> Candidate:
 @pytest.mark.parametrize(("ratio", "refused"), [(1.15, True), (100.0, False)])
 async def test_a_challenger_slower_than_the_project_allows_is_refused(ratio: float, refused: bool) -> None:
     """Same answers, twice the layers: `gate.max_cost_ratio` decides, and the reason names ratio and difference."""
-    # The child gives way to whatever else runs here: on a busy machine the limit of twenty seconds would be the reason.
-    project = project_of(gate={"max_cost_ratio": ratio, "probe_timeout_s": 120.0})
+    project = project_of(gate={"max_cost_ratio": ratio})
     champion = deep(40)
     reasons = await SandboxProbe(project).check(
         candidate(project, deep(80)), Served(manifest_of(project, champion, "v1"), champion)
@@ -64,7 +63,7 @@ async def test_a_challenger_slower_than_the_project_allows_is_refused(ratio: flo
 
 async def test_small_steps_do_not_add_up_past_what_was_accepted() -> None:
     """Hardly dearer than the champion and much dearer than the model that people last accepted: refused, and the reason names it."""
-    project = project_of(gate={"probe_timeout_s": 120.0})
+    project = project_of()
     accepted, champion = (Served(manifest_of(project, deep(n), f"v{n}"), deep(n)) for n in (40, 75))
     probe, challenger = SandboxProbe(project), candidate(project, deep(80))
     assert await probe.check(challenger, champion) == ()

@@ -17,7 +17,7 @@ from onnx import AttributeProto, ModelProto, SparseTensorProto, TensorProto, Tra
 from tests.support.eventually import eventually
 from tests.support.models import Array, committee, dense, model_of, points, project_of, softmax
 from tiebreak.contracts.candidate import Golden
-from tiebreak.contracts.errors import ModelRefused
+from tiebreak.contracts.errors import CheckLate, ModelRefused
 from tiebreak.runtime.model_graph import parse, refuse_unsafe
 from tiebreak.runtime.model_plan import ScoreKind, Wanted
 from tiebreak.runtime.sandbox import Checked, Limits, Sandbox, check_model, wanted_by
@@ -44,7 +44,7 @@ async def test_a_good_model_passes_with_the_plan_of_its_use() -> None:
     assert checked.plan.kind is ScoreKind.PROBABILITIES
     assert (checked.plan.score, checked.plan.classes, checked.nodes) == ("output", ("a", "b", "c"), 2)
     assert checked.batch_rows == 256
-    assert 0 < checked.batch_s < Limits().timeout_s
+    assert 0 < checked.batch_s < Limits().cpu_s
 
 
 async def test_the_trainers_graph_passes() -> None:
@@ -286,8 +286,25 @@ async def test_a_model_that_must_not_serve_is_refused(model: bytes, reason: str)
 
 
 async def test_a_model_that_never_ends_is_stopped() -> None:
-    """An endless loop in the graph costs the check its time and nothing else."""
-    assert "did not end within 3 s" in await refusal(endless(), limits=Limits(timeout_s=3))
+    """An endless loop in the graph costs the check its processor time and nothing else."""
+    assert "used up its 1 s of processor time" in await refusal(endless(), limits=Limits(cpu_s=1))
+
+
+async def test_a_machine_that_has_no_time_is_not_the_models_fault() -> None:
+    """Stopped as a starved machine stops it: past its processor time by the clock it passes, and only the wall bound is late."""
+    sandbox = Sandbox(keep=True)
+    await sandbox.check(GOOD, WANTED, Limits())
+    nursery = _children()[0]
+    nursery.suspend()
+    checking = asyncio.create_task(sandbox.check(GOOD, WANTED, Limits(cpu_s=0.05)))
+    await asyncio.wait({checking}, timeout=0.2)
+    assert not checking.done()
+    nursery.resume()
+    assert (await checking).nodes == 2
+    nursery.suspend()
+    with pytest.raises(CheckLate, match=r"within 0\.2 s by the clock.*the machine has other things to do"):
+        await sandbox.check(GOOD, WANTED, Limits(wall_s=0.2))
+    await sandbox.close()
 
 
 async def test_a_model_above_the_size_cap_is_refused() -> None:

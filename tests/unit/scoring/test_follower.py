@@ -142,7 +142,7 @@ class Busy(Sandbox):
         self, model: bytes, wanted: Wanted, limits: Limits, *, temperature: float = 1.0, golden: Golden | None = None
     ) -> Checked:
         self.late -= 1
-        slow = replace(limits, timeout_s=1e-6) if self.late >= 0 else limits
+        slow = replace(limits, wall_s=1e-6) if self.late >= 0 else limits
         return await super().check(model, wanted, slow, temperature=temperature, golden=golden)
 
 
