@@ -16,7 +16,8 @@ from dataclasses import replace
 
 from tiebreak.contracts.ports import Grant
 from tiebreak.sampling import schedule
-from tiebreak.sampling.appraisal import Appraisal, Moment, Policy, Scored, appraise
+from tiebreak.sampling.appraisal import Appraisal, Moment, Policy, Scored
+from tiebreak.sampling.appraising import appraise
 from tiebreak.sampling.choosing import Chooser
 from tiebreak.sampling.decision import UNLIMITED, Allowance, Decision
 from tiebreak.sampling.pricing import learned

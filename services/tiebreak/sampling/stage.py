@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tiebreak.contracts.answer_text import agrees
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.columns import offset_at, sizes_of
 from tiebreak.contracts.errors import Invalid, SlowDown
-from tiebreak.contracts.hashing import thinned
 from tiebreak.contracts.log import Partition, Positions, Record
 from tiebreak.contracts.messages import DriftEvent, DriftRecord, Label
 from tiebreak.contracts.ports import Budget, Grant, Snapshots
@@ -23,18 +21,16 @@ from tiebreak.runtime.metrics import Metrics
 from tiebreak.sampling import policy as rule
 from tiebreak.sampling import pricing
 from tiebreak.sampling.acquisition_forms import shares_of
-from tiebreak.sampling.appraisal import Appraisal, Moment, Policy, Scored, appraise, initial, utilities
-from tiebreak.sampling.bandit import Returned
+from tiebreak.sampling.appraisal import Appraisal, Moment, Policy, Scored, initial, utilities
+from tiebreak.sampling.appraising import appraise
 from tiebreak.sampling.decision import NOTHING, UNLIMITED, Decision
-from tiebreak.sampling.drift import LABEL_ERROR
 from tiebreak.sampling.features import flat_inputs
-from tiebreak.sampling.mistakes import Checked
+from tiebreak.sampling.heard import Answered, Heard
 from tiebreak.sampling.state import SamplerState, restore, snapshot
 
 SNAPSHOT_EVERY_S = 5.0
 LATEST = "latest"
 LONGEST_REST_S = 1.0
-MOST_WAITING = 1000
 
 
 @dataclass(slots=True)
@@ -59,9 +55,7 @@ class Sampler:
         self._head = self._kept = initial(self._policy)
         self._pending: deque[_Pending] = deque()
         self._owned: frozenset[Partition] = frozenset()
-        self._errors: list[bool] = []
-        self._returned: list[Returned] = []
-        self._checked: list[Checked] = []
+        self._heard = Heard(self._policy, self._answer)
         self._saved_at = clock.monotonic()
         # A flood would ask an empty budget for every batch: after a refusal it is left alone for the time of half a label.
         self._rest_s = min(LONGEST_REST_S, 0.5 * 3600.0 / project.budget.labels_per_hour)
@@ -70,7 +64,7 @@ class Sampler:
     @property
     def hears_labels(self) -> bool:
         """Whether labels that come back change what it does."""
-        return bool(self._policy.arms) or not {"audit_error", LABEL_ERROR}.isdisjoint(self._policy.drift.signals)
+        return self._heard.listens
 
     async def select(self, columns: EventColumns, scores: Scores) -> Sampled:
         """Decide whom to ask about. Raises SlowDown, with nothing kept, while the budget does not answer."""
@@ -79,8 +73,8 @@ class Sampler:
             kind, utility = utilities(self._policy.sampling.strategy, batch)
             return Sampled(kind, utility.astype(np.float32), (), ())
         began = self._clock.monotonic()
-        heard = tuple(self._errors), tuple(self._returned), tuple(self._checked)
-        moment = Moment(self._clock.wall(), self._fleet(), *heard)
+        told = self._heard.waiting()
+        moment = Moment(self._clock.wall(), self._fleet(), *told)
         appraisal, before = appraise(self._policy, self._head, batch, moment)
         allowance = NOTHING if began < self._rests_until and not appraisal.bursts else UNLIMITED
         wanted, after = rule.choose(self._policy, before, batch, appraisal, allowance)
@@ -89,9 +83,7 @@ class Sampler:
         if grant.granted < len(wanted.rows):
             self._rests_until = began + self._rest_s
         decision, after = rule.within(self._policy, (before, after), batch, (appraisal, wanted), grant)
-        del self._errors[: len(moment.errors)]
-        del self._returned[: len(moment.returned)]
-        del self._checked[: len(moment.checked)]
+        self._heard.used(told)
         self._head = after
         self._pending.append(_Pending(_ends(columns), after))
         self._measure(appraisal, decision, len(wanted.rows), grant)
@@ -139,24 +131,9 @@ class Sampler:
                 pending.ends.pop(partition, None)
 
     def observe_label(self, label: Label) -> None:
-        """Learn from a settled label whether the prediction was right.
-
-        Audit labels that were looked for where two models differ are thinned: what hears of them takes them for a uniform slice.
-        """
-        chosen = label.selection
-        if label.withdrawn or not label.predicted:
-            return
-        if chosen.audit and not thinned([label.label_id], [chosen.counts])[0]:
-            return
-        # A stream that stands still takes nothing from here: labels that come meanwhile are kept as far as memory is bounded.
-        wrong = not agrees(self._answer, label.predicted, label.value)
-        if chosen.audit and len(self._errors) < MOST_WAITING:
-            self._errors.append(wrong)
-        if LABEL_ERROR in self._policy.drift.signals and len(self._checked) < MOST_WAITING:
-            self._checked.append(Checked(chosen.uncertainty, wrong))
-        if self._policy.arms and len(self._returned) < MOST_WAITING:
-            said = Returned(chosen.strategy, chosen.audit, label.predicted, label.value, label.features)
-            self._returned.append(said)
+        """Learn from a settled label whether the prediction was right."""
+        if not label.withdrawn:
+            self._heard.tell(Answered(label.label_id, label.selection, label.predicted, label.value, label.features))
 
     async def close(self) -> None:
         """Write the committed state down."""

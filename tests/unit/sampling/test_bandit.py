@@ -16,7 +16,8 @@ from tiebreak.contracts.messages import Reason
 from tiebreak.contracts.project import Answer, AnswerKind, Project, Sampling
 from tiebreak.contracts.tensors import FloatArray
 from tiebreak.sampling import bandit
-from tiebreak.sampling.appraisal import Moment, Policy, Scored, appraise, initial
+from tiebreak.sampling.appraisal import Moment, Policy, Scored, initial
+from tiebreak.sampling.appraising import appraise
 from tiebreak.sampling.bandit import Bandit, Returned, chances, gain, learned
 from tiebreak.sampling.diversity import unit_rows
 from tiebreak.sampling.policy import choose, decide

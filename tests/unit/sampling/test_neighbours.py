@@ -13,7 +13,8 @@ from tests.support.sampling import PLENTY, chosen, pieces, policy, probabilities
 from tiebreak.contracts.messages import Reason
 from tiebreak.contracts.tensors import FloatArray, Form
 from tiebreak.sampling import neighbours as nb
-from tiebreak.sampling.appraisal import Moment, Policy, Scored, appraise, initial
+from tiebreak.sampling.appraisal import Moment, Policy, Scored, initial
+from tiebreak.sampling.appraising import appraise
 from tiebreak.sampling.policy import decide
 from tiebreak.sampling.state import digest, restore, snapshot
 

@@ -13,7 +13,8 @@ from tiebreak.contracts.ports import Grant
 from tiebreak.contracts.project import Burst, Detector, Drift, NearDuplicates, Sampling
 from tiebreak.contracts.tensors import FloatArray
 from tiebreak.sampling import schedule
-from tiebreak.sampling.appraisal import Moment, Policy, Scored, appraise, initial
+from tiebreak.sampling.appraisal import Moment, Policy, Scored, initial
+from tiebreak.sampling.appraising import appraise
 from tiebreak.sampling.policy import choose, decide
 
 BUSY = 20_000

@@ -18,7 +18,8 @@ from tiebreak.contracts.project import Project
 from tiebreak.runtime.clock import ManualClock
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.sampling import budget as b
-from tiebreak.sampling.appraisal import Moment, Policy, Scored, appraise, initial
+from tiebreak.sampling.appraisal import Moment, Policy, Scored, initial
+from tiebreak.sampling.appraising import appraise
 from tiebreak.sampling.memory import MemoryBudget, MemorySnapshots
 from tiebreak.sampling.policy import decide
 from tiebreak.sampling.pricing import Tariff, tariff_of

@@ -17,12 +17,10 @@ from numpy.typing import NDArray
 from tiebreak.apps.simulate.judging import Judge, scored_as
 from tiebreak.apps.simulate.selecting import Bursts, Pick, PolicySelector, Selector
 from tiebreak.apps.simulate.stream import Ints, Stream
-from tiebreak.contracts.answer_text import agrees
 from tiebreak.contracts.project import AnswerKind, Training
 from tiebreak.contracts.tensors import Form
 from tiebreak.sampling.appraisal import Scored
-from tiebreak.sampling.bandit import Returned
-from tiebreak.sampling.mistakes import Checked
+from tiebreak.sampling.heard import Answered
 from tiebreak.training.contest import Contest
 from tiebreak.training.dataset import Row, classes_of
 from tiebreak.training.learner import Model
@@ -187,11 +185,8 @@ class Replay:
             self._fit()
 
     def _hear(self, row: Row, pick: Pick, said: str) -> None:
-        if not said or not isinstance(self._selector, PolicySelector):
-            return
-        returned = Returned(pick.strategy, pick.audit, said, row.value, row.features)
-        wrong = not agrees(self._stream.answer, said, row.value)
-        self._selector.hear(returned, Checked(pick.uncertainty, wrong))
+        if pick.selection is not None and isinstance(self._selector, PolicySelector):
+            self._selector.hear(Answered(row.label_id, pick.selection, said, row.value, row.features))
 
     def _row(self, at: int, propensity: float) -> Row:
         name = self._stream.text(at)

@@ -8,12 +8,11 @@ from typing import Protocol
 
 import numpy as np
 
-from tiebreak.contracts.messages import DriftEvent
+from tiebreak.contracts.messages import DriftEvent, Selection
 from tiebreak.contracts.ports import Grant
 from tiebreak.contracts.project import Project
 from tiebreak.sampling.appraisal import Moment, Policy, Scored, initial
-from tiebreak.sampling.bandit import Returned
-from tiebreak.sampling.mistakes import Checked
+from tiebreak.sampling.heard import Answered, Heard
 from tiebreak.sampling.policy import decide
 
 # A replay has no hour: events come a millisecond apart, and the share decides alone.
@@ -23,16 +22,14 @@ _PLENTY = Grant(2**31, 0)
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """An event chosen: its row in the batch, whether it is an audit task, the threshold it reached, its chance, what chose it,
-
-    and the uncertainty that it was asked with."""
+    """An event chosen: its row in the batch, whether it is an audit task, the threshold it reached, its chance, and what the policy
+    says of it, where a policy chose."""
 
     row: int
     audit: bool = False
     threshold: float = float("nan")
     propensity: float = 1.0
-    strategy: str = ""
-    uncertainty: float = 0.0
+    selection: Selection | None = None
 
 
 @dataclass(slots=True)
@@ -57,31 +54,24 @@ class PolicySelector:
         self.bursts = Bursts()
         self._policy = Policy.of(project)
         self._state = initial(self._policy)
-        self._errors: list[bool] = []
-        self._returned: list[Returned] = []
-        self._checked: list[Checked] = []
+        self._heard = Heard(self._policy, project.labeling.answer)
 
-    def hear(self, returned: Returned, checked: Checked) -> None:
-        """An answer came back, to a question about an event that a model had an answer to."""
-        if returned.audit:
-            self._errors.append(checked.wrong)
-        self._returned.append(returned)
-        self._checked.append(checked)
+    def hear(self, answered: Answered) -> None:
+        """An answer came back."""
+        self._heard.tell(answered)
 
     def select(self, batch: Scored, at: int) -> Sequence[Pick]:
-        heard = tuple(self._errors), tuple(self._returned), tuple(self._checked)
-        moment = Moment(at * _SECONDS_PER_EVENT, 1.0, *heard)
+        told = self._heard.waiting()
+        moment = Moment(at * _SECONDS_PER_EVENT, 1.0, *told)
         decision, self._state = decide(self._policy, self._state, batch, _PLENTY, moment)
-        self._errors.clear()
-        self._returned.clear()
-        self._checked.clear()
+        self._heard.used(told)
         for record in decision.records:
             if record.event is DriftEvent.BURST_OPENED:
                 self.bursts.opened.append(at)
             elif record.event is DriftEvent.BURST_CLOSED:
                 self.bursts.closed.append(at)
         return [
-            Pick(row, one.audit, one.threshold, one.propensity, one.strategy, one.uncertainty)
+            Pick(row, one.audit, one.threshold, one.propensity, one)
             for row, one in zip(decision.rows, decision.selections, strict=True)
         ]
 
