@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiebreak.contracts.messages import AnnotationState
+from tiebreak.labeling.asking import best_next
 from tiebreak.labeling.consensus import Ask, Ballot, DawidSkene, Review, Rule, Settle
 from tiebreak.labeling.posterior import Crowd, Said
 
 Array = NDArray[np.float64]
 PEOPLE, MAX_VOTES = 20, 5
+AT_WORK = 6
 CLASSES = ("a", "b", "c", "d")
 _K = len(CLASSES)
 
@@ -98,8 +100,11 @@ class Asked:
         return float(np.mean([self.at_once[t] == CLASSES[k] for t, k in enumerate(world.truth)]))
 
 
-def ask(world: World, confidence: float) -> Asked:
-    """Answer after answer as the settler takes them, until each task is settled or out of people to ask."""
+def ask(world: World, confidence: float, at_work: int = 1) -> Asked:
+    """Answer after answer as the settler takes them, until each task is settled or out of people to ask.
+
+    ``at_work``: of so many who would come next, the one is asked who would tell most about the task. 1: whoever comes.
+    """
     crowd, asked = Crowd(CLASSES), Asked()
     rule = Rule(votes=1, max_votes=MAX_VOTES, agreement=0.6, confidence=confidence)
     told: dict[int, dict[str, str]] = {}
@@ -107,7 +112,8 @@ def ask(world: World, confidence: float) -> Asked:
         ballots: list[Ballot] = []
         decision: object = Ask()
         while isinstance(decision, Ask):
-            decision, value = _one_more(world, task, ballots, crowd, rule, asked)
+            person = _next(world, task, ballots, crowd, at_work)
+            decision, value = _one_more(world, (task, person), ballots, crowd, rule, asked)
             asked.at_once[task] = value
         if isinstance(decision, Settle):
             asked.labels[task] = decision.value
@@ -116,10 +122,18 @@ def ask(world: World, confidence: float) -> Asked:
     return asked
 
 
+def _next(world: World, task: int, ballots: list[Ballot], crowd: Crowd, at_work: int) -> int:
+    said = {b.annotator: b.value for b in ballots}
+    coming = [f"p{person}" for person in world.order[task] if f"p{person}" not in said][:at_work]
+    # As in the settler: whoever is at work has answered something before.
+    known = [name for name in coming if name in crowd] if said and at_work > 1 else ()
+    return int((*best_next(crowd, said, known, said), coming[0])[0][1:])
+
+
 def _one_more(
-    world: World, task: int, ballots: list[Ballot], crowd: Crowd, rule: Rule, asked: Asked
+    world: World, asking: tuple[int, int], ballots: list[Ballot], crowd: Crowd, rule: Rule, asked: Asked
 ) -> tuple[Ask | Settle | Review, str]:
-    person = int(world.order[task, len(ballots)])
+    task, person = asking
     who, value = f"p{person}", CLASSES[world.answers[task, person]]
     ballots.append(Ballot(f"{task}/{who}", who, value, 1, AnnotationState.SUBMITTED, 0, sequence=len(ballots) + 1))
     asked.votes += 1

@@ -26,7 +26,6 @@ from tiebreak.labeling.access import Role
 from tiebreak.labeling.http import LabelingContext, create_app
 from tiebreak.labeling.memory import MemoryQueue
 from tiebreak.labeling.memory_tokens import MemoryTokens
-from tiebreak.labeling.port import Tokens
 from tiebreak.labeling.stage import Doorbell, Intake, Settler, Sweeper
 from tiebreak.labeling.stage_crowd import Panel
 from tiebreak.labeling.stage_erasing import Eraser
@@ -34,7 +33,7 @@ from tiebreak.labeling.stage_people import People
 from tiebreak.labeling.stage_reading import records_of
 from tiebreak.labeling.stage_rebuild import Rebuilder
 from tiebreak.labeling.stage_recall import Recall
-from tiebreak.labeling.tokens import mint
+from tiebreak.labeling.tokens import Tokens, mint
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.metrics import Metrics

@@ -69,7 +69,8 @@ class Labeling(Section):
 
     ``consensus``: ``majority`` and ``weighted`` (by people's estimated accuracy) settle at the share ``agreement``; ``dawid_skene``
     weighs answers by what is learned of each person and settles once the answer is ``confidence`` sure, so ``votes`` is then a least.
-    A ``checked_share`` of its tasks gets two answers at least, or a person nobody doubts would never be looked at again.
+    A ``checked_share`` of its tasks gets two answers at least, or a person nobody doubts would never be looked at again. A task that is
+    not sure is kept for ``ask_best_s`` for whoever at work would tell most about it; 0: it is offered to everybody at once.
 
     When a model is promoted, waiting tasks are scored anew: one whose utility it puts below ``decided_below`` times the threshold it
     had to reach is taken back, since that model decides it; the others move to their new place. 0 takes none back.
@@ -87,6 +88,7 @@ class Labeling(Section):
     consensus: Literal["majority", "weighted", "dawid_skene"] = "majority"
     confidence: Annotated[float, Field(gt=0.5, lt=1.0)] = 0.95
     checked_share: Share = 0.1
+    ask_best_s: Annotated[float, Field(ge=0.0, le=600.0)] = 5.0
     rules: tuple[RoutingRule, ...] = ()
     skills: Mapping[Name, tuple[str, ...]] = Field(default_factory=dict)
     gold: Gold = Gold()

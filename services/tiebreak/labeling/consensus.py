@@ -6,7 +6,7 @@ A decision is a function of the answers in the order of the log, and of the proj
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -78,7 +78,9 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Another person is needed."""
+    """Another person is needed. ``people``: those who would tell most about the task, the best first; none where all are alike."""
+
+    people: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,10 @@ class Review:
 
 
 Decision = Settle | Ask | Review
+
+
+Following = Callable[[Mapping[str, str], Collection[str]], Sequence[str]]
+"""Whom to ask next about a task with these answers (annotator to value), but for those who were asked; the best first."""
 
 
 class Consensus(Protocol):
@@ -125,26 +131,35 @@ class DawidSkene:
 
     ``belief`` is what the crowd's log amounted to with the newest answer; ``again`` gives it for other ballots than those it was
     formed on (the queue knows of a newer answer, or the task was forgotten). A vote's weight is how likely its person says this
-    value where it is the truth.
+    value where it is the truth. ``following`` names those who would tell most about a task with such answers.
     """
 
-    def __init__(self, belief: Belief, again: Callable[[Mapping[str, str]], Belief]) -> None:
+    def __init__(
+        self,
+        belief: Belief,
+        again: Callable[[Mapping[str, str]], Belief],
+        following: Following | None = None,
+    ) -> None:
         self._belief = belief
         self._again = again
+        self._following = following
 
     def decide(self, ballots: Sequence[Ballot], rule: Rule) -> Decision:
         """The decision after ``ballots``. A reviewer's answer settles alone; as many skips as votes allowed go to review."""
         clear = early(ballots, rule)
-        if clear is not None:
-            return clear
         counted = [b for b in ballots if b.counts]
+        if clear is not None and not (isinstance(clear, Ask) and counted):
+            return clear
         said = {b.annotator: b.value for b in counted}
         belief = self._belief if self._belief.votes == said else self._again(said)
         value, sure = belief.best
         if sure >= rule.confidence:
             weights = tuple(belief.weights[b.annotator] for b in counted)
-            return Settle(value, belief.distribution, sure, LabelMethod.CONSENSUS, tuple(counted), weights)
-        return ask_or_review(ballots, rule)
+            return clear or Settle(value, belief.distribution, sure, LabelMethod.CONSENSUS, tuple(counted), weights)
+        decision = clear or ask_or_review(ballots, rule)
+        if self._following is None or not isinstance(decision, Ask):
+            return decision
+        return Ask(tuple(self._following(said, {b.annotator for b in ballots})))
 
 
 def early(ballots: Sequence[Ballot], rule: Rule) -> Decision | None:

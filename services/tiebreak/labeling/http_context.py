@@ -13,7 +13,7 @@ from tiebreak.contracts.ports_models import Models
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.http_fields import Terms
-from tiebreak.labeling.port import Queue, Tokens
+from tiebreak.labeling.port import Queue
 from tiebreak.labeling.stage import Doorbell
 from tiebreak.labeling.stage_answers import Desk
 from tiebreak.labeling.stage_door import Door, Issuer
@@ -21,6 +21,7 @@ from tiebreak.labeling.stage_people import People
 from tiebreak.labeling.stage_recall import Recall
 from tiebreak.labeling.stage_schema import Schema
 from tiebreak.labeling.stage_withdrawals import Withdrawals
+from tiebreak.labeling.tokens import Tokens
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.health import Health
 from tiebreak.runtime.metrics import Metrics

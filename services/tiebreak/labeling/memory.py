@@ -279,7 +279,7 @@ class MemoryQueue:
             if entry.state is not state:
                 s.unoffer(item.task_id)
             entry.state = state
-            s.offer(item.task_id)
+            s.offer(item.task_id, item.people, self._now() + self._settings.ask_best_ms)
 
     async def published(self, labels: Sequence[tuple[str, int]]) -> None:
         s = self._guard()

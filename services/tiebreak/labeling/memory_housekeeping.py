@@ -20,7 +20,11 @@ def sweep(s: State, settings: QueueSettings, now: int, limit: int) -> Swept:
         entry.pending.pop(entry.holder or "", None)
         s.unlease(task_id)
         s.offer(task_id)
-    return Swept(len(late), _expire(s, now, limit), _purge(s, settings, now, limit))
+    kept = [i for i, until in s.kept.items() if until <= now][:limit]
+    for task_id in kept:
+        s.unoffer(task_id)
+        s.offer(task_id)
+    return Swept(len(late), _expire(s, now, limit), _purge(s, settings, now, limit), len(kept))
 
 
 def _expire(s: State, now: int, limit: int) -> int:

@@ -13,9 +13,19 @@ from operator import itemgetter
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
 from tiebreak.labeling.consensus import Ballot, ballot_of
 from tiebreak.labeling.lifecycle import REVIEW, TaskState
-from tiebreak.labeling.port import Act, Answer, Claimed, Done, Empty, QueueSettings, Receipt, Refusal
+from tiebreak.labeling.port import (
+    KEPT_FOR_ONE,
+    Act,
+    Answer,
+    Claimed,
+    Done,
+    Empty,
+    QueueSettings,
+    Receipt,
+    Refusal,
+)
 from tiebreak.labeling.refusals import refused
-from tiebreak.labeling.routing import lane_start, place_of, route_of
+from tiebreak.labeling.routing import kept_for, lane_start, place_of, route_of
 from tiebreak.labeling.settling import Remembered, TaskRecord
 
 
@@ -72,6 +82,7 @@ class Entry:
     rank: float
     state: TaskState = TaskState.OPEN
     holder: str | None = None
+    kept_for: str = ""
     token: int = 0
     claimed_ms: int = 0
     grants: dict[str, tuple[int, int]] = field(default_factory=dict)  # annotator -> (token, claimed_ms)
@@ -190,6 +201,7 @@ class State:
     routes: defaultdict[str, Offers] = field(default_factory=lambda: defaultdict(Offers))
     again: defaultdict[str, Offers] = field(default_factory=lambda: defaultdict(Offers))
     leases: dict[str, int] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)  # task -> until when it is kept for one person
     expiry: dict[str, int] = field(default_factory=dict)
     purge: dict[str, int] = field(default_factory=dict)
     emptied: dict[str, int] = field(default_factory=dict)
@@ -202,10 +214,13 @@ class State:
     forgiven: dict[str, int] = field(default_factory=dict)
     erased: dict[str, bool] = field(default_factory=dict)  # by digest: whether all about the person is gone
 
-    def offer(self, task_id: str) -> None:
-        """Put a task that nobody holds where its state says and nowhere else; no change when it is there, or is to be decided first."""
+    def offer(self, task_id: str, people: Sequence[str] = (), until_ms: int = 0) -> None:
+        """Put a task that nobody holds where its state says and nowhere else; no change when it is there, or is to be decided first.
+
+        One that others answered is kept for the first of ``people`` who is free, until ``until_ms``.
+        """
         entry = self.tasks[task_id]
-        if entry.holder is not None or entry.state is TaskState.SETTLED or entry.is_ahead:
+        if entry.holder is not None or entry.state is TaskState.SETTLED or entry.is_ahead or entry.kept_for:
             return
         fresh = entry.state is TaskState.OPEN and not entry.answered
         route = REVIEW if entry.state is TaskState.IN_REVIEW else entry.lane
@@ -214,10 +229,16 @@ class State:
             return
         self.unoffer(task_id)
         self.order += not fresh
+        if entry.state is TaskState.OPEN and not fresh:
+            entry.kept_for = next((p for p in people if len(self.again[kept_for(p)]) < KEPT_FOR_ONE), "")
+        if entry.kept_for:
+            offers, self.kept[task_id] = self.again[kept_for(entry.kept_for)], until_ms
         offers.put(task_id, entry.rank if fresh else self.order)
 
     def unoffer(self, task_id: str) -> None:
         """Take a task off every route."""
+        self.tasks[task_id].kept_for = ""
+        self.kept.pop(task_id, None)
         for offers in (*self.routes.values(), *self.again.values()):
             offers.drop(task_id)
 
@@ -278,6 +299,7 @@ class State:
     def nothing(self, now: int, lease_ms: int, flying: AbstractSet[str]) -> Claimed:
         """Why a person gets no task, their own answers in flight apart."""
         others = [deadline for task_id, deadline in self.leases.items() if task_id not in flying]
+        others += self.kept.values()
         reason = Empty.NO_TASKS if not self.open_tasks else Empty.ALL_LEASED if others else Empty.NONE_FOR_YOU
         return Claimed((), now, reason, max(1.0, (min(others, default=now + lease_ms) - now) / 1000))
 

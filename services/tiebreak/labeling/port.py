@@ -19,7 +19,9 @@ from tiebreak.contracts.project import Project
 from tiebreak.labeling.port_erasing import Erasing
 from tiebreak.labeling.routing import Usher
 from tiebreak.labeling.settling import Remembered, TaskRecord
-from tiebreak.labeling.tokens import TokenRecord
+
+KEPT_FOR_ONE = 2
+"""So many tasks wait for one person at most: who is best at everything keeps nobody waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class QueueSettings:
     history: int = 200
     head_start_ms: int = 3_600_000
     restored_ms: int = 60_000
+    ask_best_ms: int = 5000
 
 
 def settings_for(project: Project) -> QueueSettings:
@@ -49,6 +52,7 @@ def settings_for(project: Project) -> QueueSettings:
         undo_ms=round(labeling.undo_s * 1000),
         task_ttl_ms=round(labeling.task_ttl_s * 1000),
         head_start_ms=round(labeling.lane_head_start_s * 1000),
+        ask_best_ms=round(labeling.ask_best_s * 1000),
     )
 
 
@@ -194,25 +198,30 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Reopen:
-    """Put the task back on offer if it still has ``sequence`` applied answers."""
+    """Put the task back on offer if it still has ``sequence`` applied answers.
+
+    ``people``: first to the first of them for whom fewer than :data:`KEPT_FOR_ONE` tasks are kept, for ``ask_best_ms``.
+    """
 
     task_id: str
     sequence: int
     review: bool
+    people: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What one sweep did."""
+    """What one sweep did. ``let_go``: tasks that were kept for somebody who did not come."""
 
     leases_expired: int = 0
     tasks_expired: int = 0
     purged: int = 0
+    let_go: int = 0
 
     @property
     def total(self) -> int:
         """How many things changed."""
-        return self.leases_expired + self.tasks_expired + self.purged
+        return self.leases_expired + self.tasks_expired + self.purged + self.let_go
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,17 +393,3 @@ class LabelingQueue(Queue, Rebuildable, Protocol):
 
     def serve(self, usher: Usher) -> None:
         """From now on ``usher`` says which lines a person is served from."""
-
-
-class Tokens(Protocol):
-    """Token records by digest."""
-
-    async def put(self, record: TokenRecord) -> None: ...
-
-    async def get(self, digest: str) -> TokenRecord | None: ...
-
-    async def revoke(self, name: str) -> int:
-        """End all tokens of a person at once; how many there were."""
-
-    async def records(self) -> Sequence[TokenRecord]:
-        """All of them, for a listing without secrets."""

@@ -99,6 +99,10 @@ class Crowd:
         """How many tasks may still be looked at again."""
         return len(self._tasks)
 
+    def __contains__(self, name: object) -> bool:
+        """Whether this person ever answered."""
+        return name in self._people
+
     # -- learning -----------------------------------------------------------------------------------------------------
 
     def observe(self, task: str, annotator: str, said: Said) -> Belief:
@@ -216,6 +220,29 @@ class Crowd:
         own = (self._right[people] + s.person_votes * crowd) / (self._rows[people].sum(axis=1) + s.person_votes)
         sound: Array = np.clip(own, 1.0 / k, 0.995)
         return sound
+
+    def gains(self, votes: Mapping[str, str], people: Sequence[str]) -> Array:
+        """What each of ``people`` (known ones) is expected to tell of a task with these answers, in nats.
+
+        The mutual information of its class and their answer: ``sum_kv p(k) c(k, v) ln(c(k, v) / sum_j p(j) c(j, v))``, with ``p`` the
+        posterior and ``c`` the person's confusion matrix (D. V. Lindley, "On a Measure of the Information Provided by an
+        Experiment", Annals of Mathematical Statistics 27(4), 1956).
+        """
+        share = self._posterior(_Ballots({self._person(name): self._class(value) for name, value in votes.items()}))
+        says = self._confusion(np.array([self._people[name] for name in people], dtype=np.intp))
+        joint = share[:, None] * says
+        gains: Array = (joint * (np.log(says) - np.log(joint.sum(axis=1, keepdims=True)))).sum(axis=(1, 2))
+        return gains
+
+    def _confusion(self, people: NDArray[np.intp]) -> Array:
+        """``(people, truth, said)``; each row sums to 1."""
+        s, k = self._settings, len(self._classes)
+        right = self._accuracy(people)
+        base = np.repeat(((1.0 - right) / max(1, k - 1))[:, None], k * k, axis=1).reshape(-1, k, k)
+        base[:, np.arange(k), np.arange(k)] = right[:, None]
+        counts = np.maximum(self._counts[people, :k, :k], 0.0) + s.class_votes * base
+        rows: Array = counts / counts.sum(axis=2, keepdims=True)
+        return rows
 
     def accuracies(self) -> dict[str, float]:
         """Each person's chance of being right, whatever the class."""

@@ -21,6 +21,7 @@ from tiebreak.contracts.project import Project
 from tiebreak.labeling import redis_wire as wire
 from tiebreak.labeling.lifecycle import Lane
 from tiebreak.labeling.port import (
+    KEPT_FOR_ONE,
     Answer,
     Applied,
     Claimed,
@@ -179,15 +180,15 @@ class RedisQueue:
 
     async def reopen(self, tasks: Sequence[Reopen]) -> None:
         for chunk in _chunks(tasks):
-            await self._run("reopen", [v for t in chunk for v in (t.task_id, t.sequence, int(t.review))])
+            offers = [v for t in chunk for v in (t.task_id, t.sequence, int(t.review), "\n".join(t.people))]
+            await self._run("reopen", (self._settings.ask_best_ms, KEPT_FOR_ONE, *offers))
 
     async def published(self, labels: Sequence[tuple[str, int]]) -> None:
         for chunk in _chunks(labels):
             await self._run("published", [value for label in chunk for value in label])
 
     async def sweep(self, limit: int) -> Swept:
-        leases, tasks, purged = await self._run("sweep", (limit, self._settings.keep_ms))
-        return Swept(leases, tasks, purged)
+        return Swept(*await self._run("sweep", (limit, self._settings.keep_ms)))
 
     async def page(self, cursor: int, limit: int) -> Page:
         async with reachable():

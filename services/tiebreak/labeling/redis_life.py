@@ -18,7 +18,20 @@ from tiebreak.labeling.redis_errors import reachable
 # `settled_tasks`; the tokens, which have a builder of their own; and `erased`, which only ever grows. Not all keys under the prefix but
 # those: the log and the sampler have theirs there too.
 _OF_INDEX = frozenset(
-    {"bodies", "order", "open_tasks", "in_review", "leases", "purge", "forget", "expiry", "answered", "gold", "classes"}
+    {
+        "bodies",
+        "order",
+        "open_tasks",
+        "in_review",
+        "leases",
+        "kept",
+        "purge",
+        "forget",
+        "expiry",
+        "answered",
+        "gold",
+        "classes",
+    }
 )
 _KINDS_OF_INDEX = frozenset({"task", "open", "again", "cursor", "held", "expiry", "done", "mine", "idem"})
 _SCAN = 1000

@@ -1,7 +1,7 @@
 """Which way a task waits, and which ways a person is served. Pure.
 
 A route is the name of a line in the queue: a lane (``normal``), a lane for people with a skill (``normal+birds``), or one person's
-own (``to:ann``). A person is served from the lines they may take, in order; nobody else is even looked at.
+own (``to:ann``, ``for:ann``). A person is served from the lines they may take, in order; nobody else is even looked at.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from tiebreak.contracts.project import Labeling, RoutingRule
 from tiebreak.labeling.lifecycle import REVIEW, Lane, lane_of, rank
 
 _PERSONAL = "to:"
+_KEPT = "for:"
 _SKILL = "+"
 # Members of an enumeration are slow to walk through, and this happens at every claim.
 _LANES = tuple(str(lane) for lane in Lane)
@@ -81,16 +82,33 @@ def expires_from(task: Task) -> int:
     return task.created_ms + _TEN_YEARS_MS if task.audience else task.created_ms
 
 
-def routes_of(name: str, skills: Sequence[str], *, review: bool = False, personal: bool = False) -> tuple[str, ...]:
+def kept_for(name: str) -> str:
+    """The line of tasks that are kept for a person for a while, since nobody would tell more about them."""
+    return _KEPT + name
+
+
+def routes_of(
+    name: str, skills: Sequence[str], *, review: bool = False, personal: bool = False, best: bool = False
+) -> tuple[str, ...]:
     """The lines a person is served from, first served first. Within a lane, work that few can do comes before anybody's.
+
+    ``best``: also what is kept for them (:func:`kept_for`).
 
     >>> routes_of("ann", ["birds"], personal=True)[:3]
     ('to:ann', 'triage+birds', 'triage')
     """
     own = (_PERSONAL + name,) if personal else ()
     disputed = (REVIEW,) if review else ()
+    kept = (kept_for(name),) if best else ()
     lanes = [route for lane in _LANES for route in (*(f"{lane}{_SKILL}{skill}" for skill in skills), lane)]
-    return (*own, *disputed, *lanes)
+    return (*own, *disputed, *kept, *lanes)
+
+
+def may_take(task: Task, labeling: Labeling) -> Callable[[str], bool]:
+    """Whether a person (by name) is served from the line of ``task``, as far as skills say."""
+    skill = task.lane.partition(_SKILL)[2]
+    people = labeling.skills.get(skill, ()) if skill else None
+    return lambda name: people is None or name in people
 
 
 Usher = Callable[[str, int, bool, Sequence[str]], Sequence[str]]

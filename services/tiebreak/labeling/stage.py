@@ -20,9 +20,10 @@ from tiebreak.contracts.log import Batch, Message, Outputs, Partition, Positions
 from tiebreak.contracts.messages import Annotation, Label, Task
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
-from tiebreak.labeling.consensus import Consensus, Review, majority
+from tiebreak.labeling.consensus import Ask, Consensus, Review, majority
 from tiebreak.labeling.gold import Known
 from tiebreak.labeling.port import Outcome, Queue, Reopen, Settlement
+from tiebreak.labeling.routing import may_take
 from tiebreak.labeling.settling import Step, TaskRecord, next_step, rule_of
 from tiebreak.labeling.stage_crowd import Heard, Panel
 from tiebreak.labeling.stage_reading import annotation_of, task_of
@@ -30,6 +31,7 @@ from tiebreak.runtime.metrics import Metrics
 from tiebreak.runtime.tasks import pause
 
 _log = structlog.get_logger("tiebreak.labeling")
+_BEST = 4
 
 
 class Doorbell:
@@ -191,13 +193,20 @@ class Settler:
             if step.publish is not None:
                 settlements.append(Settlement(applied.record.sequence, step.publish))
             if step.offer is not None:
-                offers.append(Reopen(a.task_id, applied.record.sequence, isinstance(step.offer, Review)))
+                offers.append(self._offer(applied.record, step.offer))
         for (state, outcome), count in outcomes.items():
             self._metrics.count("tiebreak_labeling_annotations_total", count, state=state, outcome=outcome)
         await self._store(settlements, rounds)
         if offers:
             await self._queue.reopen(offers)
             rounds.offered = True
+
+    def _offer(self, record: TaskRecord, offer: Ask | Review) -> Reopen:
+        task = record.task
+        if isinstance(offer, Review):
+            return Reopen(task.task_id, record.sequence, review=True)
+        may = may_take(task, self._project.labeling)
+        return Reopen(task.task_id, record.sequence, review=False, people=tuple(filter(may, offer.people))[:_BEST])
 
     async def _store(self, settlements: Sequence[Settlement], rounds: _Rounds) -> None:
         stored = await self._queue.settle(settlements) if settlements else ()
@@ -297,9 +306,9 @@ class Sweeper:
         self._metrics.set("tiebreak_labeling_open_tasks", stats.open_tasks)
         self._metrics.set("tiebreak_labeling_leased_tasks", stats.leased)
         self._metrics.set("tiebreak_labeling_review_tasks", stats.in_review)
-        if swept.leases_expired:
+        if swept.leases_expired or swept.let_go:
             self._doorbell.ring()
-        return max(swept.leases_expired, swept.tasks_expired, swept.purged) >= limit
+        return max(swept.leases_expired, swept.tasks_expired, swept.purged, swept.let_go) >= limit
 
 
 def _records(batch: Batch) -> Iterator[tuple[Partition, Record]]:

@@ -7,13 +7,14 @@ decides, the same. It costs what people did in other partitions (``docs/adr/0007
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tiebreak.contracts.errors import BadRecord
 from tiebreak.contracts.log import Log, Partition
 from tiebreak.contracts.messages import Annotation
 from tiebreak.contracts.project import Project
+from tiebreak.labeling.asking import AtWork, best_next
 from tiebreak.labeling.consensus import COUNTS, Consensus, DawidSkene, majority, weighted
 from tiebreak.labeling.gold import Bank
 from tiebreak.labeling.port import Queue
@@ -35,6 +36,15 @@ class Heard:
 class _Seat:
     crowd: Crowd
     position: int = 0
+    at_work: AtWork = field(default_factory=AtWork)
+
+    def hear(self, a: Annotation, bank: Bank) -> Belief:
+        if a.state in COUNTS:
+            self.at_work.hear(a.annotator, a.submitted_ms)
+        return learn(self.crowd, a, bank)
+
+    def following(self, votes: Mapping[str, str], asked: Collection[str]) -> Sequence[str]:
+        return best_next(self.crowd, votes, self.at_work.present(), asked)
 
 
 @dataclass(slots=True)
@@ -71,10 +81,11 @@ class Panel:
     def _judge(self, item: Heard) -> Consensus:
         seat = self._seats[item.partition]
         seat.position = item.offset + 1
-        belief = learn(seat.crowd, item.annotation, self.bank)
+        belief = seat.hear(item.annotation, self.bank)
         if self.project.labeling.consensus == "weighted":
             return weighted(belief, len(belief.distribution))
-        return DawidSkene(belief, seat.crowd.belief)
+        following = seat.following if self.project.labeling.ask_best_s else None
+        return DawidSkene(belief, seat.crowd.belief, following)
 
     async def _catch_up(self, heard: Sequence[Heard]) -> None:
         missing: dict[Partition, int] = {}
@@ -99,7 +110,7 @@ class Panel:
                 annotation = annotation_of(record, self.project)
             except BadRecord:
                 continue  # on `dead` since it was first read
-            learn(seats[partition].crowd, annotation, self.bank)
+            seats[partition].hear(annotation, self.bank)
 
 
 def learn(crowd: Crowd, a: Annotation, bank: Bank) -> Belief:

@@ -9,9 +9,8 @@ from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.errors import Unauthenticated
 from tiebreak.contracts.project import Access
 from tiebreak.labeling.access import Principal
-from tiebreak.labeling.port import Tokens
 from tiebreak.labeling.rate import Buckets, TooMany
-from tiebreak.labeling.tokens import MAX_JWT_LENGTH, MAX_LENGTH, PREFIX, bearer_of, digest_of, principal_of
+from tiebreak.labeling.tokens import MAX_JWT_LENGTH, MAX_LENGTH, PREFIX, Tokens, bearer_of, digest_of, principal_of
 
 
 class Issuer(Protocol):

@@ -89,7 +89,8 @@ class People:
         self._seen.add(name)
         share = rate(self.figures.standing(name), labeling.gold) if self._bank else 0.0
         personal = share > 0.0 and self._around.chance() >= (1.0 - share) ** want
-        return routes_of(name, granted, review=review, personal=personal)
+        best = labeling.consensus == "dawid_skene" and labeling.ask_best_s > 0
+        return routes_of(name, granted, review=review, personal=personal, best=best)
 
     def refusal(self, name: str) -> Refusal | None:
         """Why this person gets no new task, if so."""

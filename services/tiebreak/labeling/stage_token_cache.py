@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tiebreak.contracts.clock import Clock
-from tiebreak.labeling.port import Tokens
-from tiebreak.labeling.tokens import TokenRecord
+from tiebreak.labeling.tokens import TokenRecord, Tokens
 
 _MAX_AGE_S = 10.0
 _MOST = 10_000

@@ -15,8 +15,7 @@ from tiebreak.contracts.audit import Action, Head
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.errors import TiebreakError
 from tiebreak.contracts.messages import AuditRecord
-from tiebreak.labeling.port import Tokens
-from tiebreak.labeling.tokens import TokenRecord, detail_of, standing_tokens
+from tiebreak.labeling.tokens import TokenRecord, Tokens, detail_of, standing_tokens
 from tiebreak.runtime.tasks import pause
 
 _log = structlog.get_logger("tiebreak.labeling")

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Protocol
 
 from tiebreak.contracts.audit import Action
 from tiebreak.contracts.errors import Invalid
@@ -121,3 +122,17 @@ def _token_of(record: AuditRecord) -> TokenRecord:
         return TokenRecord(str(detail["digest"]), record.target, role, created, expires)
     except (ValueError, KeyError, TypeError) as error:
         raise Invalid(f"The audit record {record.sequence} does not describe a token.") from error
+
+
+class Tokens(Protocol):
+    """Token records by digest."""
+
+    async def put(self, record: TokenRecord) -> None: ...
+
+    async def get(self, digest: str) -> TokenRecord | None: ...
+
+    async def revoke(self, name: str) -> int:
+        """End all tokens of a person at once; how many there were."""
+
+    async def records(self) -> Sequence[TokenRecord]:
+        """All of them, for a listing without secrets."""

@@ -1,8 +1,8 @@
 -- Make a person hold `want` leases; those already held are renewed and come first. A task whose answer of theirs is on its way to the
 -- log is theirs still, and not to be answered again: it is not among them.
 -- ARGV  nonce, annotator, want, lease_ms, scan limit, head start (ms), pending_ms, then the routes in the order to serve them
--- Returns {'OK', now, {id, token, claimed, deadline, body}...}, where there is nothing {'OK', now, open tasks, leases, soonest
--- deadline}, or {'BUILDING'}.
+-- Returns {'OK', now, {id, token, claimed, deadline, body}...}, where there is nothing {'OK', now, open tasks, leases and tasks kept
+-- for somebody, soonest end of one}, or {'BUILDING'}.
 -- Invariant: a task has at most one holder, and is on no route while it has one. Cost O(log n): a place on an `again` route that
 -- a person cannot take (it has an answer of theirs) is looked at once, then their cursor is past it.
 if not ready() then return {'BUILDING'} end
@@ -37,6 +37,7 @@ local function from_again(route)
       local c = given(found[i], annotator)
       if c == nil or not c.stands then
         redis.call('ZREM', P .. name, found[i])
+        if string.sub(route, 1, 4) == 'for:' then unoffer(found[i], '', 'open', annotator) end
         known.head[name] = nil
         return found[i]
       end
@@ -113,4 +114,7 @@ local soonest, leases = 0, redis.call('ZRANGE', P .. 'leases', 0, flying, 'WITHS
 for i = #leases - 1, 1, -2 do
   if not in_flight[leases[i]] then soonest = tonumber(leases[i + 1]) end
 end
-return {'OK', now, tonumber(redis.call('GET', P .. 'open_tasks') or '0'), redis.call('ZCARD', P .. 'leases') - flying, soonest}
+local kept = redis.call('ZRANGE', P .. 'kept', 0, 0, 'WITHSCORES')[2]
+if kept and (soonest == 0 or tonumber(kept) < soonest) then soonest = tonumber(kept) end
+local others = redis.call('ZCARD', P .. 'leases') - flying + redis.call('ZCARD', P .. 'kept')
+return {'OK', now, tonumber(redis.call('GET', P .. 'open_tasks') or '0'), others, soonest}

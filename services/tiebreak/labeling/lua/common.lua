@@ -11,6 +11,8 @@
 -- settled_tasks    integer how often a task was settled, for the pace of the budget
 -- bodies           hash    task -> the encoded task             task:<task>    hash    see below; made at the first claim
 -- open:<route>     zset    untouched tasks by rank               again:<route>  zset    begun or disputed tasks by place
+--                                                                 (`again:for:<annotator>`: those kept for one person)
+-- kept             zset    task -> until when it is kept for one person
 -- cursor:<route>   hash    annotator -> last place looked at      leases         zset    task -> deadline
 -- held:<annotator> zset    task -> token                          purge, forget  zset    task -> time
 -- expiry           zset    time -> time                           expiry:<time>  list    tasks that may expire then
@@ -23,7 +25,7 @@
 -- tokens_built     string  the life of the server in which the tokens were read from the trail
 -- classes          zset    added class -> time                    idem:<annotator>:<key>  string  a receipt
 --
--- task:<task>: st open|in_review|settled, ln lane, rk rank, by holder, tok token, at claimed, sq applied answers,
+-- task:<task>: st open|in_review|settled, ln lane, rk rank, kf who it is kept for, by holder, tok token, at claimed, sq applied answers,
 --   ns answers that stand, lr label revision, ls sequence the standing label was settled at, lb label not yet published,
 --   g:<annotator> '<token>|<claimed>', p:<annotator> time an answer is in flight since, r:<annotator> last revision,
 --   u:<annotator> the revision of an undo that is neither confirmed nor folded yet, k:<annotator>:<key> there is a receipt of this name,
@@ -179,9 +181,14 @@ local function gone_for(id, annotator)
   return is_gone(h[1], answer_of(h[2]))
 end
 
--- Take a task off the routes of its lane; `state` as it was while it was offered.
-local function unoffer(id, lane, state)
+-- Take a task off the routes of its lane; `state` as it was while it was offered, `kept` its field 'kf'.
+local function unoffer(id, lane, state, kept)
   known.head = {}
+  if kept then
+    redis.call('ZREM', P .. 'again:for:' .. kept, id)
+    redis.call('HDEL', task_key(id), 'kf')
+    redis.call('ZREM', P .. 'kept', id)
+  end
   redis.call('ZREM', P .. 'open:' .. lane, id)
   redis.call('ZREM', P .. 'again:' .. lane, id)
   if state ~= 'open' then redis.call('ZREM', P .. 'again:review', id) end
@@ -200,16 +207,28 @@ local function is_ahead(id)
 end
 
 -- Put a task that nobody holds where its state says, and nowhere else: on two routes it could be given to two people. No change
--- when it is there, held, settled or about to be decided.
-local function offer(id)
-  local h = redis.call('HMGET', task_key(id), 'st', 'ln', 'rk', 'ns', 'by')
-  if h[5] or h[1] == 'settled' then return end
+-- when it is there, held, settled or about to be decided. One that others answered is kept for the first of `people` (by line) for whom
+-- fewer than `most` are kept, until `till`.
+local function offer(id, people, till, most)
+  local h = redis.call('HMGET', task_key(id), 'st', 'ln', 'rk', 'ns', 'by', 'kf')
+  if h[5] or h[6] or h[1] == 'settled' then return end
   local untouched = tonumber(h[4] or '0') == 0
   if not untouched and is_ahead(id) then return end
   local fresh = h[1] == 'open' and untouched
   local route = P .. (fresh and 'open:' .. h[2] or 'again:' .. (h[1] == 'in_review' and 'review' or h[2]))
   if redis.call('ZSCORE', route, id) then return end
   unoffer(id, h[2])
+  if h[1] == 'open' and not fresh then
+    for name in string.gmatch(people or '', '[^\n]+') do
+      local line = P .. 'again:for:' .. name
+      if redis.call('ZCARD', line) < most then
+        redis.call('HSET', task_key(id), 'kf', name)
+        redis.call('ZADD', P .. 'kept', till, id)
+        route = line
+        break
+      end
+    end
+  end
   redis.call('ZADD', route, fresh and h[3] or redis.call('INCR', P .. 'order'), id)
 end
 
@@ -237,19 +256,19 @@ end
 -- Lease a task that nobody holds to who took their answer to it back, once: as that is confirmed or as the log brings it, whichever
 -- is first, or somebody else could be given it in between. Nil where it is not theirs.
 local function give_back(id, annotator, revision, now, lease_ms)
-  local h = redis.call('HMGET', task_key(id), 'u:' .. annotator, 'c:' .. annotator, 'by', 'ln')
+  local h = redis.call('HMGET', task_key(id), 'u:' .. annotator, 'c:' .. annotator, 'by', 'ln', 'kf')
   local c = answer_of(h[2])
   if h[1] ~= revision or not c or c.rev ~= tonumber(revision) then return nil end
   redis.call('HDEL', task_key(id), 'u:' .. annotator)
   if h[3] then return nil end
-  unoffer(id, h[4])
+  unoffer(id, h[4], nil, h[5])
   return lease(id, annotator, now, lease_ms)
 end
 
 -- Remember a confirmed answer: end the person's lease, take a late answer's task off offer. False: known already, or no such task.
 local function take_answer(id, annotator, rev, state, token, claimed, at, line, keep)
   local key = task_key(id)
-  local h = redis.call('HMGET', key, 'st', 'c:' .. annotator, 'r:' .. annotator, 'by', 'ns', 'ln')
+  local h = redis.call('HMGET', key, 'st', 'c:' .. annotator, 'r:' .. annotator, 'by', 'ns', 'ln', 'kf')
   local old = answer_of(h[2])
   if not h[1] or (old and old.rev >= rev) then return false end
   local stood = old ~= nil and old.stands
@@ -265,7 +284,7 @@ local function take_answer(id, annotator, rev, state, token, claimed, at, line, 
   else
     redis.call('HDEL', key, 'p:' .. annotator)
     -- What somebody holds is on no route.
-    if stands and not h[4] then unoffer(id, h[6], h[1]) end
+    if stands and not h[4] then unoffer(id, h[6], h[1], h[7]) end
   end
   if redis.call('LPUSH', P .. 'mine:' .. annotator, string.format('%.0f|', at) .. line) > keep then
     redis.call('LTRIM', P .. 'mine:' .. annotator, 0, keep - 1)

@@ -12,7 +12,7 @@ for i = 2, #ARGV do
   -- A task without a hash waits, untouched, in one of the few lanes.
   if here and h.st ~= 'settled' then redis.call('DECR', P .. 'open_tasks') end
   if h.st == 'in_review' then redis.call('DECR', P .. 'in_review') end
-  for _, lane in ipairs(h.ln and {h.ln} or LANES) do unoffer(id, lane, h.st or 'open') end
+  for _, lane in ipairs(h.ln and {h.ln} or LANES) do unoffer(id, lane, h.st or 'open', h.kf) end
   if h.by then
     unlease(id)
     leases = leases + 1

@@ -8,7 +8,7 @@ local out, changes, purge, settled = {'OK'}, 0, {}, 0
 for i = 4, #ARGV, 5 do
   local id, sequence, rev, withdrawn, label = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3] == '1', ARGV[i + 4]
   local key = task_key(id)
-  local h = redis.call('HMGET', key, 'sq', 'lr', 'lb', 'st', 'ln')
+  local h = redis.call('HMGET', key, 'sq', 'lr', 'lb', 'st', 'ln', 'kf')
   -- Only a settled task may have lost its content while its hash is here.
   if not h[4] or (h[4] == 'settled' and not has_body(id)) then
     out[#out + 1] = ''
@@ -23,7 +23,7 @@ for i = 4, #ARGV, 5 do
     changes = changes + change
     if change < 0 then settled = settled + 1 end
     if h[4] == 'in_review' then redis.call('DECR', P .. 'in_review') end
-    unoffer(id, h[5], h[4])
+    unoffer(id, h[5], h[4], h[6])
     if withdrawn then
       redis.call('ZREM', P .. 'purge', id)
       purge[id] = nil

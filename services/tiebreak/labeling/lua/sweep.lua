@@ -1,6 +1,6 @@
 -- Return expired leases, expire stale tasks, drop the content of settled ones, forget those settled long ago.
 -- ARGV  nonce, limit, keep_ms
--- Returns {'OK', leases expired, tasks expired, purged} or {'BUILDING'}.
+-- Returns {'OK', leases expired, tasks expired, purged, tasks let go} or {'BUILDING'}.
 -- Invariant: nothing is dropped that somebody worked on and whose label is not on the log, nor while an answer to it (say one that
 -- is being taken back) has not been folded: the settler may be behind by more than the time in which answers can be taken back.
 if not ready() then return {'BUILDING'} end
@@ -56,4 +56,13 @@ for _, id in ipairs(due('forget')) do
   redis.call('DEL', task_key(id))
   redis.call('ZREM', P .. 'forget', id)
 end
-return {'OK', #late, expired, purged}
+
+-- Whoever these were kept for did not come.
+local let_go = 0
+for _, id in ipairs(due('kept')) do
+  local h = redis.call('HMGET', task_key(id), 'ln', 'kf')
+  unoffer(id, h[1], 'open', h[2])
+  offer(id)
+  let_go = let_go + 1
+end
+return {'OK', #late, expired, purged, let_go}
