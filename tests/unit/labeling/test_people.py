@@ -24,6 +24,7 @@ from tiebreak.labeling.figures import DAY_MS, Figures
 from tiebreak.labeling.gold import Standing
 from tiebreak.labeling.memory import MemoryQueue
 from tiebreak.labeling.port import Refusal, Refused
+from tiebreak.labeling.routing import kept_for
 from tiebreak.labeling.stage import annotation_message
 from tiebreak.labeling.stage_people import Around, People
 from tiebreak.labeling.stage_reading import records_of
@@ -285,3 +286,14 @@ async def test_who_waited_for_gold_that_was_erased_gets_other_gold() -> None:
     (piece,) = (p for p in pieces if p.payload == first.payload)
     await office.queue.erase([piece.task_id, first.task_id])
     assert [copy.payload for copy in await copies()] == [first.payload, *(p.payload for p in pieces if p != piece)]
+
+
+@pytest.mark.parametrize(("consensus", "seconds"), [("dawid_skene", 5.0), ("dawid_skene", 0.0), ("majority", 5.0)])
+async def test_people_are_served_what_is_kept_for_them_where_something_can_be(consensus: str, seconds: float) -> None:
+    """Only where the posterior says who is best, and the project wants it: elsewhere a claim does not even look."""
+    project = a_project()
+    labeling = project.labeling.model_copy(update={"consensus": consensus, "ask_best_s": seconds})
+    office = await open_office(project.model_copy(update={"labeling": labeling}))
+    around = Around(office.log, office.log.writer(), office.metrics, office.clock, lambda: 0.9)
+    routes = People(office.project, office.queue, around).routes("ann", 1, review=False)
+    assert (kept_for("ann") in routes) == (consensus == "dawid_skene" and seconds > 0)
