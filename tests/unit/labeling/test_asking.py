@@ -35,7 +35,7 @@ def taught() -> Crowd:
     first[2:], last[:2] = 0.25, 0.25
     crowd = Crowd(CLASSES)
     people = [habits(0.98), habits(0.6), habits(0.6), one_thing, first, last]
-    for task, person, value in votes(7, 1000, people, 4).said:
+    for task, person, value in votes(7, 2000, people, 4).said:
         crowd.observe(task, person, Said(value))
     return crowd
 
