@@ -16,6 +16,7 @@ from rich.progress import Progress, TimeRemainingColumn
 from loadtests.labels import panel, peers
 from loadtests.labels.cells import Cell, Store
 from loadtests.labels.cost import REACH_US, decision_us
+from loadtests.labels.prior import ALL
 from loadtests.labels.prior import BUDGETS as PRIOR_BUDGETS
 from loadtests.labels.prior import figures as prior_figures
 from loadtests.labels.prior import goal, print_prior
@@ -24,12 +25,11 @@ from loadtests.labels.tables import cost_figure, figures, print_figures, print_p
 
 BUDGETS = (0.02, 0.05, 0.1, 0.2)
 CURVE = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5)
-LARGE = 1.0  # a last point of random's curve where a model of all labels is quick to fit
 VARIANTS = ((200, 0.0), (0, 0.05))
 VARIANT_BUDGETS = (0.05, 0.1)
 PRIOR_CELLS = [
     (arm, budget, names)
-    for arm, budgets in (("random", CURVE), ("tiebreak", PRIOR_BUDGETS))
+    for arm, budgets in (("random", (*CURVE, ALL)), ("tiebreak", PRIOR_BUDGETS))
     for budget in budgets
     for names in ("", "+names")
 ]
@@ -99,12 +99,11 @@ def cells(ask: Ask) -> Iterator[Cell]:
     budgets = BUDGETS[1:3] if ask.quick else BUDGETS
     for seed in range(ask.seeds):
         for stream in ask.streams:
-            held_out = entries[stream].held_out
             yield from (Cell(stream, "random", budget, seed) for budget in CURVE)
-            if held_out and ask.large:
-                yield Cell(stream, "random", LARGE, seed)
+            if ask.large:
+                yield Cell(stream, "random", ALL, seed)
             for arm in ask.arms:
-                if arm == "pool" and not held_out:
+                if arm == "pool" and not entries[stream].held_out:
                     continue
                 yield from (Cell(stream, arm, budget, seed) for budget in budgets)
     yield from _variant_cells(ask)

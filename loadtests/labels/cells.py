@@ -27,6 +27,8 @@ from tiebreak.contracts.project import Classes, Input, Project, Sampling, Tensor
 from tiebreak.training.sklearn_learners import contest_of
 
 COMMITTEE = 3
+# Strategies that look at the members of a committee; all others take the head that serves, and its members need not be fitted.
+BY_COMMITTEE = frozenset({"vote_entropy", "bald", "kl", "bandit"})
 STEP = 8
 FORGETS = 4000  # labels that train on streams of tables, whose concepts move; text keeps all
 KEEPS = 100_000
@@ -113,10 +115,10 @@ def compute(cell: Cell, data: Path | None) -> Result:
     with threadpool_limits(1):
         if cell.arm == "pool":
             outcome_labels, score, rare = peers.pool(
-                stream, contest_of(_training(entry), stream.x.shape[1]), cell.budget, cell.seed
+                stream, contest_of(_training(entry, cell.arm), stream.x.shape[1]), cell.budget, cell.seed
             )
             return Result(cell, len(stream), outcome_labels, score, float("nan"), rare, float("nan"), 0.0, ())
-        training = _training(entry)
+        training = _training(entry, cell.arm)
         if "+auto" in cell.arm:
             training = training.model_copy(update={"learner": "auto"})
         if cell.arm.startswith("random") and entry.held_out:
@@ -159,13 +161,13 @@ def project_of(stream: Stream, seed: int, training: Training) -> Project:
     )
 
 
-def _training(entry: panel.Entry) -> Training:
+def _training(entry: panel.Entry, arm: str) -> Training:
     # A small step: the trainer fits every two seconds, whatever few labels have come. One learner for every arm and budget: with
     # `auto` an arm's figure would also say which learner its labels had elected.
     return Training(
         learner="softmax",
         step_labels=STEP,
-        committee=COMMITTEE,
+        committee=COMMITTEE if any(f"strategy={name}" in arm for name in BY_COMMITTEE) else 1,
         refit_below=KEEPS if entry.held_out else FORGETS,
         window=KEEPS,
     )

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan, nan
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.labels.savings import Book, Curve, curve_of
+from loadtests.labels.savings import Book, Curve, spread
 from loadtests.labels.tables import Figure, figure
 
 BUDGETS = (0.02, 0.05, 0.1, 0.2, 0.35)
+ALL = 1.0
 PART = 0.95  # of the accuracy that all labels give without the prior
 ARMS = ("random", "random+names", "tiebreak", "tiebreak+names")
 GOAL_STREAM, GOAL = "clinc150_lt", 0.75
@@ -21,7 +21,8 @@ GOAL_STREAM, GOAL = "clinc150_lt", 0.75
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Of one stream: ``full`` accuracy of all labels, and the labels to 95 % of it per arm (NaN: not within its budgets)."""
+    """Of one stream: ``full`` accuracy of all labels (NaN: without a cell), and the labels to 95 % of it per arm (NaN: not within
+    its budgets)."""
 
     stream: str
     full: float
@@ -33,31 +34,24 @@ class Row:
 
 
 def reached(curve: Curve, target: float) -> float:
-    """The labels at which a curve reaches ``target``, straight over their logarithm; at least its first, NaN beyond its last.
+    """The labels at which a curve reaches ``target``, straight over their logarithm; at least its first, NaN beyond its last
+    and where there is no curve or no target.
 
     >>> round(reached(Curve((10.0, 1000.0), (0.4, 0.8)), 0.6)), reached(Curve((10.0,), (0.4,)), 0.6)
     (100, nan)
     """
-    return nan if target > curve.figure[-1] else curve.labels_for(target)
+    return curve.labels_for(target) if curve.figure and target <= curve.figure[-1] else nan
 
 
 def figures(book: Book, streams: Sequence[str]) -> list[Row]:
-    """A row for each stream on which all labels were tried at random and any arm has names."""
+    """A row for each stream on which any arm has names."""
     rows = []
     for stream in streams:
-        full = [r.score for r in book.of(stream, "random", 1.0)]
-        if not full:
+        curves = {arm: book.curve(stream, "score", arm=arm) for arm in ARMS}
+        if not any(curve.labels for arm, curve in curves.items() if "+names" in arm):
             continue
-        target = PART * float(np.mean(full))
-        labels = {}
-        for arm in ARMS:
-            mine = [
-                r
-                for cell, r in book.results.items()
-                if (cell.stream, cell.arm, cell.delay, cell.error) == (stream, arm, 0, 0.0)
-            ]
-            labels[arm] = reached(curve_of(mine, "score"), target) if mine else nan
-        rows.append(Row(stream, float(np.mean(full)), labels))
+        full = spread([r.score for r in book.of(stream, "random", ALL)]).mean
+        rows.append(Row(stream, full, {arm: reached(curve, PART * full) for arm, curve in curves.items()}))
     return rows
 
 
@@ -76,7 +70,8 @@ def print_prior(console: Console, rows: Sequence[Row]) -> None:
             for arm in ARMS
         ]
         beside = row.saved("tiebreak+names", "random+names")
-        table.add_row(row.stream, f"{100 * row.full:.1f}", *cells, "" if isnan(beside) else f"{100 * beside:+.0f}")
+        full = "no cell" if isnan(row.full) else f"{100 * row.full:.1f}"
+        table.add_row(row.stream, full, *cells, "" if isnan(beside) else f"{100 * beside:+.0f}")
     console.print(table)
 
 
@@ -84,5 +79,4 @@ def goal(rows: Sequence[Row]) -> list[Figure]:
     """The figure with a reach."""
     name = f"labels saved to {100 * PART:g} % of full accuracy with names, {GOAL_STREAM}, against plain random"
     found = [row.saved("tiebreak+names") for row in rows if row.stream == GOAL_STREAM]
-    # Where 95 % is not reached within the budgets, nothing is known to be saved.
-    return [figure(name, 0.0 if isnan(value) else value, GOAL) for value in found]
+    return [figure(name, value, GOAL) for value in found]

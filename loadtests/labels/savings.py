@@ -87,9 +87,9 @@ class Book:
         wanted = (stream, arm, budget, delay, error)
         return [r for c, r in self.results.items() if (c.stream, c.arm, c.budget, c.delay, c.error) == wanted]
 
-    def curve(self, stream: str, figure: str, delay: int = 0, error: float = 0.0) -> Curve:
-        """Random's curve under the same conditions."""
-        wanted = (stream, "random", delay, error)
+    def curve(self, stream: str, figure: str, delay: int = 0, error: float = 0.0, arm: str = "random") -> Curve:
+        """Random's curve under the same conditions, or another arm's; without points where it has no cells."""
+        wanted = (stream, arm, delay, error)
         mine = [r for c, r in self.results.items() if (c.stream, c.arm, c.delay, c.error) == wanted]
         return curve_of(mine, figure)
 

@@ -197,8 +197,8 @@ def print_figures(console: Console, rows: Sequence[Figure]) -> None:
     for row in rows:
         scale, unit = (1.0, " µs") if row["unit"] == "us" else (100.0, " %")
         shown = [
-            f"{scale * float(str(row[name])):.1f}{unit}" if row[name] is not None else ""
-            for name in ("value", "half", "reach")
+            f"{scale * float(str(row[name])):.1f}{unit}" if row[name] is not None else none
+            for name, none in (("value", "not reached"), ("half", ""), ("reach", ""))
         ]
         table.add_row(str(row["figure"]), *shown, {True: "yes", False: "no", None: ""}[row["ok"]])  # type: ignore[index]
     console.print(table)
@@ -207,12 +207,12 @@ def print_figures(console: Console, rows: Sequence[Figure]) -> None:
 def figure(
     name: str, value: float, reach: float | None = None, half: float | None = None, *, smaller: bool = False
 ) -> Figure:
-    """A row of the table of figures: a value, its reach, and whether it is there."""
+    """A row of the table of figures: a value (NaN: nothing was reached that could be measured), its reach, and whether it is there."""
     ok = None if reach is None else (value <= reach if smaller else value >= reach)
     kept = None if half is None or isnan(half) else half
     return {
         "figure": name,
-        "value": value,
+        "value": None if isnan(value) else value,
         "half": kept,
         "reach": reach,
         "unit": "share",

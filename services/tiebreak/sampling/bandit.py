@@ -86,6 +86,8 @@ def learned(bandit: Bandit, arms: Sequence[str], returned: Sequence[Returned], *
     """The bandit after labels came back, in their order; after an ``alarm`` of drift most is forgotten."""
     if not returned and not alarm:
         return bandit
+    # A label that an acquisition alone asked for, before there was a bandit, is no arm's.
+    names = [f"{PREFIX}{arm}" for arm in arms]
     for one in returned:
         if not one.said or not len(one.features):
             continue
@@ -93,8 +95,8 @@ def learned(bandit: Bandit, arms: Sequence[str], returned: Sequence[Returned], *
         bandit = _fitted(bandit, unit.shape[1])
         if one.audit:
             bandit = bandit if one.said == one.truth else _mistaken(bandit, one, unit)
-        elif one.strategy.removeprefix(PREFIX) in arms and len(bandit.truths) >= LEAST_MISTAKES:
-            bandit = _paid(bandit, arms.index(one.strategy.removeprefix(PREFIX)), gain(bandit, one, unit[0]))
+        elif one.strategy in names and len(bandit.truths) >= LEAST_MISTAKES:
+            bandit = _paid(bandit, names.index(one.strategy), gain(bandit, one, unit[0]))
     bandit = forgotten(bandit) if alarm else bandit
     return replace(bandit, weights=chances(bandit.labels, bandit.gains, bandit.squares))
 

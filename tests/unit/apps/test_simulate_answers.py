@@ -115,6 +115,26 @@ def test_lists_and_levels_from_tables() -> None:
     assert levels.y[:3].tolist() == [2, 1, 0]
 
 
+def test_lists_and_levels_from_arrays() -> None:
+    """Classes of the file name what ``y`` holds: columns of a matrix, places of levels. Those of a project file come first, and
+    a matrix without names of its own has theirs."""
+    x, y, names = np.zeros((60, 2)), np.arange(60) % 3, np.array(["low", "mid", "high"])
+    levels = stream_of_arrays("f", {"X": x, "y": y, "classes": names}, ORDINAL)
+    assert (levels.classes, levels.y.tolist()) == (("low", "mid", "high"), y.tolist())
+    turned = stream_of_arrays("f", {"X": x, "y": y, "classes": names}, replace(ORDINAL, classes=("high", "mid", "low")))
+    assert turned.y.tolist() == (2 - y).tolist()
+    held = stream_of_arrays("f", {"X": x, "y": y, "Xt": x[:2], "yt": y[1:3], "classes": names}, ORDINAL)
+    assert held.held_y.tolist() == [1, 2]
+    matrix = {"X": x, "y": np.eye(3, dtype=np.int64)[np.zeros(60, np.int64)]}
+    assert stream_of_arrays("f", {**matrix, "classes": names}, MULTI).classes == ("low", "mid", "high")
+    ours = stream_of_arrays("f", matrix, replace(MULTI, classes=("a", "b", "c")))
+    assert (ours.classes, ours.texts[0]) == (("a", "b", "c"), '["a"]')
+    with pytest.raises(ConfigError, match="f: 3 columns of answers and 2 classes; they must be as many"):
+        stream_of_arrays("f", matrix, replace(MULTI, classes=("a", "b")))
+    with pytest.raises(ConfigError, match="row 4: '3' is not one of the levels"):
+        stream_of_arrays("f", {"X": x, "y": np.arange(60) % 4, "classes": names}, ORDINAL)
+
+
 def test_answers_that_cannot_be() -> None:
     """A bad cell is one error with its row: no number, out of the range, no class, no level; floats without --answer are told of it."""
     table = {"X": np.zeros((60, 1)), "y": np.arange(60) / 7.0}
@@ -129,6 +149,10 @@ def test_answers_that_cannot_be() -> None:
         stream_of_rows("f", [{"a": 1.0, "label": "z"}] * 60, "label", replace(ORDINAL, classes=("a", "b")))
     with pytest.raises(ConfigError, match="nearly every answer is a number of its own"):
         stream_of_arrays("f", table)
+    with pytest.raises(ConfigError, match="nearly every answer is a number of its own"):
+        stream_of_rows("f", [{"a": 1.0, "label": f"{i / 7.0}"} for i in range(60)], "label")
+    named = stream_of_rows("f", [{"a": 1.0, "label": f"user {i}.5"} for i in range(60)], "label")
+    assert len(named.classes) == 60
     with pytest.raises(ConfigError, match="bandit is for answers of one class, not for numeric"):
         checked(_project(_of(NUMERIC)), ("bandit",), (0.1,))
     with pytest.raises(ConfigError, match="variance is for answers that are numbers, not for ordinal"):

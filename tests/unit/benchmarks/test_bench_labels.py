@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from loadtests.bench_labels import CURVE, LARGE, VARIANT_BUDGETS, Ask, cells
+from loadtests.bench_labels import CURVE, VARIANT_BUDGETS, Ask, cells
 from loadtests.labels import prior
 from loadtests.labels.cells import Cell, Result, compute
 from loadtests.labels.savings import Book
-from loadtests.labels.tables import print_variants
+from loadtests.labels.tables import print_figures, print_variants
 
 
 def _ask(**environment: str) -> Ask:
@@ -37,8 +37,11 @@ def test_delays_and_errors_are_crossed_for_every_arm() -> None:
 def test_the_prior_asks_for_both_with_and_without_names() -> None:
     """Random over its whole curve, ours over its budgets; without the switch nobody has names."""
     named = {(cell.arm, cell.budget) for cell in cells(_ask(PRIOR="1")) if "+names" in cell.arm}
-    assert named == {("random+names", b) for b in CURVE} | {("tiebreak+names", b) for b in prior.BUDGETS}
+    assert named == {("random+names", b) for b in (*CURVE, prior.ALL)} | {("tiebreak+names", b) for b in prior.BUDGETS}
     assert not any("+names" in cell.arm for cell in cells(_ask()))
+    # What 95 % is taken of is there, whatever else is left out.
+    assert Cell("digits", "random", prior.ALL, 0) in set(cells(_ask(PRIOR="1", LARGE="0")))
+    assert Cell("digits", "random", prior.ALL, 0) not in set(cells(_ask(LARGE="0")))
 
 
 def _result(arm: str, budget: float, score: float, **more: Any) -> Result:
@@ -54,7 +57,7 @@ def test_labels_to_95_per_cent_by_hand() -> None:
     """Of 80 % with all labels 76 % are wanted: between two budgets over the logarithm of labels, and not reached is not saved."""
     found = prior.figures(
         _book(
-            *(_result("random", b, s) for b, s in ((0.1, 0.5), (0.4, 0.76), (LARGE, 0.8))),
+            *(_result("random", b, s) for b, s in ((0.1, 0.5), (0.4, 0.76), (prior.ALL, 0.8))),
             *(_result("random+names", b, s) for b, s in ((0.1, 0.66), (0.4, 0.86))),
             *(_result("tiebreak+names", b, s) for b, s in ((0.05, 0.7), (0.1, 0.76))),
             _result("tiebreak", 0.1, 0.7),
@@ -75,6 +78,21 @@ def test_labels_to_95_per_cent_by_hand() -> None:
     (figure,) = prior.goal(found)
     assert figure["value"] == pytest.approx(0.75)
     assert prior.goal([]) == []
+
+
+def test_what_is_not_reached_is_no_saving_of_nothing() -> None:
+    """Ours stays below 95 %, or nobody knows what all labels give: the row says so, and the reach is missed without a value."""
+    ours = [_result("tiebreak+names", 0.1, 0.7), *(_result("random", b, s) for b, s in ((0.1, 0.5), (0.4, 0.76)))]
+    for results, said in (([*ours, _result("random", prior.ALL, 0.8)], "80.0"), (ours, "no cell")):
+        found = prior.figures(_book(*results), ("clinc150_lt",))
+        console = Console(record=True, width=150)
+        prior.print_prior(console, found)
+        print_figures(console, prior.goal(found))
+        printed = console.export_text()
+        assert said in printed
+        assert printed.count("not reached") >= 3
+        (figure,) = prior.goal(found)
+        assert (figure["value"], figure["ok"]) == (None, False)
 
 
 def test_variants_are_printed_with_their_arm() -> None:

@@ -84,10 +84,13 @@ def test_without_evidence_every_arm_has_the_same_chance() -> None:
     assert learned(bandit.fresh(2), ARMS, useless).labels.tolist() == [0.0, 0.0]
     others = [
         Returned("novelty", audit=False, said="b", truth="a", features=RIGHT),
+        # Asked by an acquisition alone, before there was a bandit.
+        Returned("margin", audit=False, said="b", truth="a", features=RIGHT),
         Returned("bandit: entropy", audit=False, said="", truth="a", features=RIGHT),
         Returned("bandit: entropy", audit=False, said="b", truth="a", features=()),
     ]
-    assert learned(_mistaken(), ARMS, others * 10).weights.tolist() == [0.5, 0.5]
+    after = learned(_mistaken(), ARMS, others * 10)
+    assert (after.labels.tolist(), after.weights.tolist()) == ([0.0, 0.0], [0.5, 0.5])
     assert chances(np.array([9.0, 9.0, 9.0]), np.zeros(3), 0.0).tolist() == pytest.approx([1 / 3] * 3)
 
 

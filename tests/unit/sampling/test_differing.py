@@ -151,11 +151,12 @@ def test_the_budget_is_held_and_the_part_is_as_large_as_the_project_says() -> No
 def test_a_smaller_grant_thins_all_audits_alike_and_is_never_exceeded() -> None:
     """Audits come first, and no more are asked about than was granted."""
     made = settings()
-    batch, _ = rollout(made, 4000)
-    for granted in (0, 1, 10):
-        decisions, _ = run(made, list(pieces(batch, [1000])), grant=Grant(granted, 0))
-        assert all(len(d.rows) <= granted for d in decisions)
-        assert all(s.audit for d in decisions for s in d.selections) or granted == 10
+    batch, _ = rollout(made, 1000)
+    ((unbounded,), _) = run(made, [batch])
+    assert 1 < unbounded.audits < len(unbounded.rows)
+    for granted in (0, 1, unbounded.audits, unbounded.audits + 1):
+        ((decision,), _) = run(made, [batch], grant=Grant(granted, 0))
+        assert (len(decision.rows), decision.audits) == (granted, min(granted, unbounded.audits))
 
 
 def test_how_a_stream_is_cut_into_batches_changes_nothing() -> None:

@@ -18,12 +18,29 @@ Ints = NDArray[np.int64]
 KINDS = (AnswerKind.SINGLE, AnswerKind.ORDINAL, AnswerKind.MULTI, AnswerKind.NUMERIC)
 
 
-def cells_of(array: NDArray[np.generic], names: Sequence[str]) -> list[object]:
-    """One cell per row: of a matrix of zeros and ones the ``names`` of its ones, else what each row holds."""
-    if array.ndim != 2:
-        return list(array.tolist())
-    own = names or tuple(f"label{i}" for i in range(array.shape[1]))
-    return [[own[i] for i in np.flatnonzero(row).tolist()] for row in array]
+def cells_of(name: str, array: NDArray[np.generic], kind: AnswerKind, names: Sequence[str]) -> list[object]:
+    """One cell per row: of a matrix of zeros and ones the ``names`` of its ones, of whole numbers the levels that they are places of
+    in ``names``, where there are any; else what each row holds. Raises ConfigError.
+    """
+    if array.ndim == 2:
+        own = names or tuple(f"label{i}" for i in range(array.shape[1]))
+        if len(own) != array.shape[1]:
+            raise ConfigError(f"{name}: {array.shape[1]} columns of answers and {len(own)} classes; they must be as many.")
+        return [[own[i] for i in np.flatnonzero(row).tolist()] for row in array]
+    if kind is AnswerKind.ORDINAL and names and array.dtype.kind in "iu":
+        return [names[place] if 0 <= place < len(names) else place for place in array.tolist()]
+    return list(array.tolist())
+
+
+def measured(values: NDArray[np.generic], answers: int) -> bool:
+    """Whether the different ``values`` of so many answers, as numbers or as texts, look like measurements rather than names."""
+    if 2 * len(values) <= answers:
+        return False
+    try:
+        found = values.astype(np.float64)
+    except ValueError:
+        return False
+    return not bool(np.equal(found, np.round(found)).all())
 
 
 def levels_of(cells: Sequence[object]) -> tuple[str, ...]:

@@ -29,6 +29,11 @@ class Judge:
         self.credit = np.zeros(len(stream))
         self._said: list[str] = [""] * (len(stream) if stream.texts else 0)
         self._named = np.zeros((len(stream), len(stream.classes) if target.form is Form.MULTI else 0), np.bool_)
+        # Once: every checkpoint asks for them, and reading lists of names costs more than small models do.
+        self._rare = stream.rare
+        self._held_truth = (
+            np.zeros((0, 1)) if target.form is Form.CLASSES else truth_of(target, stream.held_texts, stream.classes)
+        )
 
     def see(self, start: int, said: FloatArray, columns: Ints) -> None:
         """A model with these ``columns`` says ``(m, c)`` of the events from ``start`` on."""
@@ -58,19 +63,19 @@ class Judge:
         if self._target.form is Form.CLASSES:
             predicted = none if said is None else columns[said.argmax(axis=1)]
             found = self._of_classes(predicted, stream.held_y)
-            return float(found.mean()), f1(predicted, stream.held_y, stream.rare)
+            return float(found.mean()), f1(predicted, stream.held_y, self._rare)
         if said is None:
             return 0.0, 0.0 if self._named.shape[1] else float("nan")
-        truth = truth_of(self._target, stream.held_texts, stream.classes)
-        rare = f1_named(chosen(said), truth >= 0.5, stream.rare) if self._target.form is Form.MULTI else float("nan")
+        truth = self._held_truth
+        rare = f1_named(chosen(said), truth >= 0.5, self._rare) if self._target.form is Form.MULTI else float("nan")
         return float(self._target.credit(said, truth).mean()), rare
 
     def rare(self, half: int) -> float:
         """F1 of the rarest classes before the label was known, from event ``half`` on; NaN where answers are numbers."""
         if self._target.form is Form.CLASSES:
-            return f1(self.predicted[half:], self._stream.y[half:], self._stream.rare)
+            return f1(self.predicted[half:], self._stream.y[half:], self._rare)
         if self._target.form is Form.MULTI:
-            return f1_named(self._named[half:], self._stream.named[half:], self._stream.rare)
+            return f1_named(self._named[half:], self._stream.named[half:], self._rare)
         return float("nan")
 
     def _of_classes(self, predicted: Ints, truth: Ints) -> Floats:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tiebreak.apps.simulate.answers import answer_of, cells_of, levels_of, lists, names_in, numbers
+from tiebreak.apps.simulate.answers import answer_of, cells_of, levels_of, lists, measured, names_in, numbers
 from tiebreak.contracts.errors import ConfigError
 from tiebreak.contracts.project import Answer, AnswerKind
 from tiebreak.contracts.tensors import FloatArray
@@ -115,10 +115,12 @@ def stream_of_arrays(name: str, arrays: Mapping[str, NDArray[np.generic]], schem
         raise ConfigError(f"{name}: {len(x)} rows of X and {len(labels)} of y; they must be as many.")
     if schema.kind is not AnswerKind.SINGLE:
         names = tuple(map(str, arrays["classes"].tolist())) if "classes" in arrays else ()
-        cells = cells_of(labels, names) + (cells_of(held_labels, names) if len(held_labels) else [])
-        return _answered(name, (x, held_x), cells, schema)
+        known = replace(schema, classes=schema.classes or names)
+        both = [*cells_of(name, labels, known.kind, names or schema.classes)]
+        both += cells_of(name, held_labels, known.kind, names or schema.classes) if held else []
+        return _answered(name, (x, held_x), both, known)
     values = np.unique(np.concatenate([labels, held_labels]))
-    if values.dtype.kind == "f" and 2 * len(values) > len(labels) and not np.equal(values, np.round(values)).all():
+    if measured(values, len(labels)):
         raise ConfigError(f"{name}: nearly every answer is a number of its own.", fix="Is it --answer numeric?")
     names = _names(values, arrays.get("classes"))
     y = np.searchsorted(values, labels).astype(np.int64)
