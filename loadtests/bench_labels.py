@@ -16,10 +16,9 @@ from rich.progress import Progress, TimeRemainingColumn
 from loadtests.labels import panel, peers
 from loadtests.labels.cells import Cell, Store
 from loadtests.labels.cost import REACH_US, decision_us
-from loadtests.labels.prior import ALL
+from loadtests.labels.prior import ALL, goal, print_prior
 from loadtests.labels.prior import BUDGETS as PRIOR_BUDGETS
 from loadtests.labels.prior import figures as prior_figures
-from loadtests.labels.prior import goal, print_prior
 from loadtests.labels.savings import Book
 from loadtests.labels.tables import cost_figure, figures, print_figures, print_panel, print_scores, print_variants
 

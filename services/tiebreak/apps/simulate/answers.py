@@ -25,7 +25,9 @@ def cells_of(name: str, array: NDArray[np.generic], kind: AnswerKind, names: Seq
     if array.ndim == 2:
         own = names or tuple(f"label{i}" for i in range(array.shape[1]))
         if len(own) != array.shape[1]:
-            raise ConfigError(f"{name}: {array.shape[1]} columns of answers and {len(own)} classes; they must be as many.")
+            raise ConfigError(
+                f"{name}: {array.shape[1]} columns of answers and {len(own)} classes; they must be as many."
+            )
         return [[own[i] for i in np.flatnonzero(row).tolist()] for row in array]
     if kind is AnswerKind.ORDINAL and names and array.dtype.kind in "iu":
         return [names[place] if 0 <= place < len(names) else place for place in array.tolist()]
