@@ -124,12 +124,14 @@ class Office:
             reader = self.log.reader([topic.of(name)], f"tiebreak.{name}.{stage}")
             return ConsumeLoop(reader, self.log.writer(), handler, settings, self.metrics, self.clock).run
 
+        eraser = Eraser(name, self.queue, self.log, self.trail(), after_s=0.0, metrics=self.metrics)
+        intake = Intake(self.project, self.queue, self.metrics, self.doorbell, eraser.horizons)
         return [
-            consume(Topic.TASKS, "intake", Intake(self.project, self.queue, self.metrics, self.doorbell)),
+            consume(Topic.TASKS, "intake", intake),
             consume(Topic.ANNOTATIONS, "settling", self.settler()),
             Sweeper(self.queue, self.metrics, self.doorbell, every_s=0.05).run,
             self.rebuilder().run,
-            Eraser(name, self.queue, self.log, self.trail(), after_s=0.0, metrics=self.metrics).run,
+            eraser.run,
             *([self.people.run] if self.people is not None else []),
         ]
 
@@ -140,7 +142,8 @@ async def open_office(project: Project, queue: Queues | None = None) -> Office:
     await log.ensure_topics(specs_for(project.project, 2))
     queue = queue or MemoryQueue(project, clock)
     doorbell, tokens = Doorbell(), MemoryTokens()
-    ctx = LabelingContext(project, queue, tokens, log.writer(), metrics, clock, doorbell, recall=Recall(project, log))
+    recall = Recall(project, log, AuditTrail(log, project.project, clock))
+    ctx = LabelingContext(project, queue, tokens, log.writer(), metrics, clock, doorbell, recall=recall)
     return Office(project, queue, log, metrics, doorbell, tokens, create_app(ctx), ctx)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import typer
@@ -12,6 +12,7 @@ from tiebreak.apps.wiring import open_log
 from tiebreak.contracts.audit import Action
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.errors import TiebreakError
+from tiebreak.contracts.messages import AuditRecord
 from tiebreak.contracts.project import Project
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.clock import SystemClock
@@ -46,3 +47,14 @@ async def on_record_if_possible(
         await on_record(project, settings, by, action, target, detail)
     except TiebreakError as error:
         typer.echo(f"Not on the audit trail: {error}", err=True)
+
+
+async def trail_if_possible(project: Project, settings: Settings) -> Sequence[AuditRecord]:
+    """All that is on record, for deeds on local files, which need no server: without one a line says what that means."""
+    try:
+        async with open_trail(project, settings, SystemClock()) as trail:
+            return await trail.sound()
+    except TiebreakError as error:
+        typer.echo(f"The audit trail was not read: {error}", err=True)
+        typer.echo("What it says to forget is heeded as far as the trainer had come.", err=True)
+        return ()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -14,19 +15,22 @@ from rich.console import Console
 from rich.table import Table
 
 from tiebreak.apps import cli_options as o
-from tiebreak.apps.auditing import on_record_if_possible
+from tiebreak.apps.auditing import on_record_if_possible, trail_if_possible
 from tiebreak.apps.deploying import learned_from
 from tiebreak.apps.exporting import Form, export_labels
 from tiebreak.apps.train import ledger_path
 from tiebreak.contracts.audit import Action
 from tiebreak.contracts.codec import decode_label
+from tiebreak.contracts.erasure import erased_in
 from tiebreak.contracts.errors import NotFound
-from tiebreak.contracts.messages import Label
+from tiebreak.contracts.messages import AuditRecord, Label
+from tiebreak.contracts.retention import horizons_in
 from tiebreak.contracts.topics import Topic
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.project_file import load_project
 from tiebreak.runtime.settings import Options, Settings
 from tiebreak.training.datasheet import Datasheet, changes, datasheet, standing
+from tiebreak.training.retraction import Struck
 from tiebreak.training.sqlite import Ledger, Retraction
 
 dataset_app = typer.Typer(no_args_is_help=True, help="The labels that models are made from, version by version.")
@@ -120,13 +124,12 @@ def export(
         tiebreak dataset export project.yaml labels --format delta
     """
     with _ledger(project, data) as (ledger, settings):
-        # Whatever the trainer has come to: what is too old goes into no file.
-        before_ms = _too_old_ms(project)
-        every = standing(_labels(ledger, version)).values()
-        kept = [label for label in every if not label.withdrawn and label.settled_ms >= before_ms]
+        loaded = load_project(project)
+        struck = _struck(ledger, o.run(trail_if_possible(loaded, settings)))
+        kept = [label for label in standing(_labels(ledger, version, struck)).values() if not label.withdrawn]
         at = ledger.dataset_version() if version is None else version
     said = (Action.DATASET_EXPORTED, f"version {at}", f"{len(kept)} labels to {out.name}")
-    o.run(on_record_if_possible(load_project(project), settings, "", *said))
+    o.run(on_record_if_possible(loaded, settings, "", *said))
     if export_labels(kept, out, form):
         typer.echo(
             "The table was there before: its earlier versions stay until VACUUM removes them, people erased since included.",
@@ -182,16 +185,19 @@ def _ledger(project: Path, data: str | None) -> Iterator[tuple[Ledger, Settings]
         ledger.close()
 
 
-def _too_old_ms(project: Path) -> int:
-    return load_project(project).privacy.retention.horizons(SystemClock().wall()).get(Topic.LABELS, 0)
+def _struck(ledger: Ledger, said: Sequence[AuditRecord] = ()) -> Struck:
+    """What may not be shown, by the ledger and by what else the trail has ``said``: the trainer may not have come to it yet."""
+    known = ledger.struck()
+    before_ms = max(known.before_ms, horizons_in(said).get(Topic.LABELS, 0))
+    return replace(known, subjects=known.subjects | erased_in(said), before_ms=before_ms)
 
 
-def _labels(ledger: Ledger, version: int | None) -> Iterator[Label]:
+def _labels(ledger: Ledger, version: int | None, struck: Struck | None = None) -> Iterator[Label]:
     newest = ledger.dataset_version()
     if version is not None and version > newest:
         raise NotFound(f"There is no data set version {version}: the newest is {newest}.")
-    struck = ledger.struck()
-    return (struck.apply(decode_label(label.wire)) for label in ledger.labels(version))
+    gone = struck or _struck(ledger)
+    return (gone.apply(decode_label(label.wire)) for label in ledger.labels(version))
 
 
 def _facts(sheet: Datasheet) -> dict[str, str]:

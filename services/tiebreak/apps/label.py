@@ -91,7 +91,7 @@ def _settle(process: Process, desk: _Desk) -> None:
     process.life.run(Phase.SOURCES, "rebuilder", Rebuilder(project, queue, process.log, metrics, desk.trail).run)
     process.life.run(Phase.SOURCES, "erasures", eraser.run)
     process.life.run(Phase.SOURCES, "tokens", TokenRebuilder(desk.tokens, desk.trail, process.clock).run)
-    _consume(process, Topic.TASKS, "intake", Intake(project, queue, metrics, doorbell))
+    _consume(process, Topic.TASKS, "intake", Intake(project, queue, metrics, doorbell, eraser.horizons))
     settler = Settler(project, queue, metrics, doorbell, Panel(project, queue, process.log))
     _consume(process, Topic.ANNOTATIONS, "settling", Paced(settler, process.clock, _GATHER_S))
     if project.model.source == "trainer":
@@ -129,7 +129,7 @@ async def _serve(process: Process, desk: _Desk) -> ASGIApp:
             issuer=_issuer(process),
             originals=History(process.log, Topic.EVENTS.of(project.project)),
             people=people,
-            recall=Recall(project, process.log),
+            recall=Recall(project, process.log, desk.trail),
             models=models,
         )
     )

@@ -11,7 +11,6 @@ from tiebreak.contracts.log import Writer
 from tiebreak.contracts.ports import History
 from tiebreak.contracts.ports_models import Models
 from tiebreak.contracts.project import Project
-from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.http_fields import Terms
 from tiebreak.labeling.port import Queue
 from tiebreak.labeling.stage import Doorbell
@@ -67,7 +66,7 @@ class LabelingContext:
         # And one desk: answers of one moment share their way to the log.
         object.__setattr__(self, "schema", Schema(self.project, self.queue, self.clock))
         object.__setattr__(self, "desk", Desk(self.project, self.queue, self.writer, self.metrics, self.schema))
-        object.__setattr__(self, "withdrawals", Withdrawals(self.desk, self.queue, self.recall, self._past_ms))
+        object.__setattr__(self, "withdrawals", Withdrawals(self.desk, self.queue, self.recall))
 
     originals: History | None = None
     models: Models | None = None
@@ -78,9 +77,6 @@ class LabelingContext:
         """Raise NotFound for every project but this one: a token is good for one project."""
         if name != self.project.project:
             raise NotFound("There is no such project.", fix="Your token belongs to one project; see where you got it.")
-
-    def _past_ms(self) -> int:
-        return self.project.privacy.retention.horizons(self.clock.wall()).get(Topic.TASKS, 0)
 
     async def terms(self) -> Terms:
         """What holds for everybody who works here now."""

@@ -27,6 +27,7 @@ from tiebreak.labeling.routing import may_take
 from tiebreak.labeling.settling import Step, TaskRecord, next_step, rule_of
 from tiebreak.labeling.stage_crowd import Heard, Panel
 from tiebreak.labeling.stage_reading import annotation_of, task_of
+from tiebreak.labeling.stage_retention import Horizons
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.runtime.tasks import pause
 
@@ -68,11 +69,19 @@ class Doorbell:
 class Intake:
     """Handler over ``tasks``: puts each on the queue once. Raises SlowDown or Unreachable while the queue cannot take it."""
 
-    def __init__(self, project: Project, queue: Queue, metrics: Metrics, doorbell: Doorbell | None = None) -> None:
+    def __init__(
+        self,
+        project: Project,
+        queue: Queue,
+        metrics: Metrics,
+        doorbell: Doorbell | None = None,
+        horizons: Horizons | None = None,
+    ) -> None:
         self._project = project
         self._queue = queue
         self._metrics = metrics
         self._doorbell = doorbell or Doorbell()
+        self._horizons = horizons or Horizons()
 
     async def handle(self, batch: Batch) -> Handled:
         """Add the batch; what is no task of this project goes to ``dead``."""
@@ -84,7 +93,13 @@ class Intake:
             except BadRecord as error:
                 dead.append((record, error))
         withdrawn = [task.task_id for task in tasks if task.withdrawn_by]
-        new = await take_in(self._queue, [task for task in tasks if not task.withdrawn_by])
+        asked = [task for task in tasks if not task.withdrawn_by]
+        new = await take_in(self._queue, [task for task in asked if not self._horizons.ends(task)])
+        # Asked again: what ended while it was taken in may have been missed by whoever looked through the queue.
+        if ended := [task.task_id for task in asked if self._horizons.ends(task)]:
+            # Not left out alone: answers to it are on the log, and would be taken for answers to nothing.
+            found = await self._queue.erase(ended)
+            self._metrics.count("tiebreak_labeling_retention_removed_total", found.tasks, what=Topic.TASKS.value)
         if withdrawn:
             self._metrics.count("tiebreak_labeling_tasks_withdrawn_total", await self._queue.withdraw(withdrawn))
         if new:

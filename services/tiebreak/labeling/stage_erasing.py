@@ -18,13 +18,13 @@ from tiebreak.contracts.erasure import erased_in, is_erased
 from tiebreak.contracts.errors import BadRecord, TiebreakError
 from tiebreak.contracts.log import Log
 from tiebreak.contracts.messages import Task
-from tiebreak.contracts.retention import horizons_in, later
+from tiebreak.contracts.retention import horizons_in
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.port import LabelingQueue
 from tiebreak.labeling.port_erasing import Erased
 from tiebreak.labeling.refusals import building
 from tiebreak.labeling.stage_reading import records_of
-from tiebreak.labeling.stage_retention import Retainer
+from tiebreak.labeling.stage_retention import Horizons, Retainer
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.runtime.tasks import pause
@@ -55,7 +55,8 @@ class Eraser:
         self._trail = trail
         self._after_s = after_s
         self._retainer = Retainer(queue, metrics)
-        self._horizons: dict[Topic, int] = {}
+        self.horizons = Horizons()
+        """What has been ended, as far as :meth:`run` has come."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow the trail until ``stop``. A log or a queue that does not answer is asked again; nobody is passed over."""
@@ -92,8 +93,8 @@ class Eraser:
             _log.info("people_erased", people=len(left), tasks=found.tasks, answers=found.answers, lines=found.lines)
 
     async def _end(self, horizons: Mapping[Topic, int]) -> None:
-        self._horizons = later(self._horizons, horizons)
-        found = await self._retainer.reach(self._horizons)
+        self.horizons.heed(horizons)
+        found = await self._retainer.reach(self.horizons.known)
         if found != Erased():
             _log.info("retention_ended", tasks=found.tasks, answers=found.answers, lines=found.lines)
 

@@ -11,24 +11,34 @@ from tiebreak.contracts.errors import BadRecord
 from tiebreak.contracts.log import Log, Record
 from tiebreak.contracts.messages import Annotation, Task
 from tiebreak.contracts.project import Project
+from tiebreak.contracts.retention import horizons_in
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.settling import Remembered, remembered
 from tiebreak.labeling.stage_reading import annotation_of, records_of, task_of
+from tiebreak.labeling.stage_retention import is_past
+from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.together import Together
 
 _MOST = 10_000
 
 
 class Recall:
-    """Reads the topics of one project from their beginning. Every method raises Unreachable when they stop coming."""
+    """Reads the topics of one project from their beginning. Every method raises Unreachable when they stop coming.
 
-    def __init__(self, project: Project, log: Log) -> None:
+    What ``trail`` has ended is not known any more, though the log may have it still.
+    """
+
+    def __init__(self, project: Project, log: Log, trail: AuditTrail) -> None:
         self._project = project
         self._log = log
+        self._trail = trail
         self._remembering = Together(self._remember, _MOST)
 
     async def task(self, task_id: str) -> Remembered | None:
-        """A task and its answers; None where `tasks` has no such task. What is asked for meanwhile shares the next reading."""
+        """A task and its answers; None where `tasks` has no such task, or its time is over.
+
+        What is asked for meanwhile shares the next reading.
+        """
         return await self._remembering.ask(task_id)
 
     async def answer(self, annotation_id: str) -> Annotation | None:
@@ -50,9 +60,10 @@ class Recall:
     async def _remember(self, task_ids: Sequence[str]) -> Sequence[Remembered | None]:
         wanted = {task_id.encode() for task_id in task_ids}
         tasks: dict[str, Task] = {}
+        before_ms = horizons_in(await self._trail.sound()).get(Topic.TASKS, 0)
         async for record in records_of(self._log, Topic.TASKS.of(self._project.project)):
             task = self._task(record) if record.key in wanted else None
-            if task is not None and not task.withdrawn_by:
+            if task is not None and not task.withdrawn_by and not is_past(task, before_ms):
                 tasks.setdefault(task.task_id, task)  # the queue keeps the first, too
         answers: dict[str, list[Annotation]] = {}
         async for a in self._annotations(lambda r: r.key in wanted):

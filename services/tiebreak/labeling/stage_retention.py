@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from tiebreak.contracts.messages import Task
+from tiebreak.contracts.retention import later
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.port import LabelingQueue
 from tiebreak.labeling.port_erasing import Erased
@@ -20,6 +21,26 @@ _PAGE = 500
 def is_past(task: Task, before_ms: int) -> bool:
     """Whether its time is over. What has no time of its own (gold of the project file) is about nobody, and stays."""
     return 0 < task.created_ms < before_ms
+
+
+class Horizons:
+    """What the audit trail has ended, as far as this process has read it: who follows the trail tells, everybody else asks."""
+
+    def __init__(self) -> None:
+        self._known: Mapping[Topic, int] = {}
+
+    @property
+    def known(self) -> Mapping[Topic, int]:
+        """The newest horizon of each topic."""
+        return self._known
+
+    def heed(self, new: Mapping[Topic, int]) -> None:
+        """These came on the trail."""
+        self._known = later(self._known, new)
+
+    def ends(self, task: Task) -> bool:
+        """:func:`is_past`, by the trail."""
+        return is_past(task, self._known.get(Topic.TASKS, 0))
 
 
 class Retainer:

@@ -8,7 +8,7 @@ that is built anew after a loss comes to the same.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tiebreak.contracts.errors import Conflict, NotFound
@@ -18,7 +18,6 @@ from tiebreak.labeling.port import Act, Queue, Refusal, Refused
 from tiebreak.labeling.refusals import not_found, refused
 from tiebreak.labeling.stage_answers import Accepted, Desk, Submission
 from tiebreak.labeling.stage_recall import Recall
-from tiebreak.labeling.stage_retention import is_past
 
 _HISTORY = 200
 
@@ -32,16 +31,12 @@ class Reopened:
 
 
 class Withdrawals:
-    """Takes answers back. ``recall`` None: this process cannot read the topics, and takes back only what the queue knows.
+    """Takes answers back. ``recall`` None: this process cannot read the topics, and takes back only what the queue knows."""
 
-    ``past_ms``: content of tasks made before then does not come back, though the log may have it still.
-    """
-
-    def __init__(self, desk: Desk, queue: Queue, recall: Recall | None, past_ms: Callable[[], int] = lambda: 0) -> None:
+    def __init__(self, desk: Desk, queue: Queue, recall: Recall | None) -> None:
         self._desk = desk
         self._queue = queue
         self._recall = recall
-        self._past_ms = past_ms
 
     async def own(self, name: str, annotation_id: str, key: str) -> Accepted:
         """A person takes an answer of their own back. Raises NotFound (also for what is not theirs), Refused, and as the desk."""
@@ -63,7 +58,7 @@ class Withdrawals:
             if error.refusal is not Refusal.SETTLED:
                 raise
         known = await self._topics().task(said.task_id)
-        if known is None or is_past(known.task, self._past_ms()) or not await self._queue.restore(known):
+        if known is None or not await self._queue.restore(known):
             raise refused(Refusal.CONTENT_GONE)
         return await self._desk.accept(author, said)
 

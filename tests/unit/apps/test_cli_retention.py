@@ -1,4 +1,4 @@
-"""`tiebreak retention`: days and progress in one table; and no export holds what is too old, whatever the trainer has come to."""
+"""`tiebreak retention`: days and progress in one table; and no export holds what the trail has ended."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from tests.support.labels import blob_labels
 from tests.support.training import Running, log_for, publish_labels
 from tiebreak.apps.retaining import Timers
 from tiebreak.apps.wiring import open_log
+from tiebreak.contracts.audit import Action
+from tiebreak.contracts.erasure import subject_digest
 from tiebreak.contracts.retention import order_of
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.clock import SystemClock
@@ -77,11 +79,15 @@ async def test_days_and_progress_are_shown(
     assert (await run("audit", "verify")).startswith("ok  2 records")
 
 
-async def test_no_export_holds_what_is_too_old(project: Path, tmp_path: Path, tiebreak: CommandLine) -> None:
-    """The trainer has not run since: its ledger has the old labels still, the file does not."""
+@pytest.mark.redis
+async def test_no_export_holds_what_the_trail_has_ended(
+    project: Path, tmp_path: Path, embedded_redis: RedisServer, tiebreak: CommandLine
+) -> None:
+    """The trainer has not run since: its ledger has the old labels still, and whoever was erased meanwhile; the file does not."""
     now_ms = round(time.time() * 1000)
     ages = {i: (30 if i % 2 else 5) * DAY_MS for i in range(20)}
     labels = [replace(x, settled_ms=now_ms - ages[i]) for i, x in enumerate(blob_labels(20))]
+    labels[4] = replace(labels[4], subject="ann-17")
     loaded, data, out = load_project(project), tmp_path / "data", tmp_path / "labels.jsonl"
     log = await log_for(loaded)
     await publish_labels(log, loaded, labels)
@@ -89,9 +95,18 @@ async def test_no_export_holds_what_is_too_old(project: Path, tmp_path: Path, ti
     path.parent.mkdir(parents=True)
     async with Running(loaded, log, path) as trainer:
         await trainer.trains(20)
-    ended = await asyncio.to_thread(tiebreak, "dataset", "export", project, out, "--data", data)
-    assert "10 labels written" in ended.out
-    kept = {json.loads(line)["label_id"] for line in out.read_text().splitlines()}
-    assert kept == {x.label_id for i, x in enumerate(labels) if i % 2 == 0}
+
+    async def exported() -> set[str]:
+        ended = await asyncio.to_thread(tiebreak, "dataset", "export", project, out, "--data", data)
+        kept = {json.loads(line)["label_id"] for line in out.read_text().splitlines()}
+        assert f"{len(kept)} labels written" in ended.out
+        return kept
+
+    assert len(await exported()) == 20  # nothing was ordered yet: what is due goes everywhere at once
+    async with open_log(resolve(Options(redis=embedded_redis.url, data=str(data)), {})) as stream:
+        trail = AuditTrail(stream, "tests", SystemClock())
+        await Timers(loaded, trail, SystemClock(), Metrics("tests")).order()
+        await trail.append("eve", Action.SUBJECT_ERASED, subject_digest("tests", "ann-17"), "on request")
+    assert await exported() == {x.label_id for i, x in enumerate(labels) if i % 2 == 0 and i != 4}
     with closing(Ledger(path)) as ledger:
         assert len(list(ledger.labels())) == 20

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from tests.support.eventually import eventually
-from tests.support.labeling import CALM, Queues, a_project, a_task
+from tests.support.labeling import CALM, Queues, a_project, a_task, annotation
 from tests.support.labeling_api import Office, claim, lose, open_office, open_tasks, running, submit
 from tiebreak.apps.retaining import Timers
 from tiebreak.contracts.audit import Action
+from tiebreak.contracts.codec import encode
 from tiebreak.contracts.errors import SlowDown
-from tiebreak.contracts.messages import Task
+from tiebreak.contracts.log import Batch, Partition, StoredRecord
+from tiebreak.contracts.messages import AnnotationState, Task
 from tiebreak.contracts.project import Privacy, Project, Retention
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.memory import MemoryQueue
-from tiebreak.labeling.port import Stats
+from tiebreak.labeling.port import Outcome, Receipt, Stats
 from tiebreak.labeling.port_erasing import Erased
 from tiebreak.labeling.redis import RedisQueue
-from tiebreak.labeling.stage_retention import Retainer
+from tiebreak.labeling.stage import Intake
+from tiebreak.labeling.stage_erasing import Eraser
+from tiebreak.labeling.stage_retention import Horizons, Retainer
 from tiebreak.runtime.clock import ManualClock
 
 DAY_MS = 86_400_000
@@ -47,6 +53,12 @@ async def an_office(queue: Queues, **days: float) -> Office:
     if isinstance(queue, MemoryQueue):
         return await open_office(project, queue.seen_through(settings))
     return await open_office(project, RedisQueue(queue._client, project, settings))
+
+
+def records(*tasks: Task) -> Batch:
+    """These as they come from topic `tasks`."""
+    tasks_of = Partition(Topic.TASKS.of("pets"), 0)
+    return {tasks_of: [StoredRecord(tasks_of.topic, 0, i, 0, None, encode(task)) for i, task in enumerate(tasks)]}
 
 
 def timers(office: Office) -> Timers:
@@ -121,9 +133,72 @@ async def test_a_queue_is_built_from_topics_that_retention_has_emptied(queue: Qu
         await open_tasks(office, 1)
 
 
-async def test_an_answer_to_a_task_whose_time_is_over_cannot_be_taken_back(queue: Queues) -> None:
-    """Its content is on `tasks` a little longer than it is kept: it does not come back for that, and the words say so."""
+async def test_an_answer_can_be_taken_back_until_the_trail_has_ended_its_task(queue: Queues) -> None:
+    """The file allows fewer days by now, and no process has ordered it: nothing has gone anywhere yet, and so it is here."""
     office = await an_office(queue, tasks_days=1.0)
+    async with running(office), await office.client("ann") as ann:
+        await office.publish_tasks(aged(1, 1.2))
+        await open_tasks(office, 1)
+        (leased,) = (await claim(ann))["tasks"]
+        made = await submit(ann, leased)
+        await eventually(office.labels)
+        await open_tasks(office, 0)
+        await lose(queue)
+        await open_tasks(office, 0)
+        back = await ann.post(
+            f"/v1/annotations/{made.json()['annotation_id']}:withdraw", headers={"Idempotency-Key": "k"}
+        )
+        assert back.status_code == 200
+        await open_tasks(office, 1)
+
+
+async def test_a_task_that_comes_after_its_time_is_over_is_not_taken_in(queue: Queues) -> None:
+    """A reader that lagged behind, or a producer of tasks that was slow: the trail has ended what comes. Nobody is asked, an answer
+
+    that is on the log already waits for nothing, and what is newer is taken in.
+    """
+    office = await an_office(queue)
+    eraser = Eraser("pets", queue, office.log, office.trail(), after_s=0.0)
+    intake = Intake(office.project, queue, office.metrics, horizons=eraser.horizons)
+    old = [aged(1, 12.0), aged(2, 12.0, gold="cat")]
+    await Timers(keeping(tasks_days=10.0), office.trail(), office.clock, office.metrics).order()
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(office.rebuilder().ensure())
+        group.create_task(eraser.run(stop))
+        await eventually(lambda: Topic.TASKS in eraser.horizons.known)
+        stop.set()
+    await intake.handle(records(*old, aged(3, 9.0)))
+    assert (await queue.stats()).open_tasks == 1
+    assert not await queue.gold()
+    answer = annotation(old[0], "ann", Receipt(1, AnnotationState.SUBMITTED, 1, NOW_MS, NOW_MS))
+    assert [a.outcome for a in await queue.apply([answer])] == [Outcome.DONE]
+
+
+async def test_what_ends_while_it_is_taken_in_is_not_kept(queue: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The news comes between the question and the answer of the queue: whoever looked through the queue at it has missed the task."""
+    office = await an_office(queue)
+    await office.rebuilder().ensure()
+    horizons, add = Horizons(), queue.add
+
+    async def overtaken(tasks: Sequence[Task]) -> int:
+        new = await add(tasks)
+        horizons.heed({Topic.TASKS: NOW_MS})
+        return new
+
+    monkeypatch.setattr(queue, "add", overtaken)
+    intake = Intake(office.project, queue, office.metrics, horizons=horizons)
+    await intake.handle(records(aged(1, 12.0)))
+    assert await queue.look(aged(1, 12.0).task_id) is None
+    assert (await queue.stats()).open_tasks == 0
+
+
+async def test_an_answer_to_a_task_whose_time_is_over_cannot_be_taken_back(queue: Queues) -> None:
+    """Its content is on `tasks` a little longer than it is kept: once the trail has ended it, whatever the file says by now, it does
+
+    not come back for that, and the words say so.
+    """
+    office = await an_office(queue)
     async with running(office), await office.client("ann") as ann:
         task = aged(1, 1.2)
         await office.publish_tasks(task)
@@ -134,6 +209,7 @@ async def test_an_answer_to_a_task_whose_time_is_over_cannot_be_taken_back(queue
         await open_tasks(office, 0)
         await lose(queue)
         await open_tasks(office, 0)
+        await Timers(keeping(tasks_days=1.0), office.trail(), office.clock, office.metrics).order()
         back = await ann.post(
             f"/v1/annotations/{made.json()['annotation_id']}:withdraw", headers={"Idempotency-Key": "k"}
         )
