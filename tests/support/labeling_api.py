@@ -37,6 +37,7 @@ from tiebreak.labeling.tokens import Tokens, mint
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.metrics import Metrics
+from tiebreak.runtime.ops_http import HttpServer, bind
 
 _people = count(1)
 _keys = count(1)
@@ -56,6 +57,7 @@ class Office:
     context: LabelingContext
     people: People | None = None
     clock: SystemClock = field(default_factory=SystemClock)
+    address: str = ""
 
     async def person(self, name: str, role: Role = Role.ANNOTATOR, ttl_ms: int = 3_600_000) -> str:
         """A token for a person."""
@@ -65,13 +67,14 @@ class Office:
         return text
 
     async def client(self, name: str, role: Role = Role.ANNOTATOR) -> httpx.AsyncClient:
-        """An HTTP client that talks to the application without a network, as that person."""
+        """An HTTP client as that person, that talks to the application without a network, or to its address if it has one."""
         return self.bare_client({"authorization": f"Bearer {await self.person(name, role)}"})
 
     def bare_client(self, headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
         """A client without a token."""
-        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-        return httpx.AsyncClient(transport=transport, base_url="http://tiebreak.test", headers=dict(headers or {}))
+        transport = None if self.address else httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        address = self.address or "http://tiebreak.test"
+        return httpx.AsyncClient(transport=transport, base_url=address, headers=dict(headers or {}))
 
     async def publish_tasks(self, *tasks: Task) -> None:
         """Put tasks on the topic, as sampling does."""
@@ -162,6 +165,17 @@ async def lose(queue: Queues) -> None:
         queue.lose()
     else:
         await queue._client.flushall()
+
+
+@asynccontextmanager
+async def listening(office: Office) -> AsyncIterator[Office]:
+    """The office on a real address: what is asked of it comes to the door of the server first."""
+    server = HttpServer(office.app, bind("127.0.0.1", 0))
+    await server.start()
+    try:
+        yield replace(office, address=server.address)
+    finally:
+        await server.stop(2.0)
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
 
 from tiebreak import __version__
 from tiebreak.labeling.http_context import LabelingContext
@@ -25,16 +24,9 @@ MAX_BODY_BYTES = 64 * 1024
 
 
 class LabelingApp(DescribedApp):
-    """The application whose two hottest requests go past all of its layers."""
+    """The application whose two hottest requests go past all of its layers, where the server has a look at its ``door``."""
 
-    hot: HotPaths | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await (self.hot or super().__call__)(scope, receive, send)
-
-    def hasten(self, ctx: LabelingContext) -> None:
-        """From now on claims and answers that are plain are answered at the door."""
-        self.hot = HotPaths(super().__call__, ctx, MAX_BODY_BYTES)
+    door: HotPaths | None = None
 
 
 def create_app(ctx: LabelingContext) -> FastAPI:
@@ -59,5 +51,5 @@ def create_app(ctx: LabelingContext) -> FastAPI:
         app.routes.extend(ops_routes(ctx.health, ctx.metrics))
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES)
     app.add_middleware(SecurityHeaders)
-    app.hasten(ctx)
+    app.door = HotPaths(app, ctx, MAX_BODY_BYTES)
     return app

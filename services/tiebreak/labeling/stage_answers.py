@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 import orjson
+import structlog
 
 from tiebreak.contracts.errors import SlowDown, TiebreakError
 from tiebreak.contracts.ids import annotation_id
@@ -31,6 +32,7 @@ from tiebreak.labeling.stage_schema import Schema
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.runtime.together import Together
 
+_log = structlog.get_logger("tiebreak.labeling")
 # Answers of one moment go to the log in one request, up to this many.
 _MOST = 500
 
@@ -65,6 +67,15 @@ class Accepted:
     annotation: Annotation
     lease: Lease | None
     next: Claimed | None = None
+
+
+async def give_back(queue: Queue, name: str, claimed: Claimed) -> None:
+    """Release what was claimed for somebody who is then refused: they hear why, whatever becomes of this. Else its lease ends it."""
+    for lease in claimed.leases:
+        try:
+            await queue.release(name, lease.task.task_id, lease.token)
+        except TiebreakError as error:
+            _log.warning("lease_not_given_back", error=type(error).__name__)
 
 
 async def _trusted() -> None:
@@ -106,8 +117,8 @@ class Desk:
         try:
             await still()
         except TiebreakError:
-            for given in claimed.leases if claimed else ():
-                await self._queue.release(who.name, given.task.task_id, given.token)
+            if claimed is not None:
+                await give_back(self._queue, who.name, claimed)
             raise
         annotation = self._annotation(who, said, receipt, (value, seen))
         await self._publishing.ask(annotation_message(annotation))

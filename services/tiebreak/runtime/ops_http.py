@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from tiebreak.contracts.errors import ConfigError
 from tiebreak.runtime.health import Health, Report
-from tiebreak.runtime.http_protocol import WholeAnswers
+from tiebreak.runtime.http_protocol import AtTheDoor
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.runtime.settings import Tls
 
@@ -90,7 +90,7 @@ class HttpServer:
     """One application on one socket. ``start`` returns once it answers; ``stop`` lets open requests finish, within a time."""
 
     def __init__(
-        self, app: ASGIApp, sock: socket.socket, tls: Tls | None = None, protocol: type[WholeAnswers] = WholeAnswers
+        self, app: ASGIApp, sock: socket.socket, tls: Tls | None = None, protocol: type[AtTheDoor] = AtTheDoor
     ) -> None:
         host, port = sock.getsockname()[:2]
         name = f"[{host}]" if ":" in host else host

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from tests.support.eventually import PATIENCE_S
-from tiebreak.runtime.http_protocol import WholeAnswers
+from tiebreak.runtime.http_protocol import AtTheDoor
 from tiebreak.runtime.ops_http import HttpServer, bind
 
 WHOLE = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
@@ -26,7 +26,7 @@ SLOW = {
 }
 
 
-class Hasty(WholeAnswers):
+class Hasty(AtTheDoor):
     receive_s = 0.2
 
 
