@@ -66,6 +66,12 @@ def test_imports_point_one_way() -> None:
     assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True, no_logo=True) == 0
 
 
+def test_no_link_is_tracked() -> None:
+    """A link leads out of the repository, and what it is checked out over, somebody's whole environment say, is gone."""
+    listed = subprocess.run(["git", "ls-files", "-s"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    assert [line for line in listed.splitlines() if line.startswith("120000 ")] == []
+
+
 @pytest.mark.parametrize("rule", BY_TREE_OF_SERVICES, ids=lambda rule: str(rule.__name__))
 def test_the_name_of_a_file_says_what_it_does(rule: Callable[[PurePosixPath, ast.Module], list[str]]) -> None:
     """A file named by a domain noun is pure, and a client library is known only to the files of its technology."""

@@ -31,7 +31,8 @@ from tiebreak.runtime.project_file import load_project
 from tiebreak.runtime.settings import Options, Settings
 from tiebreak.training.datasheet import Datasheet, changes, datasheet, standing
 from tiebreak.training.retraction import Struck
-from tiebreak.training.sqlite import Ledger, Retraction
+from tiebreak.training.sqlite import Ledger
+from tiebreak.training.sqlite_changes import Change, Kind, Retraction
 
 dataset_app = typer.Typer(no_args_is_help=True, help="The labels that models are made from, version by version.")
 ledger_app = typer.Typer(no_args_is_help=True, help="Take labels back.")
@@ -44,14 +45,21 @@ VersionOption = Annotated[int | None, typer.Option("--version", min=0, help="A v
 def list_versions(project: o.ProjectFile, data: o.Data = None) -> None:
     """Every version a model was fitted on: how many labels trained it, how many audited it, the digest of its weights.
 
+    What was taken back is a version, too.
+
     [bold]Example[/bold]
 
         tiebreak dataset list project.yaml
     """
     with _ledger(project, data) as (ledger, _):
-        table = Table("version", "trained", "audited", "weights")
-        for version, digest, trained, audited in ledger.steps():
-            table.add_row(str(version), str(trained), str(audited), digest[:12])
+        table = Table("version", "trained", "audited", "weights", "taken back")
+        rows = [
+            (version, str(trained), str(audited), digest[:12], "")
+            for version, digest, trained, audited in ledger.steps()
+        ]
+        rows += [(change.version, "", "", "", _told(change)) for change in ledger.changes()]
+        for version, *rest in sorted(rows, key=lambda row: (row[0], not row[4])):
+            table.add_row(str(version), *rest)
         Console().print(table)
         typer.echo(f"The newest version is {ledger.dataset_version()}; {len(ledger.aside())} labels are kept aside.")
 
@@ -66,8 +74,8 @@ def show(project: o.ProjectFile, version: VersionOption = None, data: o.Data = N
     """
     with _ledger(project, data) as (ledger, _):
         at = ledger.dataset_version() if version is None else version
-        sheet = datasheet(_labels(ledger, at))
-        gone = ", ".join(r.annotator for r in ledger.retractions())
+        sheet = datasheet(_labels(ledger, at, ledger.struck(at)))
+        gone = ", ".join(r.annotator for r in ledger.retractions(at))
         vectors = [pinned.digest for pinned in ledger.vectors() if pinned.since <= at]
     table = Table(title=f"Data set version {at}", show_header=False)
     for name, value in _facts(sheet).items():
@@ -93,7 +101,8 @@ def diff(
         tiebreak dataset diff project.yaml 100 145
     """
     with _ledger(project, data) as (ledger, _):
-        old, new = list(_labels(ledger, before)), list(_labels(ledger, after))
+        old, new = (list(_labels(ledger, at, ledger.struck(at))) for at in (before, after))
+        taken_back = ledger.changes(min(before, after), max(before, after))
     found, known, newest = changes(old, new), standing(old), standing(new)
     for word, ids in (("added", found.added), ("revised", found.revised), ("removed", found.removed)):
         typer.echo(f"{word}: {len(ids)}")
@@ -104,6 +113,10 @@ def diff(
             typer.echo(f"  {event}  {' -> '.join(part for part in (was, now) if part)}")
         if len(ids) > _SHOWN:
             typer.echo(f"  and {len(ids) - _SHOWN} more")
+    if found.reweighted:
+        typer.echo(f"the same answer from other votes: {len(found.reweighted)}")
+    for change in taken_back:
+        typer.echo(f"taken back in version {change.version}: {_told(change)}")
 
 
 @dataset_app.command("export")
@@ -165,7 +178,10 @@ def retract(
         o.run(on_record_if_possible(load_project(project), settings, by, Action.LABELS_RETRACTED, annotator, reason))
         now_ms = int(SystemClock().wall() * 1000)
         new = ledger.retract(Retraction(annotator, by or getpass.getuser(), reason, now_ms))
-    typer.echo(f"{annotator}: {len(touched)} labels, {'retracted' if new else 'retracted before'}.")
+        at = ledger.dataset_version()
+    typer.echo(
+        f"{annotator}: {len(touched)} labels, {f'retracted: data set version {at}' if new else 'retracted before'}."
+    )
     for model in o.run(learned_from(load_project(project).project, settings, touched)):
         typer.echo(f"  {model} learned from them")
 
@@ -192,18 +208,29 @@ def _struck(ledger: Ledger, said: Sequence[AuditRecord] = ()) -> Struck:
     return replace(known, subjects=known.subjects | erased_in(said), before_ms=before_ms)
 
 
-def _labels(ledger: Ledger, version: int | None, struck: Struck | None = None) -> Iterator[Label]:
+def _labels(ledger: Ledger, version: int | None, struck: Struck) -> Iterator[Label]:
     newest = ledger.dataset_version()
     if version is not None and version > newest:
         raise NotFound(f"There is no data set version {version}: the newest is {newest}.")
-    gone = struck or _struck(ledger)
-    return (gone.apply(decode_label(label.wire)) for label in ledger.labels(version))
+    return (struck.apply(decode_label(label.wire)) for label in ledger.labels(version))
+
+
+def _told(change: Change) -> str:
+    match change.kind:
+        case Kind.RETRACTED:
+            return f"the votes of {change.target}, by {change.by}: {change.reason}"
+        case Kind.ERASED:
+            return f"{change.labels} labels about {change.target[:12]} overwritten, by {change.by}: {change.reason}"
+        case Kind.ENDED:
+            return f"{change.labels} labels settled before {_time(int(change.target))} overwritten: {change.reason}"
+
+
+def _time(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds")
 
 
 def _facts(sheet: Datasheet) -> dict[str, str]:
-    when = [
-        datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds") for ms in (sheet.first_ms, sheet.last_ms)
-    ]
+    when = [_time(ms) for ms in (sheet.first_ms, sheet.last_ms)]
     return {
         "labels that train": str(sheet.train),
         "labels that audit": str(sheet.audit),

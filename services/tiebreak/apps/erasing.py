@@ -22,7 +22,8 @@ from tiebreak.labeling.stage_erasing import Eraser
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.settings import Settings
-from tiebreak.training.sqlite import Erasure, Ledger
+from tiebreak.training.sqlite import Ledger
+from tiebreak.training.sqlite_changes import Erasure
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from tiebreak.contracts.retention import horizons_in
 from tiebreak.contracts.topics import Topic
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.tasks import pause
-from tiebreak.training.sqlite import Erasure, Ledger, Retraction
+from tiebreak.training.sqlite import Ledger
+from tiebreak.training.sqlite_changes import Erasure, Retraction
 
 # So long an erasure is left to the command that ordered it: it tells what was found, and may have died since.
 AFTER_S = 10.0

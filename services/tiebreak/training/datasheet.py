@@ -27,11 +27,15 @@ class Datasheet:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Ids of labels that only the later version has, that it has with another answer, and that it no longer has."""
+    """Ids of labels that only the later version has, that it has with another answer, and that it no longer has.
+
+    ``reweighted``: the answer is the same, and how sure people are of it is not: other votes settle it.
+    """
 
     added: tuple[str, ...]
     revised: tuple[str, ...]
     removed: tuple[str, ...]
+    reweighted: tuple[str, ...] = ()
 
 
 def standing(labels: Iterable[Label]) -> dict[str, Label]:
@@ -67,10 +71,13 @@ def changes(before: Iterable[Label], after: Iterable[Label]) -> Changes:
     """From one version to a later one."""
     old = {i: label for i, label in standing(before).items() if not label.withdrawn}
     new = {i: label for i, label in standing(after).items() if not label.withdrawn}
+    revised = tuple(sorted(i for i in new.keys() & old.keys() if new[i].value != old[i].value))
+    were, are = ({i: (x.distribution, x.confidence) for i, x in version.items()} for version in (old, new))
     return Changes(
         added=tuple(sorted(new.keys() - old.keys())),
-        revised=tuple(sorted(i for i in new.keys() & old.keys() if new[i].value != old[i].value)),
+        revised=revised,
         removed=tuple(sorted(old.keys() - new.keys())),
+        reweighted=tuple(sorted(i for i in (are.keys() & were.keys()) - set(revised) if are[i] != were[i])),
     )
 
 

@@ -20,6 +20,18 @@ from tiebreak.contracts.log import Partition
 from tiebreak.training.dataset import Aside
 from tiebreak.training.eras import Era
 from tiebreak.training.retraction import Struck
+from tiebreak.training.sqlite_changes import TABLE as CHANGES
+from tiebreak.training.sqlite_changes import (
+    Change,
+    Erasure,
+    Kind,
+    Retraction,
+    read_changes,
+    read_retractions,
+    retract,
+    version_of,
+    write_change,
+)
 from tiebreak.training.sqlite_eras import TABLE as ERAS
 from tiebreak.training.sqlite_eras import read_eras, write_eras
 from tiebreak.training.sqlite_erasing import HORIZONS, erase_before, erase_labels, horizon
@@ -28,26 +40,6 @@ from tiebreak.training.sqlite_vectors import TABLE as VECTORS
 from tiebreak.training.sqlite_vectors import Pinned, pin, read_pinned
 
 _RETRY_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Retraction:
-    """An annotator whose votes no longer count, and who said so, why and when."""
-
-    annotator: str
-    by: str
-    reason: str
-    time_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Erasure:
-    """A person who was erased, by :func:`~tiebreak.contracts.erasure.subject_digest`, and who said so, why and when."""
-
-    subject: str
-    by: str
-    reason: str
-    time_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +125,7 @@ class Ledger:
         if known is not None and known[0] != project:
             raise self._unusable(f"it belongs to project {known[0]!r}, not {project!r}")
         before = self._db.execute("SELECT value FROM facts WHERE key = 'encoder'").fetchone()
-        if before is not None and before[0] != encoder and self.dataset_version():
+        if before is not None and before[0] != encoder and self._has_labels():
             raise ConfigError(
                 f"The labels in {self.path} carry embeddings of another model.encoder than the project has now.",
                 fix="Go back to that encoder, or give the project another name.",
@@ -159,7 +151,10 @@ class Ledger:
         version = self.dataset_version()
         with self._writing():
             before = pin(self._db, digest, version)
-        return before if version else None
+        return before if self._has_labels() else None
+
+    def _has_labels(self) -> bool:
+        return self._db.execute("SELECT 1 FROM labels LIMIT 1").fetchone() is not None
 
     def vectors(self) -> tuple[Pinned, ...]:
         """The vectors of the class names that models were made with, oldest first; none where there never were any."""
@@ -211,8 +206,12 @@ class Ledger:
         return read_eras(self._db)
 
     def dataset_version(self) -> int:
-        """The sequence number of the newest label event; 0 when empty."""
-        return int(self._db.execute("SELECT COALESCE(MAX(sequence), 0) FROM labels").fetchone()[0])
+        """The sequence number of the newest label, or of what was taken back since; 0 when empty."""
+        return version_of(self._db)
+
+    def changes(self, after: int = 0, until: int | None = None) -> tuple[Change, ...]:
+        """What was taken back above version ``after``, up to ``until`` (the newest), oldest first."""
+        return read_changes(self._db, after, self.dataset_version() if until is None else until)
 
     def weights(self) -> Weights | None:
         """What the newest fitting step learned."""
@@ -230,10 +229,9 @@ class Ledger:
         """(dataset version, digest of the weights) of every fitting step, oldest first."""
         return tuple(self._db.execute("SELECT dataset_version, digest FROM steps ORDER BY step"))
 
-    def retractions(self) -> tuple[Retraction, ...]:
-        """Whose votes do not count, oldest first."""
-        rows = self._db.execute("SELECT annotator, by, reason, time_ms FROM retractions ORDER BY sequence")
-        return tuple(Retraction(*row) for row in rows)
+    def retractions(self, version: int | None = None) -> tuple[Retraction, ...]:
+        """Whose votes do not count, as of a version of the data set (the newest), oldest first."""
+        return read_retractions(self._db, self.dataset_version() if version is None else version)
 
     def retract(self, retraction: Retraction) -> bool:
         """From now on this annotator's votes do not count; False, and no change, where that was so before.
@@ -241,16 +239,12 @@ class Ledger:
         The trainer that has the ledger open takes it up at its next turn.
         """
         with self._writing():
-            done = self._db.execute(
-                "INSERT OR IGNORE INTO retractions (annotator, by, reason, time_ms) VALUES (?, ?, ?, ?)",
-                (retraction.annotator, retraction.by, retraction.reason, retraction.time_ms),
-            )
-        return done.rowcount > 0
+            return retract(self._db, retraction)
 
-    def struck(self) -> Struck:
-        """Whose votes do not count, who was erased, and what is too old."""
+    def struck(self, version: int | None = None) -> Struck:
+        """Whose votes do not count, as of a version of the data set (the newest), who was erased, and what is too old."""
         subjects = frozenset(key for (key,) in self._db.execute("SELECT subject FROM erasures"))
-        return Struck(frozenset(r.annotator for r in self.retractions()), subjects, horizon(self._db))
+        return Struck(frozenset(r.annotator for r in self.retractions(version)), subjects, horizon(self._db))
 
     def erase(self, erasure: Erasure) -> tuple[str, ...]:
         """Overwrite all that this person's labels hold, every revision, on disk too; the ids of those labels.
@@ -260,8 +254,11 @@ class Ledger:
         run = self._db.execute
         with self._writing():
             row = (erasure.subject, erasure.by, erasure.reason, erasure.time_ms)
-            run("INSERT OR IGNORE INTO erasures (subject, by, reason, time_ms) VALUES (?, ?, ?, ?)", row)
+            query = "INSERT OR IGNORE INTO erasures (subject, by, reason, time_ms) VALUES (?, ?, ?, ?)"
+            new = run(query, row).rowcount > 0
             gone = erase_labels(self._db, Struck(subjects=frozenset({erasure.subject})))
+            if new:
+                write_change(self._db, Kind.ERASED, row, len(gone))
         run("PRAGMA wal_checkpoint(TRUNCATE)")
         return gone
 
@@ -289,15 +286,25 @@ class Ledger:
 
     def _write(self, step: Step) -> None:
         run = self._db.execute
+        version = self.dataset_version()
         for label in step.labels:
-            run(
-                "INSERT OR IGNORE INTO labels (label_id, revision, value, audit, withdrawn, settled_ms, topic, part, position, wire)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            done = run(
+                "INSERT OR IGNORE INTO labels (sequence, label_id, revision, value, audit, withdrawn, settled_ms, topic, part,"
+                " position, wire) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
-                    *(label.label_id, label.revision, label.value, label.audit, label.withdrawn, label.settled_ms),
+                    *(
+                        version + 1,
+                        label.label_id,
+                        label.revision,
+                        label.value,
+                        label.audit,
+                        label.withdrawn,
+                        label.settled_ms,
+                    ),
                     *(label.partition.topic, label.partition.index, label.position, label.wire),
                 ),
             )
+            version += done.rowcount
         for kept in step.aside:
             place = (kept.partition.topic, kept.partition.index, kept.position)
             run(
@@ -363,6 +370,7 @@ class Ledger:
         self._db.execute(BY_TIME)
         self._db.execute(ERAS)
         self._db.execute(VECTORS)
+        self._db.execute(CHANGES)
 
     def _create(self) -> None:
         self.path.chmod(0o600)

@@ -13,6 +13,7 @@ from tiebreak.contracts.codec import decode_label, encode
 from tiebreak.contracts.errors import BadRecord
 from tiebreak.contracts.messages import Label
 from tiebreak.training.retraction import Struck, erased
+from tiebreak.training.sqlite_changes import Kind, write_change
 
 # Came after the first format and changes none of its tables: it is made where it is missing.
 HORIZONS = "CREATE TABLE IF NOT EXISTS horizons (before_ms INTEGER PRIMARY KEY, reached INTEGER NOT NULL)"
@@ -48,6 +49,8 @@ def erase_before(db: sqlite3.Connection, before_ms: int, writing: Writing) -> in
     with writing():
         db.execute("UPDATE horizons SET reached = 1 WHERE before_ms = ?", (before_ms,))
         db.execute("DELETE FROM horizons WHERE before_ms < ?", (before_ms,))
+        if changed:
+            write_change(db, Kind.ENDED, (str(before_ms), "", "retention", 0), changed)
     return changed
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,14 +18,17 @@ from tests.support.labels import blob_labels, make_label
 from tests.support.training import Running, log_for, publish_labels
 from tiebreak.apps.striking import heed_trail
 from tiebreak.contracts.audit import Action
+from tiebreak.contracts.log import Partition
 from tiebreak.contracts.messages import Label, Vote
 from tiebreak.deployment.files import FileModelStore
 from tiebreak.events.memory import MemoryLog
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.project_file import load_project
+from tiebreak.training.datasheet import Changes, changes
 from tiebreak.training.retraction import without
-from tiebreak.training.sqlite import Ledger
+from tiebreak.training.sqlite import Ledger, LedgerLabel, Step
+from tiebreak.training.sqlite_changes import Erasure, Retraction
 
 TEXT = """\
 project: tests
@@ -148,7 +152,7 @@ async def test_a_retracted_annotator_trains_nothing_any_more(
     """The models that learned from them are named, and the next fit is what it would be had they never voted, to the bit."""
     labels, log = await trained(project, tmp_path)
     said = (await retract(tiebreak, project, tmp_path, "bob", "--by", "ann")).out
-    assert said.splitlines()[0] == "bob: 20 labels, retracted."
+    assert said.splitlines()[0] == "bob: 20 labels, retracted: data set version 61."
     assert "v000060" in said
     loaded = load_project(project)
     clean = await log_for(loaded)
@@ -164,6 +168,68 @@ async def test_a_retracted_annotator_trains_nothing_any_more(
     assert "ann 40 " in shown
     assert "40 labels written" in (await export(tiebreak, project, tmp_path / "left.jsonl")).out
     assert "No label has a vote of 'eve'" in (await retract(tiebreak, project, tmp_path, "eve")).err
+
+
+async def test_what_was_taken_back_is_a_version_of_its_own(
+    project: Path, tmp_path: Path, tiebreak: CommandLine
+) -> None:
+    """A retraction, an erasure and an end of retention each move the version on; list, show and diff say what they changed."""
+
+    async def said(*arguments: object) -> str:
+        return (await asyncio.to_thread(tiebreak, "dataset", *arguments, "--data", tmp_path)).out
+
+    labels, _ = await trained(project, tmp_path)
+    await retract(tiebreak, project, tmp_path, "bob", "--by", "eve", "--reason", "did not look")
+    with closing(Ledger(ledger_of(tmp_path))) as ledger:
+        assert not ledger.retract(Retraction("bob", "eve", "again", 1))
+        assert ledger.dataset_version() == 61
+    assert "ann 40, bob 20" in await said("show", project, "--version", 60)
+    shown = await said("show", project, "--version", 61)
+    assert "bob" in shown
+    assert "ann 40 " in shown
+    compared = (await said("diff", project, 60, 61)).splitlines()
+    assert (compared[0], compared[1], compared[2]) == ("added: 0", "revised: 0", "removed: 20")
+    assert compared[-1] == "taken back in version 61: the votes of bob, by eve: did not look"
+    with closing(Ledger(ledger_of(tmp_path))) as ledger:
+        ledger.erase(Erasure("0123456789abcdef", "ann", "asked to be forgotten", 5))
+        before_ms = min(x.settled_ms for x in labels) + 1
+        assert ledger.erase_before(before_ms)
+        assert not ledger.erase_before(before_ms)
+    listed = await said("list", project)
+    assert "the votes of bob, by eve" in listed
+    assert "The newest version is 63" in listed
+    compared = (await said("diff", project, 61, 63)).splitlines()
+    assert "about 0123456789ab overwritten, by ann: asked to be forgotten" in compared[-2]
+    assert compared[-1].startswith("taken back in version 63: 2 labels settled before 1970-01-01T00:00:01+00:00")
+
+
+def test_labels_go_on_after_what_was_taken_back(tmp_path: Path) -> None:
+    """The next label has the next number: version 3 is the retraction for ever, whatever came after it."""
+    entries = [LedgerLabel(n, 1, "a", False, False, 5, Partition("t", 0), 0, b"") for n in ("one", "two", "three")]
+    with closing(Ledger(tmp_path / "l")) as ledger:
+        assert ledger.commit(Step(entries[:2])) == 2
+        ledger.retract(Retraction("bob", "eve", "", 1))
+        assert ledger.commit(Step(entries)) == 4
+        assert [x.label_id for x in ledger.labels(3)] == ["one", "two"]
+        assert [x.label_id for x in ledger.labels(4)] == ["one", "two", "three"]
+        assert [ledger.struck(version).annotators for version in (2, 3)] == [frozenset(), {"bob"}]
+
+
+def test_an_encoder_may_change_while_only_retractions_are_there(tmp_path: Path) -> None:
+    """A ledger that learned of a retraction before it had a label has no embeddings that another encoder would mix with."""
+    with closing(Ledger(tmp_path / "l")) as ledger:
+        ledger.claim("tests", "one")
+        ledger.retract(Retraction("bob", "eve", "", 1))
+        ledger.claim("tests", "other")
+        assert ledger.pin_vectors("vectors") is None
+
+
+def test_a_label_that_others_settle_the_same_way_is_told_apart() -> None:
+    """Other votes, the same answer, another share of it."""
+    label = voted([make_label("e", "a", [0.0])], ("ann", "a", 1.0), ("bob", "b", 0.5), ("eve", "a", 0.5))[0]
+    three, two = without(label, {"eve"}), without(label, {"bob"})
+    assert changes([three], [two]) == Changes((), (), (), (label.label_id,))
+    assert changes([three], [three]) == Changes((), (), ())
 
 
 async def test_a_running_trainer_takes_a_retraction_up(project: Path, tmp_path: Path, tiebreak: CommandLine) -> None:
