@@ -201,7 +201,7 @@ def _ledger(project: Path, data: str | None) -> Iterator[tuple[Ledger, Settings]
         ledger.close()
 
 
-def _struck(ledger: Ledger, said: Sequence[AuditRecord] = ()) -> Struck:
+def _struck(ledger: Ledger, said: Sequence[AuditRecord]) -> Struck:
     """What may not be shown, by the ledger and by what else the trail has ``said``: the trainer may not have come to it yet."""
     known = ledger.struck()
     before_ms = max(known.before_ms, horizons_in(said).get(Topic.LABELS, 0))

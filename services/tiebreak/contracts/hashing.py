@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 
 Words = NDArray[np.uint64]
 
+# The purpose of the one coin that each event has. To draw the audit slice, to look more often where two models differ and to compare
+# them is this coin at different heights, so that each knows what the others may draw.
+AUDIT_COIN = "audit"
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 

@@ -93,7 +93,7 @@ class Scores:
     ``embedding`` ``(n, d)``, ``values`` ``(n,)`` from a regressor: None when
     the graph has none. ``version`` names the model that made exactly these rows; those where ``by_challenger`` ``(n,)`` is True were
     made by ``challenger``, a model with the same classes. ``differs`` ``(n,)``, in a rollout: 1 where the two answer differently, 0
-    where they agree, -1 where not both were asked or numbers are no answers that could be the same.
+    where they agree, -1 where not both were asked.
     """
 
     version: str

@@ -8,6 +8,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from tiebreak.contracts.hashing import AUDIT_COIN
 from tiebreak.contracts.messages import DriftEvent, DriftRecord
 from tiebreak.contracts.tensors import Form
 from tiebreak.sampling import acquisition, acquisition_forms, bandit, chance, drift, neighbours, schedule
@@ -37,7 +38,7 @@ Floats = NDArray[np.float64]
 def appraise(policy: Policy, state: SamplerState, batch: Scored, moment: Moment) -> tuple[Appraisal, SamplerState]:
     """Utilities, draws and drift of a batch of at least one event."""
     kind, utility = utilities(policy.sampling.strategy, batch)
-    audit, draws = chance.draws(policy.sampling.seed, "audit", batch.ids, 4 if policy.groups else 3)
+    audit, draws = chance.draws(policy.sampling.seed, AUDIT_COIN, batch.ids, 4 if policy.groups else 3)
     plan = schedule.arrive(state.plan, len(batch), moment.now_s)
     per_hour = affordable_labels(policy.budget, policy.tariff, state.spending)
     share = schedule.base_share(plan, policy.sampling, per_hour, moment.fleet)

@@ -216,7 +216,7 @@ def _batch(columns: EventColumns, scores: Scores, answer: Answer, *, sized: bool
         classes=scores.classes,
         kilobytes=sizes_of(columns.records) / 1024.0 if sized else None,
         origin_of=lambda row: _origin(columns.records[row]),
-        challenger="" if scores.differs is None else scores.challenger,
+        challenger=scores.challenger,
         differs=scores.differs,
     )
 

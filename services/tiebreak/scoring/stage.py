@@ -28,7 +28,7 @@ from tiebreak.runtime.sandbox import Limits, Sandbox, wanted_by
 from tiebreak.scoring.columns import keep_rows, keep_scores, unanswered_rows
 from tiebreak.scoring.decode import decode_batch
 from tiebreak.scoring.replays import Replays
-from tiebreak.scoring.trial import Trial, audited, compare, contrast, draws, joined
+from tiebreak.scoring.trial import Trial, audited, compare, draws, joined
 
 T = TypeVar("T")
 
@@ -120,8 +120,7 @@ class Scorer:
         # Compared by the coin of the audit slice: the sampler may look more often where the two differ, up to that share, and knows
         # of each event that it could draw whether they do.
         rows = np.flatnonzero((drawn < trial.share) | (audited(columns.ids, seed) < compared))
-        # Numbers differ always: where nothing is to be looked for, no rollout is told of.
-        differs = np.full(len(columns), -1, np.int8) if scores.values is None else None
+        differs = np.full(len(columns), -1, np.int8)
         # Also of a batch in which nothing is compared: the rollout goes on, however the stream is cut.
         scores = replace(scores, challenger=challenger.manifest.version, differs=differs)
         if len(rows) == 0:
@@ -130,13 +129,14 @@ class Scorer:
         # The champion answers these rows once more: only on the same rows are two times comparable.
         theirs, theirs_s = await self._ask(serving, inputs)
         ours, ours_s = await self._ask(challenger, inputs)
+        # Two numbers are one answer within the margin by which a challenger may be worse.
+        margin = self._project.gate.non_inferiority
+        counted, differs[rows] = compare(theirs, ours, (theirs_s, ours_s), self._project.labeling.answer, margin)
         if self._challenger is challenger:
-            self._compared += compare(theirs, ours, (theirs_s, ours_s), self._project.labeling.answer)
+            self._compared += counted
         mine = drawn[rows] < trial.share
         if mine.any():
             scores = joined(scores, keep_scores(ours, mine), rows[mine])
-        if differs is not None:
-            differs[rows] = contrast(theirs, ours, self._project.labeling.answer)
         return scores
 
     async def _ask(self, model: _Serving, inputs: Tensors) -> tuple[Scores, float]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tiebreak.contracts.answer_text import chosen
 from tiebreak.contracts.comparison import Comparison, bucket_of
-from tiebreak.contracts.hashing import hashes, units
+from tiebreak.contracts.hashing import AUDIT_COIN, hashes, units
 from tiebreak.contracts.project import Answer
 from tiebreak.contracts.tensors import Form, Scores
 from tiebreak.scoring.columns import unanswered_rows
@@ -35,39 +35,40 @@ def draws(ids: Sequence[bytes], seed: int) -> NDArray[np.float64]:
 
 def audited(ids: Sequence[bytes], seed: int) -> NDArray[np.float64]:
     """``(n,)`` in [0, 1): the number by which the sampler draws its audit slice. What it may draw, both models should have answered."""
-    return units(hashes(seed, "audit", ids))
+    return units(hashes(seed, AUDIT_COIN, ids))
 
 
-def contrast(champion: Scores, challenger: Scores, answer: Answer) -> NDArray[np.int8]:
-    """``(n,)``: 1 where the two answer the same rows differently, 0 where they agree, -1 where either could not answer.
+def compare(
+    champion: Scores, challenger: Scores, seconds: tuple[float, float], answer: Answer, margin: float
+) -> tuple[Comparison, NDArray[np.int8]]:
+    """Both on the same rows; ``seconds`` that the champion and the challenger took for them. The counts, and ``(n,)`` row by row:
 
-    Not for numbers: two that fall into the same tenth of the range are not equally right.
-    """
-    both = ~unanswered_rows(champion) & ~unanswered_rows(challenger)
-    found = np.full(len(champion), -1, np.int8)
-    theirs, ours = _said(champion, both, answer), _said(challenger, both, answer)
-    found[both] = (theirs.exact != ours.exact).any(axis=1)
-    return found
+    1 where the two answer differently, 0 where they agree, -1 where either could not answer.
 
-
-def compare(champion: Scores, challenger: Scores, seconds: tuple[float, float], answer: Answer) -> Comparison:
-    """Both on the same rows; ``seconds`` that the champion and the challenger took for them.
-
-    Numbers disagree where they fall into other tenths of the answers' range, and are counted by those; lists of classes where any class
-    differs, counted by the likeliest.
+    Two lists of classes differ where any class does, and are counted by the likeliest; two levels where they are not the same.
+    Two numbers differ where they are further apart than ``margin``, in shares of the answers' range, and than two people may be
+    who agree (``answer.tolerance``). They are counted by the tenth of the range into which they fall, and as disagreed where that
+    is another one.
     """
     answered, failed = ~unanswered_rows(champion), unanswered_rows(challenger)
     both = answered & ~failed
     theirs, ours = _said(champion, both, answer), _said(challenger, both, answer)
-    return Comparison(
+    other = (theirs.exact != ours.exact).any(axis=1)
+    counted = Comparison(
         rows=int(both.sum()),
-        disagreed=int((theirs.exact != ours.exact).any(axis=1).sum()),
+        disagreed=int(other.sum()),
         failed=int((answered & failed).sum()),
         champion=dict(Counter(theirs.names)),
         challenger=dict(Counter(ours.names)),
         champion_times={bucket_of(max(seconds[0], 1e-9)): 1},
         challenger_times={bucket_of(max(seconds[1], 1e-9)): 1},
     )
+    differs = np.full(len(champion), -1, np.int8)
+    differs[both] = other
+    if champion.values is not None and challenger.values is not None:
+        gap = np.abs(champion.values[both].astype(np.float64) - challenger.values[both])
+        differs[both] = gap > max(margin * (answer.most - answer.least), answer.tolerance)
+    return counted, differs
 
 
 class _Said(NamedTuple):

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.support.sampling import PLENTY, pieces, policy, probabilities, run, scored
+from tiebreak.contracts.hashing import AUDIT_COIN
 from tiebreak.contracts.messages import Selection
 from tiebreak.contracts.ports import Grant
 from tiebreak.contracts.project import NearDuplicates, Sampling
@@ -27,7 +28,7 @@ def settings(**given: object) -> Policy:
 
 
 def coins(made: Policy, batch: Scored) -> NDArray[np.float64]:
-    return chance.draws(made.sampling.seed, "audit", batch.ids, 0)[0]
+    return chance.draws(made.sampling.seed, AUDIT_COIN, batch.ids, 0)[0]
 
 
 def rollout(

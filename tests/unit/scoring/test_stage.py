@@ -208,8 +208,8 @@ async def test_a_batch_in_which_nothing_is_compared_is_told_of_the_rollout_all_t
     assert {int(scores.differs[0]) for scores in told if scores.differs is not None} == {-1, 0, 1}
 
 
-async def test_of_numbers_no_differences_are_told(metrics: Metrics) -> None:
-    """Two numbers differ always: nothing is looked for, so no share of the labels may be kept for it."""
+async def test_of_numbers_differences_are_told_too(metrics: Metrics) -> None:
+    """Two regressors on trial: of each event that both answered it is known whether they differ by more than the gate's margin."""
     project = project_of(classes=(), labeling={"answer": {"kind": "numeric", "least": -9, "most": 9}})
     scorer = Scorer(project, metrics)
     models = {version: dense(points(4, 1, seed=i)) for i, version in enumerate(("v1", "v2"))}
@@ -218,7 +218,12 @@ async def test_of_numbers_no_differences_are_told(metrics: Metrics) -> None:
     }
     await scorer.swap(manifests["v1"], models["v1"])
     await scorer.share(Trial("v2", 0.5), manifests["v2"], models["v2"])
-    scores = await scorer.score(columns_of(points(40)))
+    batch = columns_of(points(400))
+    scores = await scorer.score(batch)
     scorer.close()
     assert scores.by_challenger is not None
-    assert scores.differs is None
+    assert scores.differs is not None
+    assert set(scores.differs.tolist()) == {-1, 0, 1}
+    v1, v2 = (batch.inputs["x"] @ points(4, 1, seed=i)[:, 0] for i in range(2))
+    both = scores.differs >= 0
+    np.testing.assert_array_equal(scores.differs[both] == 1, np.abs(v1 - v2)[both] > 0.02 * 18)
