@@ -14,6 +14,7 @@ import psutil
 import pytest
 import redis.asyncio
 
+from scripts.kafka import free_port
 from tests.support.eventually import eventually
 from tests.support.redis_fixture import missing
 from tests.support.whole_loop import HEALED_S
@@ -85,8 +86,9 @@ async def test_a_killed_redis_is_started_again_with_what_it_had(up: Running) -> 
     assert {name: child.deaths for name, child in up.children.items()} == {"stream": 0, "label": 0, "train": 0}
 
 
-def _start(project_file: Path, data: Path) -> subprocess.Popen[str]:
+def _start(project_file: Path, data: Path, *more: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tiebreak.apps.cli", "up", str(project_file), "--data", str(data), "--port", "0"]
+    command += more
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
@@ -160,3 +162,17 @@ def test_a_child_that_cannot_run_ends_all_with_its_exit_code(project_file: Path,
     assert process.returncode == 5
     assert [line for line in said.splitlines() if line.startswith("error: ")]
     assert "Traceback" not in said
+
+
+def test_a_server_that_is_not_there_is_one_clear_line_before_anything_starts(
+    project_file: Path, tmp_path: Path
+) -> None:
+    """A wrong --redis: the supervisor asks first, so no child starts, waits and is started again."""
+    process = _start(project_file, tmp_path / "data", "--redis", f"redis://127.0.0.1:{free_port()}")
+    try:
+        _, said = process.communicate(timeout=HEALED_S)
+    finally:
+        process.kill()
+    assert process.returncode == 3
+    assert "does not answer. Start it, or correct --redis." in said
+    assert "child" not in said

@@ -17,7 +17,7 @@ import structlog
 from tiebreak.apps.restarts import RestartPolicy, Restarts, after_death, worth_restarting
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.errors import TiebreakError
-from tiebreak.runtime.lifecycle import PARENT_PIPE
+from tiebreak.runtime.lifecycle import PARENT_PIPE, ExitCode
 from tiebreak.runtime.tasks import pause
 
 log = structlog.get_logger(__name__)
@@ -73,17 +73,21 @@ class Child:
 
     async def keep(self, stop: asyncio.Event) -> None:
         """Until ``stop``: run the part, and again after each death. Raises ChildEnded when that has no use."""
-        restarts = Restarts()
+        restarts, first = Restarts(), self._clock.monotonic()
         while not stop.is_set():
             began = self._clock.monotonic()
             code = await self._run_once(stop)
             if stop.is_set():
                 return
-            if not worth_restarting(code, self._ready):
+            if not worth_restarting(self._policy, code, self._ready, self._clock.monotonic() - first):
                 raise ChildEnded(self.part.name, code)
             self.deaths += 1
             wait, restarts = after_death(self._policy, restarts, self._clock.monotonic() - began)
-            log.warning("child_died", child=self.part.name, exit_code=code, restart_in_s=wait)
+            if code == ExitCode.UNREACHABLE and not self._ready:
+                left = max(0.0, self._policy.patience_s - (self._clock.monotonic() - first))
+                log.warning("child_waits_for_a_server", child=self.part.name, again_in_s=wait, ends_in_s=round(left, 1))
+            else:
+                log.warning("child_died", child=self.part.name, exit_code=code, restart_in_s=wait)
             await pause(stop, wait)
 
     async def until_ready(self) -> None:

@@ -12,11 +12,15 @@ _HOPELESS = frozenset({ExitCode.CONFIG, ExitCode.MODEL, ExitCode.BAD_RECORDS})
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
-    """Wait ``first_s`` after a death, twice as long after each further one, at most ``most_s``; ``steady_s`` of life forgive all."""
+    """Wait ``first_s`` after a death, twice as long after each further one, at most ``most_s``; ``steady_s`` of life forgive all.
+
+    ``patience_s``: so long a child that was never ready is started again though a server does not answer it.
+    """
 
     first_s: float = 0.5
     most_s: float = 30.0
     steady_s: float = 60.0
+    patience_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +44,12 @@ def after_death(policy: RestartPolicy, restarts: Restarts, lived_s: float) -> tu
     return wait, Restarts(before + 1)
 
 
-def worth_restarting(code: int, was_ready: bool) -> bool:
-    """Whether another start may end differently.
+def worth_restarting(policy: RestartPolicy, code: int, was_ready: bool, since_s: float) -> bool:
+    """Whether another start may end differently, ``since_s`` seconds after the first.
 
-    A child that was never ready and names an unreachable server tells the person at the terminal more by ending.
+    The supervisor had an answer of every server before it started a child: one that does not answer is slow, or on its way. A child
+    that was never ready waits for it, and after a while tells the person at the terminal more by ending.
     """
     if code in _HOPELESS:
         return False
-    return was_ready or code != ExitCode.UNREACHABLE
+    return was_ready or code != ExitCode.UNREACHABLE or since_s < policy.patience_s

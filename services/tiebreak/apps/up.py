@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from tiebreak.apps.children import Child, ChildEnded, Part, options_of
-from tiebreak.apps.wiring import open_log, specs_of
+from tiebreak.apps.wiring import open_log, open_redis, specs_of
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.errors import TiebreakError
 from tiebreak.contracts.project import Project
@@ -103,7 +103,9 @@ async def running(
     # Children get their own deadline inside ours.
     life = Lifecycle(clock, Health(), settings.stop_timeout_s + 5.0)
     try:
-        await ensure_topics(project, settings)
+        # Every server answers once before a child starts: a wrong address is one clear line, and what a child misses later is late.
+        async with open_redis(settings):
+            await ensure_topics(project, settings)
         children = {part.name: Child(part, clock, settings.stop_timeout_s) for part in parts}
         for child in children.values():
             life.run(Phase.SOURCES, child.part.name, child.keep)
