@@ -13,7 +13,7 @@ from statistics import mean
 import numpy as np
 
 from loadtests.crowd import cheats
-from loadtests.crowd.people import Asked, Kind, World, ask, votes_at
+from loadtests.crowd.people import AT_WORK, Asked, Kind, World, ask, votes_at
 from loadtests.figures import Figure, judged, save, show
 
 BOUNDS = (0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
@@ -42,7 +42,25 @@ class Ask:
         )
 
 
-def savings(wanted: Ask, runs: Mapping[tuple[Kind, int, float], tuple[World, Asked]]) -> list[Figure]:
+Runs = Mapping[tuple[Kind, int, float], tuple[World, Asked]]
+
+
+def best_next(wanted: Ask, runs: Runs, anybody: Runs) -> list[Figure]:
+    """The same where the next answer is that of the best of those at work, and what that does at the default bound."""
+    saved, *kinds = savings(wanted, runs)
+    found = [Figure("votes saved, best next person", saved.value, "", None, f"{AT_WORK} at work; {saved.how}")]
+    for kind, figure in zip(Kind, kinds, strict=True):
+        both = []
+        for made in (runs, anybody):
+            lines = [made[kind, seed, STANDARD] for seed in range(wanted.seeds)]
+            right = mean(asked.accuracy(world) for world, asked in lines)
+            both.append(f"{right:.1%} with {mean(asked.votes for _, asked in lines) / wanted.tasks:.2f} votes")
+        how = f"at the default bound {both[0]}, whoever comes {both[1]}"
+        found.append(Figure(f"best next, people {kind}", figure.value, "", None, how))
+    return found
+
+
+def savings(wanted: Ask, runs: Runs) -> list[Figure]:
     """Per kind of crowd: votes saved where the labels are as right as the majority of three."""
     found, all_saved = list[Figure](), list[float]()
     for kind in Kind:
@@ -65,7 +83,7 @@ def savings(wanted: Ask, runs: Mapping[tuple[Kind, int, float], tuple[World, Ask
     return [judged("crowd", "votes saved at the same accuracy", mean(all_saved), how, judge=wanted.judge), *found]
 
 
-def against_batch(wanted: Ask, runs: Mapping[tuple[Kind, int, float], tuple[World, Asked]]) -> list[Figure]:
+def against_batch(wanted: Ask, runs: Runs) -> list[Figure]:
     """How many labels are the same as those of the batch over the same answers."""
     if not wanted.peer.exists():
         sys.stderr.write(f"{wanted.peer} is missing: make a virtual environment with crowd-kit, or name its python.\n")
@@ -92,11 +110,19 @@ def suspicions(wanted: Ask) -> list[Figure]:
     crowds, tasks = (200, 1000) if wanted.judge else (20, 1000)
     found = cheats.measure(crowds, tasks)
     how = f"{crowds} crowds of 12 people, {tasks} tasks with 5 answers"
+    few = 10 if wanted.judge else 2
+    free, capped = (cheats.harm(few, tasks, capped=capped) for capped in (False, True))
+    said = f"{few} crowds, majority of 3 to 5, the second half of {tasks} tasks"
     return [
         judged("crowd", "honest crowds with somebody suspected", found.honest, how, judge=wanted.judge),
         Figure("the same, a fifth of the tasks misleads half of the people", found.hard, "", None, how),
         Figure("a person who says one class 95 % of the time: found", found.one_class, "", None, how),
         Figure("two people who share one random guess: both found", found.colluding, "", None, how),
+        Figure(
+            "four of them: three or four found", found.ring, "", None, f"{how}; somebody honest too {found.accused:.1%}"
+        ),
+        Figure("labels that they make wrong", free.wrong, "", None, f"{free.settled:.1%} settled; {said}"),
+        Figure("the same with their influence capped", capped.wrong, "", None, f"{capped.settled:.1%} settled; {said}"),
     ]
 
 
@@ -114,15 +140,18 @@ def main() -> None:
     """Print the table, write the results; an error where a full run misses its reach."""
     wanted = Ask.read(os.environ)
     runs: dict[tuple[Kind, int, float], tuple[World, Asked]] = {}
+    best: dict[tuple[Kind, int, float], tuple[World, Asked]] = {}
     for kind in Kind:
         for seed in range(wanted.seeds):
             world = World.make(kind, seed, wanted.tasks)
             for bound in BOUNDS:
                 runs[kind, seed, bound] = (world, ask(world, bound))
+                best[kind, seed, bound] = (world, ask(world, bound, AT_WORK))
     took = np.concatenate([asked.update_s for _, asked in runs.values()]) * 1000.0
     how = f"of {len(took):,}; p99 {np.percentile(took, 99):.2f} ms; answer in, decision out"
     update = judged("crowd", "one posterior update, median (ms)", float(np.median(took)), how, judge=wanted.judge)
-    found = [*savings(wanted, runs), *against_batch(wanted, runs), update, *suspicions(wanted)]
+    saved = [*savings(wanted, runs), *best_next(wanted, best, runs)]
+    found = [*saved, *against_batch(wanted, runs), update, *suspicions(wanted)]
     show("Consensus", found)
     save("crowd", found)
     if any(figure.ok is False for figure in found):

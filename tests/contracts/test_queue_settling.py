@@ -77,6 +77,17 @@ async def test_what_was_settled_is_counted_for_the_pace_of_the_budget(bench: Ben
         assert int(await bench.client.get(f"tb:{{{bench.project.project}}}:settled_tasks") or 0) == 2
 
 
+async def test_what_was_given_under_suspicion_is_remembered_so(bench: Bench) -> None:
+    """The ballot says it as the log did, also when it is folded again and after its content was put back."""
+    queue = bench.queue()
+    await queue.add([a_task(1)])
+    (lease,) = (await queue.claim("ann", 1)).leases
+    made = replace(await answer(queue, lease, "ann"), suspect=True)
+    for applied in (await queue.apply([made]), await queue.apply([made])):
+        assert applied[0].record is not None
+        assert [b.suspect for b in applied[0].record.ballots] == [True]
+
+
 def _renamed(decision: Settlement) -> Label:
     return replace(decision.label, value="bird", method=LabelMethod.AUTO)
 

@@ -176,6 +176,7 @@ class Annotation:
     idempotency_key: str = ""
     reviewer: bool = False
     schema_added: int = 0
+    suspect: bool = False
 
 
 class LabelMethod(StrEnum):

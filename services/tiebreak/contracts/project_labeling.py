@@ -78,8 +78,8 @@ class Labeling(Section):
     ``rules`` route tasks to lanes and skills. Of two tasks the older is served first, a triage task as if it were ``lane_head_start_s``
     older and a backfill task as if it were as much younger, so that no lane waits for ever. ``skills`` names the
     people of each. Answers cost ``cost_per_answer`` each, gold included; once they cost ``cost_cap`` nobody is given a new task, and
-    what is in people's hands is still taken. With ``pause_suspects`` who answers one class, or together with somebody, gets no new
-    tasks until a manager lets them go on.
+    what is in people's hands is still taken. Who answers one class, or together with others, settles nothing without somebody else,
+    until a manager lets them go on; with ``pause_suspects`` they get no new tasks either.
     """
 
     votes: Annotated[int, Field(ge=1, le=25)] = 1

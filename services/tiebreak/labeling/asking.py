@@ -29,6 +29,10 @@ class AtWork:
         if len(self._last_ms) > _MOST:
             del self._last_ms[next(iter(self._last_ms))]
 
+    def leave(self, annotator: str) -> None:
+        """They are not to be asked first."""
+        self._last_ms.pop(annotator, None)
+
     def present(self) -> list[str]:
         """Who answered lately."""
         return [name for name, at_ms in self._last_ms.items() if at_ms > self._now_ms - PRESENT_MS]

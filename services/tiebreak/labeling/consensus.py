@@ -22,7 +22,7 @@ class Ballot:
     """One person's newest answer to a task.
 
     ``sequence``: its place (1, 2, ...) in the order in which the log brought the answers. ``replaces``: the place of the counting
-    answer of the same person that this revision took the place of, 0 when there was none.
+    answer of the same person that this revision took the place of, 0 when there was none. ``suspect``: given under suspicion.
     """
 
     annotation_id: str
@@ -34,6 +34,7 @@ class Ballot:
     reviewer: bool = False
     sequence: int = 0
     replaces: int = 0
+    suspect: bool = False
 
     @property
     def counts(self) -> bool:
@@ -48,10 +49,8 @@ class Ballot:
 
 def ballot_of(a: Annotation, sequence: int, old: Ballot | None) -> Ballot:
     """The ballot of ``a``, folded at ``sequence``, in the place of ``old``."""
-    replaces = old.sequence if old is not None and old.counts else 0
-    return Ballot(
-        a.annotation_id, a.annotator, a.value, a.revision, a.state, a.submitted_ms, a.reviewer, sequence, replaces
-    )
+    said = a.annotation_id, a.annotator, a.value, a.revision, a.state, a.submitted_ms, a.reviewer
+    return Ballot(*said, sequence, old.sequence if old is not None and old.counts else 0, a.suspect)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ class WeightedVote:
     """The class with the largest share of the weight wins once its share reaches ``rule.agreement``.
 
     ``weights`` maps an annotator to a weight > 0 (1.0 when absent): with none at all this is the plain majority vote. A tie of
-    the largest shares is never settled here.
+    the largest shares is never settled here. Answers given under suspicion weigh as much as one of them together.
     """
 
     def __init__(self, weights: Mapping[str, float] | None = None) -> None:
@@ -117,7 +116,8 @@ class WeightedVote:
         if clear is not None:
             return clear
         counted = [b for b in ballots if b.counts]
-        weights = [self._weights.get(b.annotator, 1.0) for b in counted]
+        suspects = sum(b.suspect for b in counted)
+        weights = [self._weights.get(b.annotator, 1.0) / (suspects if b.suspect else 1) for b in counted]
         shares = distribution(counted, weights)
         (best, share), *rest = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
         tied = bool(rest) and rest[0][1] >= share
@@ -137,7 +137,7 @@ class DawidSkene:
     def __init__(
         self,
         belief: Belief,
-        again: Callable[[Mapping[str, str]], Belief],
+        again: Callable[[Mapping[str, str], Collection[str]], Belief],
         following: Following | None = None,
     ) -> None:
         self._belief = belief
@@ -151,7 +151,9 @@ class DawidSkene:
         if clear is not None and not (isinstance(clear, Ask) and counted):
             return clear
         said = {b.annotator: b.value for b in counted}
-        belief = self._belief if self._belief.votes == said else self._again(said)
+        suspects = frozenset(b.annotator for b in counted if b.suspect)
+        known = self._belief.votes == said and self._belief.suspects == suspects
+        belief = self._belief if known else self._again(said, suspects)
         value, sure = belief.best
         if sure >= rule.confidence:
             weights = tuple(belief.weights[b.annotator] for b in counted)
@@ -163,13 +165,17 @@ class DawidSkene:
 
 
 def early(ballots: Sequence[Ballot], rule: Rule) -> Decision | None:
-    """What is clear before the answers are compared: a reviewer has spoken, or too few people have. None: compare them."""
+    """What is clear before the answers are compared: a reviewer has spoken, or too few people have. None: compare them.
+
+    Those who answer under suspicion are too few, however many.
+    """
     reviewed = [b for b in ballots if b.counts and b.reviewer]
     if reviewed:
         return adjudicated(reviewed[-1])
     counted = sum(b.counts for b in ballots)
     if counted >= rule.votes:
-        return None
+        # Whoever answers without looking, or together with others, needs somebody else beside them.
+        return ask_or_review(ballots, rule) if all(b.suspect for b in ballots if b.counts) else None
     skips = sum(b.skipped for b in ballots)
     return Review() if skips + counted >= max(rule.max_votes, rule.votes + 1) else Ask()
 

@@ -65,7 +65,9 @@ class LabelingContext:
         object.__setattr__(self, "door", Door(self.tokens, self.clock, self.project.access, self.issuer))
         # And one desk: answers of one moment share their way to the log.
         object.__setattr__(self, "schema", Schema(self.project, self.queue, self.clock))
-        object.__setattr__(self, "desk", Desk(self.project, self.queue, self.writer, self.metrics, self.schema))
+        judging = {"is_suspect": self.people.is_suspect} if self.people is not None else {}
+        desk = Desk(self.project, self.queue, self.writer, self.metrics, self.schema, **judging)
+        object.__setattr__(self, "desk", desk)
         object.__setattr__(self, "withdrawals", Withdrawals(self.desk, self.queue, self.recall))
 
     originals: History | None = None

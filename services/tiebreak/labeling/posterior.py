@@ -10,7 +10,7 @@ nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,11 +43,13 @@ class Belief:
     """What a task's ``votes`` (annotator to value) amount to.
 
     ``distribution``: class to probability. ``weights``: by annotator, how likely they say this value where it is the truth.
+    ``suspects``: who of them answered under suspicion.
     """
 
     votes: Mapping[str, str]
     distribution: Mapping[str, float]
     weights: Mapping[str, float]
+    suspects: frozenset[str] = frozenset()
 
     @property
     def best(self) -> tuple[str, float]:
@@ -61,11 +63,13 @@ class Said:
     """One revision (1, 2, ...) of a person's answer. ``value`` None: taken back, or a skip.
 
     ``truth``: with this answer the right one became known (a reviewer's word, or gold); it holds until this person takes it back.
+    ``suspect``: all such answers to a task weigh as much as one together.
     """
 
     value: str | None
     revision: int = 1
     truth: str | None = None
+    suspect: bool = False
 
 
 @dataclass(slots=True)
@@ -73,6 +77,7 @@ class _Ballots:
     """A task's votes as indices ``annotator -> class``, and the share of the sums that is theirs. ``teller`` said ``truth``."""
 
     votes: dict[int, int] = field(default_factory=dict)
+    suspects: frozenset[int] = frozenset()
     revisions: dict[int, int] = field(default_factory=dict)
     truth: int | None = None
     teller: int | None = None
@@ -122,6 +127,9 @@ class Crowd:
 
     def _hear(self, ballots: _Ballots, person: int, said: Said) -> None:
         ballots.votes.pop(person, None)
+        ballots.suspects = ballots.suspects - {person} | (
+            {person} if said.suspect and said.value is not None else set()
+        )
         if ballots.teller == person:
             ballots.truth = ballots.teller = None
         if said.truth is not None:
@@ -166,11 +174,18 @@ class Crowd:
 
     # -- judging ------------------------------------------------------------------------------------------------------
 
-    def belief(self, votes: Mapping[str, str]) -> Belief:
-        """What these answers (annotator to value) would amount to, by what is known of people now. Changes no estimate."""
-        ballots = _Ballots({self._person(name): self._class(value) for name, value in votes.items()})
+    def belief(self, votes: Mapping[str, str], suspects: Collection[str] = ()) -> Belief:
+        """What these answers (annotator to value) would amount to, by what is known of people now. Changes no estimate.
+
+        ``suspects``: whose answers are given under suspicion (:class:`Said`).
+        """
+        ballots = self._ballots(votes, suspects)
         ballots.share = self._posterior(ballots)
         return self._belief(ballots)
+
+    def _ballots(self, votes: Mapping[str, str], suspects: Collection[str] = ()) -> _Ballots:
+        said = {self._person(name): self._class(value) for name, value in votes.items()}
+        return _Ballots(said, frozenset(self._person(name) for name in suspects if name in votes))
 
     def _belief(self, ballots: _Ballots) -> Belief:
         share = ballots.share if ballots.share is not None else self._frequencies()
@@ -181,6 +196,7 @@ class Crowd:
             votes={people[p]: names[v] for p, v in votes},
             distribution=dict(zip(names, share.tolist(), strict=True)),
             weights={people[p]: float(chances[i, v]) for i, (p, v) in enumerate(votes)},
+            suspects=frozenset(people[p] for p in ballots.suspects),
         )
 
     def _posterior(self, ballots: _Ballots) -> Array:
@@ -188,7 +204,12 @@ class Crowd:
             known = np.zeros(len(self._classes))
             known[ballots.truth] = 1.0
             return known
-        logs = np.log(self._frequencies()) + np.log(self._chances(ballots)).sum(axis=0)
+        heard = np.log(self._chances(ballots))
+        if len(ballots.suspects) > 1:
+            # Who answers together knows what one person knows.
+            weights = [1.0 / len(ballots.suspects) if p in ballots.suspects else 1.0 for p in sorted(ballots.votes)]
+            heard *= np.array(weights)[:, None]
+        logs = np.log(self._frequencies()) + heard.sum(axis=0)
         odds = np.exp(logs - logs.max())
         shares: Array = odds / odds.sum()
         return shares
@@ -228,7 +249,7 @@ class Crowd:
         posterior and ``c`` the person's confusion matrix (D. V. Lindley, "On a Measure of the Information Provided by an
         Experiment", Annals of Mathematical Statistics 27(4), 1956).
         """
-        share = self._posterior(_Ballots({self._person(name): self._class(value) for name, value in votes.items()}))
+        share = self._posterior(self._ballots(votes))
         says = self._confusion(np.array([self._people[name] for name in people], dtype=np.intp))
         joint = share[:, None] * says
         gains: Array = (joint * (np.log(says) - np.log(joint.sum(axis=1, keepdims=True)))).sum(axis=(1, 2))

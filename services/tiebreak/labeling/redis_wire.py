@@ -110,7 +110,7 @@ def done_of(line: bytes) -> Done:
 
 def ballot_text(a: Annotation) -> bytes:
     """What a decision needs of an annotation, beyond what the script keeps in fields of its own."""
-    return orjson.dumps([a.annotation_id, a.annotator, a.value, a.submitted_ms, a.reviewer])
+    return orjson.dumps([a.annotation_id, a.annotator, a.value, a.submitted_ms, a.reviewer, a.suspect])
 
 
 def applied_of(item: Sequence[Any]) -> Applied:
@@ -125,7 +125,7 @@ def applied_of(item: Sequence[Any]) -> Applied:
 
 def _ballot_of(field: bytes) -> Ballot:
     sequence, replaces, revision, state, text = field.split(b"|", 4)
-    annotation_id, annotator, value, submitted_ms, reviewer = orjson.loads(text)
+    annotation_id, annotator, value, submitted_ms, reviewer, *further = orjson.loads(text)
     return Ballot(
         annotation_id,
         annotator,
@@ -136,6 +136,7 @@ def _ballot_of(field: bytes) -> Ballot:
         reviewer,
         int(sequence),
         int(replaces),
+        bool(further and further[0]),  # an index of an earlier version does not say
     )
 
 

@@ -35,6 +35,8 @@ from tiebreak.runtime.together import Together
 _log = structlog.get_logger("tiebreak.labeling")
 # Answers of one moment go to the log in one request, up to this many.
 _MOST = 500
+# How long the log may take to acknowledge them.
+_PUBLISH_TIMEOUT_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,17 @@ async def give_back(queue: Queue, name: str, claimed: Claimed) -> None:
             _log.warning("lease_not_given_back", error=type(error).__name__)
 
 
+def _nobody(_name: str) -> bool:
+    """For processes that do not follow their people."""
+    return False
+
+
 async def _trusted() -> None:
     """For callers whose right to answer was looked up just now."""
 
 
 class Desk:
-    """Takes people's answers. ``publish_timeout_s`` bounds how long the log may take to acknowledge them."""
+    """Takes people's answers. ``is_suspect`` says whose settle nothing alone."""
 
     def __init__(
         self,
@@ -92,14 +99,14 @@ class Desk:
         writer: Writer,
         metrics: Metrics,
         schema: Schema,
-        publish_timeout_s: float = 3.0,
+        is_suspect: Callable[[str], bool] = _nobody,
     ) -> None:
         self._project = project
         self._queue = queue
         self._writer = writer
         self._metrics = metrics
         self._schema = schema
-        self._publish_timeout_s = publish_timeout_s
+        self._is_suspect = is_suspect
         self._publishing = Together(self._publish, _MOST)
 
     async def accept(
@@ -141,7 +148,7 @@ class Desk:
 
     async def _publish(self, messages: Sequence[Message]) -> Sequence[None]:
         try:
-            async with asyncio.timeout(self._publish_timeout_s):
+            async with asyncio.timeout(_PUBLISH_TIMEOUT_S):
                 await self._writer.publish(Outputs(messages=messages))
         except TimeoutError as error:
             raise SlowDown(
@@ -191,6 +198,8 @@ class Desk:
             idempotency_key=said.key,
             reviewer=voted and receipt.review and who.may(Right.REVIEW),
             schema_added=seen.added,
+            # On the log with the answer: what it counts is then the same for whoever reads it, and again after a loss.
+            suspect=voted and self._is_suspect(who.name),
         )
 
 

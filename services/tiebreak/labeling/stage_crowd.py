@@ -39,7 +39,9 @@ class _Seat:
     at_work: AtWork = field(default_factory=AtWork)
 
     def hear(self, a: Annotation, bank: Bank) -> Belief:
-        if a.state in COUNTS:
+        if a.suspect:
+            self.at_work.leave(a.annotator)
+        elif a.state in COUNTS:
             self.at_work.hear(a.annotator, a.submitted_ms)
         return learn(self.crowd, a, bank)
 
@@ -118,4 +120,4 @@ def learn(crowd: Crowd, a: Annotation, bank: Bank) -> Belief:
     value = a.value if a.state in COUNTS else None
     if a.reviewer and value is not None:
         return crowd.observe(a.task_id, a.annotator, Said(None, a.revision, value))
-    return crowd.observe(a.task_id, a.annotator, Said(value, a.revision, bank.truth(a.task_id, a.annotator)))
+    return crowd.observe(a.task_id, a.annotator, Said(value, a.revision, bank.truth(a.task_id, a.annotator), a.suspect))

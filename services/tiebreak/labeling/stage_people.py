@@ -103,7 +103,7 @@ class People:
         labeling, standing = self._project.labeling, self.figures.standing(name)
         if self._forgiven.get(name, -1) != standing.asked and paused(standing, labeling.gold):
             return f"{standing.right} of {standing.asked} pieces of gold right, surely below {labeling.gold.accuracy:g}"
-        if labeling.pause_suspects and name in self._suspects and name not in self._forgiven:
+        if labeling.pause_suspects and self.is_suspect(name):
             return f"suspected: {', '.join(self.suspected(name))}"
         return ""
 
@@ -112,6 +112,10 @@ class People:
         refusal = self.refusal(name)
         if refusal is not None:
             raise refused(refusal)
+
+    def is_suspect(self, name: str) -> bool:
+        """Whether this person is suspected of anything, and no manager let them go on."""
+        return name in self._suspects and name not in self._forgiven
 
     def suspected(self, name: str) -> tuple[str, ...]:
         """What this person is suspected of, as of the last look."""

@@ -19,8 +19,8 @@ _SHARE = 0.8
 _MARGIN = 1.25
 # The others may be wrong on so many tasks; two who are right then seem wrong together.
 _REST_WRONG = 0.15
-# Each of the likeliest pairs costs another pass over the answers.
-_LOOKED_AT = 5
+# So many of the likeliest pairs are kept out of what says how hard the tasks are.
+_LOOKED_AT = 10
 
 
 class Suspicion(StrEnum):
@@ -109,18 +109,32 @@ def _most(values: list[str]) -> str | None:
 
 
 def _colluding(shared: list[dict[str, str]]) -> set[str]:
-    pairs, found = _pairs(shared), set[str]()
+    """Pair after pair, the likeliest first and without the answers of those found before.
+
+    A ring is often the majority, and makes honest people look wrong together: nobody is judged by its answers once it is found.
+    """
+    found = set[str]()
+    while names := _likeliest(shared):
+        found |= names
+        shared = [kept for said in shared if len(kept := {who: v for who, v in said.items() if who not in names}) >= 3]
+    return found
+
+
+def _likeliest(shared: list[dict[str, str]]) -> set[str]:
+    """The two who share the most unlikely errors; nobody where none are unlikely enough."""
+    pairs = _pairs(shared)
     bound = ALPHA / max(1, len(pairs))
     tails = {names: _tail(pair, 0.0) for names, pair in pairs.items() if pair.both >= _LEAST}
-    for names in sorted(tails, key=lambda names: tails[names])[:_LOOKED_AT]:
-        if tails[names] >= bound:
-            break
-        # Where the two are together they may be the majority, and make honest people look wrong together.
-        elsewhere = _pairs(said for said in shared if not said.keys() >= set(names)).values()
+    likeliest = [names for names in sorted(tails, key=lambda names: tails[names])[:_LOOKED_AT] if tails[names] < bound]
+    doubted = {name for names in likeliest for name in names}
+    for names in likeliest[:1]:
+        # Where the two are together they may be the majority. And the others of a ring would make every task look hard.
+        apart = _pairs(said for said in shared if not said.keys() >= set(names)).items()
+        elsewhere = [pair for others, pair in apart if not doubted.issuperset(others)]
         hard = (sum(p.same_error for p in elsewhere) + 1) / (sum(p.expected for p in elsewhere) + 1)
         if _tail(pairs[names], _MARGIN * hard) < bound:
-            found.update(names)
-    return found
+            return set(names)
+    return set()
 
 
 def _tail(pair: _Pair, hard: float) -> float:

@@ -171,6 +171,13 @@ def test_honest_people_are_not_suspected_and_cheats_are() -> None:
     ]
 
 
+def test_all_of_a_ring_are_found() -> None:
+    """Four of ten who share one guess make each other look like hard tasks: all four are found, and nobody beside them."""
+    rng, ring = np.random.default_rng(5), ("p1", "p2", "p3", "p4")
+    said = [s | {name: guess for name in ring if name in s} for s in crowd(4) for guess in (CLASSES[rng.integers(4)],)]
+    assert suspects(said) == dict.fromkeys(ring, frozenset({Suspicion.COLLUDING}))
+
+
 @pytest.mark.parametrize("pausing", [True, False])
 async def test_who_is_suspected_is_told_and_paused_only_where_the_project_wants_that(pausing: bool) -> None:
     """One class all day: no new task until a manager says otherwise; the others go on; without the setting it is told alone."""
@@ -189,11 +196,13 @@ async def test_who_is_suspected_is_told_and_paused_only_where_the_project_wants_
     assert (people.suspected("p0"), people.suspected("p1")) == (("one_class",), ())
     assert len((await office.queue.claim("p0", 1)).leases) == (0 if pausing else 1)
     assert len((await office.queue.claim("p1", 1)).leases) == 1
+    assert (people.is_suspect("p0"), people.is_suspect("p1")) == (True, False)
     if pausing:
         with pytest.raises(Refused) as refused:
             people.check("p0")
         assert refused.value.refusal is Refusal.PAUSED
     await people.forgive("p0")
+    assert not people.is_suspect("p0")
     people.check("p0")
     assert len((await office.queue.claim("p0", 1)).leases) == 1
 
@@ -286,6 +295,41 @@ async def test_who_waited_for_gold_that_was_erased_gets_other_gold() -> None:
     (piece,) = (p for p in pieces if p.payload == first.payload)
     await office.queue.erase([piece.task_id, first.task_id])
     assert [copy.payload for copy in await copies()] == [first.payload, *(p.payload for p in pieces if p != piece)]
+
+
+async def test_an_answer_given_under_suspicion_says_so_on_the_log_and_to_nobody_else() -> None:
+    """One class all day: the next answers carry it for whoever settles; their author cannot tell. A skip says nothing."""
+    office = await open_office(a_project())
+    people = People(
+        office.project, office.queue, Around(office.log, office.log.writer(), office.metrics, office.clock, lambda: 0.9)
+    )
+    office.watch(people)
+    await office.queue.add([a_task(n) for n in range(4)])
+    for number, answers in enumerate(crowd(2)):
+        for person, value in answers.items():
+            people.figures.hear(said(f"t{number}", person, "ant" if person == "p0" else value))
+    await people.tend()
+    shown = []
+    for name in ("p0", "p1"):
+        client = await office.client(name)
+        claimed = (await client.post("/v1/projects/pets/tasks:claim", json={"max": 2})).json()["tasks"]
+        for act, task in zip(("annotations", "skip"), claimed, strict=True):
+            path = f"/v1/tasks/{task['task_id']}" + ("/annotations" if act == "annotations" else ":skip")
+            body = {
+                "lease_token": task["lease"]["token"],
+                **({"value": "cat"} if act == "annotations" else {"reason": "unsure"}),
+            }
+            answered = await client.post(path, json=body, headers={"Idempotency-Key": f"{name}-{act}"})
+            assert answered.status_code == 201, answered.text
+            shown.append(sorted(answered.json()))
+    given = {(a.annotator, a.state.value): a.suspect for a in await office.annotations()}
+    assert given == {
+        ("p0", "submitted"): True,
+        ("p0", "skipped"): False,
+        ("p1", "submitted"): False,
+        ("p1", "skipped"): False,
+    }
+    assert shown[:2] == shown[2:]
 
 
 @pytest.mark.parametrize(("consensus", "seconds"), [("dawid_skene", 5.0), ("dawid_skene", 0.0), ("majority", 5.0)])

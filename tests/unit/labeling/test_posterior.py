@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -135,3 +137,48 @@ def test_weighted_votes_follow_the_accuracy_of_people() -> None:
     assert isinstance(weighted(belief, 4), WeightedVote)
     assert isinstance(decision, Settle)
     assert (decision.value, round(decision.confidence, 3)) == ("ant", 0.573)
+
+
+def test_answers_given_under_suspicion_weigh_as_much_as_one_of_them_together() -> None:
+    """Three who say the same are as sure as one of them; whoever is beside them counts in full, and alone they settle nothing."""
+    crowd = Crowd(CLASSES)
+    trio = {"p0": "ant", "p1": "ant", "p2": "ant"}
+    one, all_three = crowd.belief({"p0": "ant"}), crowd.belief(trio, trio)
+    assert all_three.distribution == pytest.approx(one.distribution)
+    assert crowd.belief({**trio, "p3": "bee"}, trio).distribution == pytest.approx(
+        crowd.belief({"p0": "ant", "p3": "bee"}).distribution
+    )
+    together = [replace(b, suspect=True) for b in ballots("ant", "ant", "ant")]
+    believed = DawidSkene(crowd.belief(trio), crowd.belief)
+    assert isinstance(believed.decide(together[:2], SURE), Ask)
+    assert isinstance(believed.decide([*together, replace(together[0], annotator="p9", value="ant")], SURE), Review)
+    beside = [*together, *ballots("-", "-", "-", "ant")[3:]]
+    said = {b.annotator: b.value for b in beside}
+    settled = DawidSkene(crowd.belief(said, trio), crowd.belief).decide(beside, replace(SURE, confidence=0.8))
+    assert isinstance(settled, Settle)
+    assert settled.confidence == pytest.approx(crowd.belief({"p0": "ant", "p3": "ant"}).best[1])
+
+
+def test_under_suspicion_an_answer_weighs_the_same_in_the_log_as_asked_anew() -> None:
+    """What the crowd makes of the log answer by answer is what it makes of the ballots; an honest revision counts in full again."""
+    crowd = Crowd(CLASSES, CrowdSettings(again=0))
+    crowd.observe("t", "p0", Said("ant", suspect=True))
+    heard = crowd.observe("t", "p1", Said("ant", suspect=True))
+    assert (heard.suspects, heard.best[1]) == (
+        {"p0", "p1"},
+        pytest.approx(Crowd(CLASSES).belief({"p0": "ant"}).best[1], abs=0.02),
+    )
+    assert crowd.observe("t", "p1", Said("ant", revision=2)).best[1] > heard.best[1] + 0.05
+
+
+def test_in_a_majority_those_under_suspicion_have_one_vote_together() -> None:
+    """Two who answer together do not outvote one; alone they ask for somebody else, and at the most answers for a reviewer."""
+    rule = Rule(votes=1, max_votes=4, agreement=0.6)
+    pair = [replace(b, suspect=True) for b in ballots("ant", "ant")]
+    assert isinstance(WeightedVote().decide(pair, rule), Ask)
+    honest = ballots("-", "-", "bee", "bee")[2:]
+    assert isinstance(WeightedVote().decide([*pair, honest[0]], rule), Ask)
+    settled = WeightedVote().decide([*pair, *honest], rule)
+    assert isinstance(settled, Settle)
+    assert (settled.value, settled.weights) == ("bee", (0.5, 0.5, 1.0, 1.0))
+    assert isinstance(WeightedVote().decide([*pair, *pair], rule), Review)

@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctiebreak/v1/annotation.proto\x12\x0btiebreak.v1\"\xf5\x02\n\nAnnotation\x12\x15\n\rannotation_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x0f\n\x07project\x18\x03 \x01(\t\x12\x11\n\tannotator\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\x05\x12+\n\x05state\x18\x06 \x01(\x0e\x32\x1c.tiebreak.v1.AnnotationState\x12\r\n\x05value\x18\x07 \x01(\t\x12\x13\n\x0blease_token\x18\x08 \x01(\x03\x12\x13\n\x0blead_time_s\x18\t \x01(\x01\x12\x12\n\nclaimed_ms\x18\n \x01(\x03\x12\x14\n\x0csubmitted_ms\x18\x0b \x01(\x03\x12\x16\n\x0eschema_version\x18\x0c \x01(\x05\x12\x0f\n\x07\x63omment\x18\r \x01(\t\x12\x0f\n\x07\x66lagged\x18\x0e \x01(\x08\x12\x17\n\x0fidempotency_key\x18\x0f \x01(\t\x12\x10\n\x08reviewer\x18\x10 \x01(\x08\x12\x14\n\x0cschema_added\x18\x11 \x01(\x05*\xac\x01\n\x0f\x41nnotationState\x12 \n\x1c\x41NNOTATION_STATE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x41NNOTATION_STATE_SUBMITTED\x10\x01\x12\x1e\n\x1a\x41NNOTATION_STATE_WITHDRAWN\x10\x02\x12\x19\n\x15\x41NNOTATION_STATE_LATE\x10\x03\x12\x1c\n\x18\x41NNOTATION_STATE_SKIPPED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ctiebreak/v1/annotation.proto\x12\x0btiebreak.v1\"\x86\x03\n\nAnnotation\x12\x15\n\rannotation_id\x18\x01 \x01(\t\x12\x0f\n\x07task_id\x18\x02 \x01(\t\x12\x0f\n\x07project\x18\x03 \x01(\t\x12\x11\n\tannotator\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\x05\x12+\n\x05state\x18\x06 \x01(\x0e\x32\x1c.tiebreak.v1.AnnotationState\x12\r\n\x05value\x18\x07 \x01(\t\x12\x13\n\x0blease_token\x18\x08 \x01(\x03\x12\x13\n\x0blead_time_s\x18\t \x01(\x01\x12\x12\n\nclaimed_ms\x18\n \x01(\x03\x12\x14\n\x0csubmitted_ms\x18\x0b \x01(\x03\x12\x16\n\x0eschema_version\x18\x0c \x01(\x05\x12\x0f\n\x07\x63omment\x18\r \x01(\t\x12\x0f\n\x07\x66lagged\x18\x0e \x01(\x08\x12\x17\n\x0fidempotency_key\x18\x0f \x01(\t\x12\x10\n\x08reviewer\x18\x10 \x01(\x08\x12\x14\n\x0cschema_added\x18\x11 \x01(\x05\x12\x0f\n\x07suspect\x18\x12 \x01(\x08*\xac\x01\n\x0f\x41nnotationState\x12 \n\x1c\x41NNOTATION_STATE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x41NNOTATION_STATE_SUBMITTED\x10\x01\x12\x1e\n\x1a\x41NNOTATION_STATE_WITHDRAWN\x10\x02\x12\x19\n\x15\x41NNOTATION_STATE_LATE\x10\x03\x12\x1c\n\x18\x41NNOTATION_STATE_SKIPPED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tiebreak.v1.annotation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ANNOTATIONSTATE']._serialized_start=422
-  _globals['_ANNOTATIONSTATE']._serialized_end=594
+  _globals['_ANNOTATIONSTATE']._serialized_start=439
+  _globals['_ANNOTATIONSTATE']._serialized_end=611
   _globals['_ANNOTATION']._serialized_start=46
-  _globals['_ANNOTATION']._serialized_end=419
+  _globals['_ANNOTATION']._serialized_end=436
 # @@protoc_insertion_point(module_scope)

@@ -19,7 +19,7 @@ ANNOTATION_STATE_LATE: AnnotationState
 ANNOTATION_STATE_SKIPPED: AnnotationState
 
 class Annotation(_message.Message):
-    __slots__ = ("annotation_id", "task_id", "project", "annotator", "revision", "state", "value", "lease_token", "lead_time_s", "claimed_ms", "submitted_ms", "schema_version", "comment", "flagged", "idempotency_key", "reviewer", "schema_added")
+    __slots__ = ("annotation_id", "task_id", "project", "annotator", "revision", "state", "value", "lease_token", "lead_time_s", "claimed_ms", "submitted_ms", "schema_version", "comment", "flagged", "idempotency_key", "reviewer", "schema_added", "suspect")
     ANNOTATION_ID_FIELD_NUMBER: _ClassVar[int]
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     PROJECT_FIELD_NUMBER: _ClassVar[int]
@@ -37,6 +37,7 @@ class Annotation(_message.Message):
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     REVIEWER_FIELD_NUMBER: _ClassVar[int]
     SCHEMA_ADDED_FIELD_NUMBER: _ClassVar[int]
+    SUSPECT_FIELD_NUMBER: _ClassVar[int]
     annotation_id: str
     task_id: str
     project: str
@@ -54,4 +55,5 @@ class Annotation(_message.Message):
     idempotency_key: str
     reviewer: bool
     schema_added: int
-    def __init__(self, annotation_id: _Optional[str] = ..., task_id: _Optional[str] = ..., project: _Optional[str] = ..., annotator: _Optional[str] = ..., revision: _Optional[int] = ..., state: _Optional[_Union[AnnotationState, str]] = ..., value: _Optional[str] = ..., lease_token: _Optional[int] = ..., lead_time_s: _Optional[float] = ..., claimed_ms: _Optional[int] = ..., submitted_ms: _Optional[int] = ..., schema_version: _Optional[int] = ..., comment: _Optional[str] = ..., flagged: _Optional[bool] = ..., idempotency_key: _Optional[str] = ..., reviewer: _Optional[bool] = ..., schema_added: _Optional[int] = ...) -> None: ...
+    suspect: bool
+    def __init__(self, annotation_id: _Optional[str] = ..., task_id: _Optional[str] = ..., project: _Optional[str] = ..., annotator: _Optional[str] = ..., revision: _Optional[int] = ..., state: _Optional[_Union[AnnotationState, str]] = ..., value: _Optional[str] = ..., lease_token: _Optional[int] = ..., lead_time_s: _Optional[float] = ..., claimed_ms: _Optional[int] = ..., submitted_ms: _Optional[int] = ..., schema_version: _Optional[int] = ..., comment: _Optional[str] = ..., flagged: _Optional[bool] = ..., idempotency_key: _Optional[str] = ..., reviewer: _Optional[bool] = ..., schema_added: _Optional[int] = ..., suspect: _Optional[bool] = ...) -> None: ...
