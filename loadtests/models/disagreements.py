@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from loadtests.models.rollouts import Differences, Peeked
 from tiebreak.contracts.candidate import Paired
-from tiebreak.deployment.confidence import running_evidence_above
+from tiebreak.contracts.confidence import running_evidence_above
 from tiebreak.training.evaluation import share_right
 
 _BLOCK = 200

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiebreak.contracts.candidate import Evaluation, Interval, Paired
+from tiebreak.contracts.confidence import running_evidence_above
 from tiebreak.contracts.project import Gate
-from tiebreak.deployment.confidence import running_evidence_above
 from tiebreak.deployment.gate import Verdict, judge, judge_serving
 from tiebreak.training.evaluation import wilson
 

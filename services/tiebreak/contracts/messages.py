@@ -68,6 +68,8 @@ class Selection:
 
     ``challenger``: the audit slice was drawn while it looked more often where the answers of ``model_version`` and this model differ;
     ``weight`` in (0, 1] makes up for that: 1 where the two agree, else the slice's own share over ``propensity``.
+
+    ``burst_weight`` in (0, 1]: what the label counts in the error since the alarm that opened its burst; 0: nothing.
     """
 
     strategy: str
@@ -82,6 +84,7 @@ class Selection:
     price: float = 0.0
     weight: float = 0.0
     challenger: str = ""
+    burst_weight: float = 0.0
 
     @property
     def counts(self) -> float:
@@ -298,7 +301,9 @@ class DriftEvent(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DriftRecord:
-    """Topic ``drift``."""
+    """Topic ``drift``. Of a burst that closed, ``ended`` says why (known, labels, time, replaced), and the error since its alarm was
+    from ``error_low`` to ``error_high`` (an interval at 95 % that holds at any time), as ``error_labels`` labels of it told.
+    """
 
     project: str
     event: DriftEvent
@@ -311,6 +316,10 @@ class DriftRecord:
     partition: int
     offset: int
     time_ms: int
+    ended: str = ""
+    error_low: float = 0.0
+    error_high: float = 0.0
+    error_labels: int = 0
 
 
 @dataclass(frozen=True, slots=True)

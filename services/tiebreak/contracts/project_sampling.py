@@ -128,10 +128,15 @@ class Budget(Section):
 
 
 class Burst(Section):
-    """What an alarm opens: the selection rate times ``multiplier`` for at most ``labels`` labels, then ``cooldown_events`` of rest."""
+    """What an alarm opens: the selection rate times ``multiplier`` for at most ``labels`` labels, then ``cooldown_events`` of rest.
+
+    ``known_to``: it ends sooner once its labels tell the error since the alarm to within so much, 0.1 for ten points either way (an
+    interval at 95 % that holds whenever it is looked at; 60 labels rarely tell that much). null: its labels or its time end it.
+    """
 
     multiplier: Annotated[float, Field(ge=1.0, le=100.0)] = 4.0
     labels: Annotated[int, Field(ge=0, le=1_000_000)] = 60
+    known_to: Annotated[float, Field(gt=0.0, le=0.5)] | None = 0.1
     cooldown_events: Annotated[int, Field(ge=0, le=100_000_000)] = 2000
 
 

@@ -15,9 +15,9 @@ from itertools import compress
 from math import comb
 
 from tiebreak.contracts.candidate import Evaluation, Paired
+from tiebreak.contracts.confidence import Bounds, bounds, evidence_above
 from tiebreak.contracts.hashing import thinned
 from tiebreak.contracts.project import Gate
-from tiebreak.deployment.confidence import Bounds, bounds, evidence_above
 
 # From so many audit labels on, they are asked what they say of the gain that training labels promise: at odds, then as a bound.
 _AUDIT_ASKED, _AUDIT_SPEAKS = 5, 30

@@ -318,6 +318,13 @@ SAMPLING = (
         "Several a day: raise `drift.votes` or `drift.burst.cooldown_events`.",
     ),
     Metric(
+        "tiebreak_sampling_bursts_ended_total",
+        "counter",
+        "Bursts that ended: the error since the alarm is `known`, the `labels` or the `time` are spent, or another `replaced` it.",
+        "Never `known`: raise `drift.burst.labels`, or `drift.burst.known_to`. Mostly `time`: nobody answers, or the budget refuses.",
+        ("ended",),
+    ),
+    Metric(
         "tiebreak_sampling_decide_seconds",
         "histogram",
         "Time to appraise a batch and choose from it, the budget's round trip left out.",

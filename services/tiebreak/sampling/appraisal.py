@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from tiebreak.contracts.messages import DriftRecord, Reason, Selection
 from tiebreak.contracts.project import Budget, Drift, Project, Sampling
 from tiebreak.contracts.tensors import FloatArray, Form
-from tiebreak.sampling import acquisition, acquisition_forms, bandit, drift
+from tiebreak.sampling import acquisition, acquisition_forms, bandit, drift, parts
 from tiebreak.sampling.balance import Floors, Group, groups_of
 from tiebreak.sampling.bandit import Returned
 from tiebreak.sampling.differing import Differs
+from tiebreak.sampling.knowing import InBurst
 from tiebreak.sampling.mistakes import Checked
 from tiebreak.sampling.mixing import Mixture
 from tiebreak.sampling.origins import OriginOf
+from tiebreak.sampling.parts import Part, parts_of
 from tiebreak.sampling.pricing import Tariff, tariff_of
 from tiebreak.sampling.state import SamplerState
 
@@ -40,6 +42,7 @@ class Policy:
     groups: tuple[Group, ...] = ()
     tariff: Tariff | None = None
     compared: float = 0.0
+    parts: tuple[Part, ...] = ()
 
     @classmethod
     def of(cls, project: Project) -> Policy:
@@ -52,6 +55,7 @@ class Policy:
             groups_of(project),
             tariff_of(project),
             project.gate.canary.compared,
+            parts_of(project),
         )
 
     @property
@@ -135,13 +139,14 @@ class Appraisal:
 class Moment:
     """What surrounds a batch: Unix time, this replica's part of the project's partitions in (0, 1], and the audit labels that
     came back since the last batch (whether the prediction each one checks was wrong). ``returned``: all labels, for a bandit;
-    ``checked``: all of them, as far as mistakes go."""
+    ``checked``: all of them, as far as mistakes go; ``in_burst``: those that tell of the error since an alarm."""
 
     now_s: float
     fleet: float = 1.0
     errors: tuple[bool, ...] = ()
     returned: tuple[Returned, ...] = ()
     checked: tuple[Checked, ...] = ()
+    in_burst: tuple[InBurst, ...] = ()
 
 
 _BY_COMMITTEE: Mapping[str, Callable[[FloatArray], Floats]] = {
@@ -159,7 +164,8 @@ _BY_PROBABILITIES: Mapping[str, Callable[[FloatArray], Floats]] = {
 
 def initial(policy: Policy) -> SamplerState:
     """The state before the first event."""
-    return SamplerState(drift.fresh(policy.drift), bandit=bandit.fresh(len(policy.arms)))
+    known = parts.fresh(len(policy.parts))
+    return SamplerState(drift.fresh(policy.drift), bandit=bandit.fresh(len(policy.arms)), parts=known)
 
 
 def utilities(strategy: str, batch: Scored) -> tuple[str, Floats]:
@@ -222,7 +228,8 @@ def floors(policy: Policy, state: SamplerState, batch: Scored, appraisal: Apprai
 @dataclass(frozen=True, slots=True)
 class Why:
     """What a choice says of a row that it takes: its value of the kind ``strategy`` and what that had to reach, the probability (by
-    its own account, which rounding may put outside of (0, 1]), the state and the burst that it was taken in, and an audit's weight."""
+    its own account, which rounding may put outside of (0, 1]), the state and the burst that it was taken in, and weights as an
+    audit and in a burst."""
 
     reason: Reason
     strategy: str
@@ -232,6 +239,7 @@ class Why:
     state_digest: str
     burst_id: str = ""
     weight: float = 0.0
+    burst_weight: float = 0.0
 
 
 def selection_of(policy: Policy, batch: Scored, row: int, why: Why) -> Selection:
@@ -248,6 +256,7 @@ def selection_of(policy: Policy, batch: Scored, row: int, why: Why) -> Selection
         burst_id=why.burst_id,
         weight=why.weight,
         challenger=batch.challenger if why.weight else "",
+        burst_weight=why.burst_weight,
     )
     if policy.tariff is None:
         return selection

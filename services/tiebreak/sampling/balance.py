@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.tensors import FloatArray
+from tiebreak.sampling.parts import SLICE, parts_of
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -60,14 +61,12 @@ class Balance:
 
 def groups_of(project: Project) -> tuple[Group, ...]:
     """The floors of a project file; empty where none is set."""
-    balance, fields = project.sampling.balance, project.input.fields
+    balance = project.sampling.balance
     found = [Group(RARE, balance.rare_share, rare_below=balance.rare_below)] if balance.rare_share else []
-    cuts = {cut.name: cut for cut in project.gate.slices}
+    parts = {part.name: part for part in parts_of(project)}
     for floor in balance.slices:
-        cut = cuts[floor.name]
-        low = float("-inf") if cut.at_least is None else cut.at_least
-        high = float("inf") if cut.below is None else cut.below
-        found.append(Group(f"slice {floor.name}", floor.share, fields.index(cut.field), low, high))
+        part = parts[floor.name]
+        found.append(Group(SLICE + part.name, floor.share, part.column, part.at_least, part.below))
     return tuple(found)
 
 

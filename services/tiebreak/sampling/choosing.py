@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, replace
-from math import exp, log
+from dataclasses import replace
+from math import exp
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tiebreak.contracts.messages import DriftRecord, Reason, Selection
 from tiebreak.contracts.tensors import FloatArray
 from tiebreak.sampling import diversity, origins, schedule, threshold
+from tiebreak.sampling.aiming import aimed
 from tiebreak.sampling.appraisal import (
     Appraisal,
     Policy,
@@ -29,6 +30,7 @@ from tiebreak.sampling.chance import clears, gumbel, gumbel_level
 from tiebreak.sampling.decision import Allowance, Decision
 from tiebreak.sampling.diversity import Memory
 from tiebreak.sampling.drift_records import closed
+from tiebreak.sampling.novelty import Novelty
 from tiebreak.sampling.schedule import BLOCK
 from tiebreak.sampling.state import SamplerState, digest
 
@@ -38,9 +40,6 @@ CATCH_UP = 2.0 * BLOCK  # events within which labels that are behind the plan ar
 LOG_FLOOR = 1e-3  # a utility of 0 stays comparable: ln(1e-3)
 CHANCE_TEMPER = 1.0  # of cold starts, of strategy `random`, and at least that of bursts
 NOVEL_SHARE = 0.05  # of the budget, for events far from everything asked so far: more of it buys out-of-scope traffic
-NOVEL_EXAMINED = 0.25  # of the events: a new class sends many, and comparing each with the whole coverage costs
-NOVEL_TEMPER = 0.1
-NOVEL_WINDOW = 256
 COVERAGE = 128
 ASKED_LEAST = 16  # questions before "unlike any of them" means anything
 
@@ -53,19 +52,6 @@ class _Row(NamedTuple):
     base: float
     lost: float
     noise: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Examined:
-    """The rows of a batch that are examined for novelty, and their numbers as far as they are computed: for ``coverage``, up to
-    place ``until``. Ahead of need, since a few large products cost less than many small ones; anew whenever coverage grows."""
-
-    rows: NDArray[np.int64]
-    coverage: Memory
-    since: int
-    until: int
-    bases: Floats
-    scores: Floats
 
 
 class Chooser:
@@ -82,7 +68,7 @@ class Chooser:
         self.seen, self._asked, self._balance = state.seen, state.asked, state.balance
         self._regime, self._plan, self._origins = state.regime, state.plan, state.origins
         self._contrast = state.contrast.of(batch.challenger)
-        self._scores, self._novelties = state.scores, state.novelties
+        self._scores, self._novelty = state.scores, Novelty(batch, appraisal, state.novelties)
         self._recent, self._coverage, self._waiting = state.recent, state.coverage, state.waiting
         self._audits, self._others = allowance.audits, allowance.others
         self._log_utility = np.log(appraisal.utility + LOG_FLOOR)
@@ -94,9 +80,7 @@ class Chooser:
         self.until = schedule.closes_at(state.plan, state.seen, state.until)
         self._floors = floors(policy, state, batch, appraisal)
         self._owing: set[int] = set()
-        self._examined: _Examined | None = None
         self._audit_drawn: tuple[tuple[float, float], list[int]] = ((-1.0, -1.0), [])
-        self._novel: dict[int, tuple[float, float]] = {}
         self._rows: list[int] = []
         self._selections: list[Selection] = []
         self._records: list[DriftRecord] = list(appraisal.records)
@@ -107,14 +91,14 @@ class Chooser:
 
     def open_block(self) -> None:
         """Fix what holds for the next block: share, regime, coverage, levels."""
-        burst = self._plan.burst
-        was_burst = schedule.in_force(self._plan, self.seen)
+        burst, over = self._plan.burst, schedule.ended(self._plan, self.seen)
         chance = by_chance(self._policy, self._batch)
         length = BLOCK if chance else schedule.block_length(self._plan, self._appraisal.share)
         self.until = self.seen + length
         self._plan = schedule.next_block(self._plan, self._appraisal.share, length, self.seen, self._policy.drift.burst)
-        if was_burst and not self._plan.burst.burst_id:
-            self._records.append(closed(self._policy.project, self._batch, burst, self._plan.last_s))
+        if over:
+            why = over, self._began.known
+            self._records.append(closed(self._policy.project, self._batch, burst, why, self._plan.last_s))
         self._enter(self._next_regime(chance))
         for unit in self._waiting.units:
             self._coverage = diversity.cover(self._coverage, unit, COVERAGE, self._near.similarity)
@@ -133,13 +117,14 @@ class Chooser:
         # Resemblance hardly ever raises a score: below this, a row need not be looked at.
         most = self._balance + self._plan.share * length
         self._scores = threshold.bounded(self._scores, most, 2.0 * diversity.FLOOR)
-        self._novelties = threshold.relevel(self._novelties, self._novel_share / NOVEL_EXAMINED)
+        self._novelty.relevel(self._novel_share)
 
     def block(self, start: int, stop: int) -> None:
         """Visit the rows of a block that could be selected; push every score."""
         base, scores = self._luck(start, stop)
         self._owing = set() if self._floors is None else self._floors.rows(start, stop)
-        rows = self._audit_rows(start, stop) | self._novel_rows(start, stop) | self._near_threshold(scores, start)
+        novel = self._novelty.rows(start, stop, self._coverage) if self._novel_share else self._novelty.none()
+        rows = self._audit_rows(start, stop) | novel | self._near_threshold(scores, start)
         rows |= self._owing
         reached = self._walk(sorted(rows - self._batch.replayed), base, scores, start) if rows else start - 1
         self._accrue(stop - 1 - reached)
@@ -152,6 +137,8 @@ class Chooser:
         base = np.zeros(stop - start) if self._regime == "chance" else self._log_utility[start:stop]
         if self._log_price is not None:
             base = base - self._log_price[start:stop]
+        if self._aim is not None:
+            base = base + self._aim[start:stop]
         return base, base + self._temper * self._noise[start:stop]
 
     def _walk(self, rows: list[int], base: Floats, scores: Floats, start: int) -> int:
@@ -167,8 +154,9 @@ class Chooser:
             own = float(lost[at])
             score = scores[row - start] = float(scores[row - start]) + own
             unit = None if units is None else units[at]
-            price = 0.0 if self._log_price is None else float(self._log_price[row])
-            one = _Row(row, unit, float(base[row - start]) + own, own - price, float(self._noise[row]))
+            other = own - (0.0 if self._log_price is None else float(self._log_price[row]))
+            other += 0.0 if self._aim is None else float(self._aim[row])
+            one = _Row(row, unit, float(base[row - start]) + own, other, float(self._noise[row]))
             before = self._recent
             self._visit(one, score)
             if self._recent is not before and units is not None:
@@ -196,7 +184,7 @@ class Chooser:
             regime=self._regime,
             balance=self._balance,
             scores=self._scores,
-            novelties=self._novelties,
+            novelties=self._novelty.window,
             recent=self._recent,
             coverage=self._coverage,
             waiting=self._waiting,
@@ -231,6 +219,8 @@ class Chooser:
         self._uncertain_share = max(0.0, share - self._audit_share - others)
         self._temper = own if self._regime == "model" else max(own, CHANCE_TEMPER)
         self._apart = ordered and self._near.memory > 0
+        self._inside, self._aim = aimed(self._policy, self._plan, self.seen, self._batch)
+        self._aim = self._aim if self._regime.startswith("burst") and ordered else None
 
     def _accrue(self, events: int) -> None:
         # What the budget refuses is not owed: the balance would lower the threshold, and whoever comes first after a refusal be asked.
@@ -260,40 +250,6 @@ class Chooser:
             likely = self._noise[start : start + len(scores)] >= gumbel_level(self._uncertain_share)
         return set((np.flatnonzero(likely) + start).tolist())
 
-    def _novel_rows(self, start: int, stop: int) -> set[int]:
-        """Examine a part of the rows for novelty; answer those that clear its level."""
-        self._novel.clear()
-        features = self._batch.features
-        if features is None or self._novel_share == 0.0:
-            return set()
-        seen = self._examine(start, stop)
-        first, last = np.searchsorted(seen.rows, (start, stop)).tolist()
-        scores = seen.scores[first - seen.since : last - seen.since]
-        self._novelties = threshold.push(self._novelties, scores, NOVEL_WINDOW)
-        if self._novelties.usable:
-            for at in np.flatnonzero(scores >= self._novelties.level).tolist():
-                base = float(seen.bases[first - seen.since + at])
-                self._novel[int(seen.rows[first + at])] = base, float(scores[at])
-        return set(self._novel)
-
-    def _examine(self, start: int, stop: int) -> _Examined:
-        """The numbers of the rows examined for novelty, at least those from ``start`` to ``stop``."""
-        seen = self._examined
-        fresh = seen is None or seen.coverage is not self._coverage
-        if seen is not None and not fresh and stop <= seen.until:
-            return seen
-        rows = np.flatnonzero(self._appraisal.draws[:, 2] < NOVEL_EXAMINED) if seen is None else seen.rows
-        # Coverage that has just grown may grow again with the next block; one that has lasted may last.
-        until = stop if fresh and seen is not None else min(len(self._batch), stop + 15 * BLOCK)
-        first, last = np.searchsorted(rows, (start, until)).tolist()
-        part = rows[first:last]
-        assert self._batch.features is not None  # noqa: S101 (the caller looked)
-        units = diversity.unit_rows(self._batch.features[part])
-        bases = np.log(1.0 - diversity.nearest(self._coverage, units) + LOG_FLOOR)
-        scores = bases + NOVEL_TEMPER * gumbel(self._appraisal.draws[part, 1])
-        self._examined = _Examined(rows, self._coverage, first, until, bases, scores)
-        return self._examined
-
     def _units_of(self, rows: list[int]) -> FloatArray | None:
         features = self._batch.features
         return None if features is None else diversity.unit_rows(features[rows])
@@ -311,20 +267,18 @@ class Chooser:
         if self._appraisal.audit[one.row] < coin:
             if self._audits > 0:
                 self._audits -= 1
-                self._add(one.row, Reason.AUDIT, (self._appraisal.kind, self._utility(one), 0.0), coin)
+                asked = coin + (self._otherwise(one, score) if self._plan.burst.burst_id else 0.0)
+                self._add(one.row, Reason.AUDIT, (self._appraisal.kind, self._utility(one), 0.0), coin, asked)
             return
-        # Sums of shares differ in their last bits with how a stream is cut; a whole label must not hang on those.
-        if self._balance <= HAIR - threshold.AHEAD or self._others <= 0 or not self._askable[one.row]:
+        if not self._able(one.row):
             return
         must, chosen = self._uncertain(one, score)
-        wanted = chosen or one.row in self._novel or one.row in self._owing
-        if not wanted or origins.crowded(self._origins, self._batch.origin_of, one.row, self._sampling.origin_share):
+        wanted = chosen or one.row in self._novelty.found or one.row in self._owing
+        if not wanted or self._crowded(one.row):
             return
         probability = self._probability(one, must)
-        if one.row in self._novel:
-            base, drawn = self._novel[one.row]
-            value = exp(base) - LOG_FLOOR
-            self._take(one, Reason.NOVEL, ("novelty", value, exp(self._novelties.level - drawn + base)), probability)
+        if one.row in self._novelty.found:
+            self._take(one, Reason.NOVEL, ("novelty", *self._novelty.told(one.row)), probability)
         elif not chosen and self._floors is not None:
             self._take(one, Reason.RARE, (f"floor: {self._floors.name(one.row)}", self._utility(one), 0.0), probability)
         else:
@@ -332,6 +286,29 @@ class Chooser:
             needed = 0.0 if chance else exp(min(1.0, must - self._temper * one.noise - one.lost))
             kind = "random" if chance else self._appraisal.kind_of(one.row)
             self._take(one, self._reason(), (kind, self._utility(one), needed), probability)
+
+    def _able(self, row: int) -> bool:
+        """Whether the plan, the budget and the row itself allow of a question outside the audit slice."""
+        # Sums of shares differ in their last bits with how a stream is cut; a whole label must not hang on those.
+        return self._balance > HAIR - threshold.AHEAD and self._others > 0 and bool(self._askable[row])
+
+    def _crowded(self, row: int) -> bool:
+        return origins.crowded(self._origins, self._batch.origin_of, row, self._sampling.origin_share)
+
+    def _otherwise(self, one: _Row, score: float) -> float:
+        """The probability that an audited row is not audited and asked about all the same."""
+        if not self._able(one.row) or self._crowded(one.row):
+            return 0.0
+        return self._either(one, self._probability(one, self._uncertain(one, score)[0]))
+
+    def _either(self, one: _Row, probability: float) -> float:
+        """The probability that a row is no audit and is asked about in one way or another; ``probability`` for its uncertainty."""
+        if one.unit is not None and self._novel_share:
+            novel = self._novelty.probability(self._coverage, one.unit)
+            probability = 1.0 - (1.0 - probability) * (1.0 - novel)
+        if self._floors is not None:
+            probability = 1.0 - (1.0 - probability) * (1.0 - self._floors.chance(one.row))
+        return (1.0 - self._contrast.coin(self._batch.differs, one.row, self._audit_share)) * probability
 
     def _uncertain(self, one: _Row, score: float) -> tuple[float, bool]:
         """The threshold, and whether the score reaches it."""
@@ -357,12 +334,6 @@ class Chooser:
             return clears(one.base, must, self._temper)
         return mixture.clears(one.row, one.lost, must, (self._temper, LOG_FLOOR))
 
-    def _novel_probability(self, unit: FloatArray | None) -> float:
-        if unit is None or self._novel_share == 0.0 or not self._novelties.usable:
-            return 0.0
-        novelty = 1.0 - diversity.nearest_one(self._coverage, unit)
-        return NOVEL_EXAMINED * clears(log(novelty + LOG_FLOOR), self._novelties.level, NOVEL_TEMPER)
-
     def _utility(self, one: _Row) -> float:
         return float(self._appraisal.utility[one.row])
 
@@ -378,22 +349,23 @@ class Chooser:
     def _take(self, one: _Row, reason: Reason, why: tuple[str, float, float], probability: float) -> None:
         self._others -= 1
         self._origins = origins.remember(self._origins, self._batch.origin_of, one.row, self._sampling.origin_share)
-        either = 1.0 - (1.0 - probability) * (1.0 - self._novel_probability(one.unit))
+        propensity = self._either(one, probability)
         if self._floors is not None:
-            either = 1.0 - (1.0 - either) * (1.0 - self._floors.chance(one.row))
             self._floors.took(one.row)
-        audit = self._contrast.coin(self._batch.differs, one.row, self._audit_share)
-        self._add(one.row, reason, why, (1.0 - audit) * either)
+        coin = self._contrast.coin(self._batch.differs, one.row, self._audit_share)
+        self._add(one.row, reason, why, propensity, coin + propensity)
         if one.unit is not None:
             self._recent = diversity.remember(self._recent, one.unit, self._near.memory)
             self._waiting = diversity.remember(self._waiting, one.unit, BLOCK)
 
-    def _add(self, row: int, reason: Reason, why: tuple[str, float, float], propensity: float) -> None:
+    def _add(self, row: int, reason: Reason, why: tuple[str, float, float], propensity: float, asked: float) -> None:
         self._digest = self._digest or digest(self._began)
         kind, value, needed = why
         burst = schedule.burst_in_force(self._plan, self.seen)
         weight = self._contrast.weight(propensity, self._audit_share) if reason is Reason.AUDIT else 0.0
-        told = Why(reason, kind, value, needed - LOG_FLOOR, propensity, self._digest, burst, weight)
+        tells = burst and asked > 0.0 and (self._inside is None or self._inside[row])
+        in_burst = min(1.0, self._audit_share / asked) if tells else 0.0
+        told = Why(reason, kind, value, needed - LOG_FLOOR, propensity, self._digest, burst, weight, in_burst)
         self._rows.append(row)
         self._selections.append(selection_of(self._policy, self._batch, row, told))
         self._balance -= 1.0

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tiebreak.contracts.messages import DriftEvent, DriftRecord
 from tiebreak.sampling.drift import Fired
+from tiebreak.sampling.knowing import Known
 from tiebreak.sampling.schedule import OpenBurst
 
 CERTAIN = 4.0  # standard errors by which a class's share must be off to be named
@@ -66,18 +67,24 @@ def record(
     )
 
 
-def closed(project: str, batch: Placed, burst: OpenBurst, now_s: float) -> DriftRecord:
-    """What the topic ``drift`` is told when a burst has had its labels, or its time."""
+def closed(project: str, batch: Placed, burst: OpenBurst, why: tuple[str, Known], now_s: float) -> DriftRecord:
+    """What the topic ``drift`` is told when a burst is over: ``why``, and what is known of the error since its alarm."""
+    ended, known = why
+    known = known if known.burst_id == burst.burst_id else Known()
     return DriftRecord(
         project=project,
         event=DriftEvent.BURST_CLOSED,
         detector="",
         signal="",
         statistic=0.0,
-        slice="",
+        slice=burst.part,
         burst_id=burst.burst_id,
         burst_size=burst.size,
         partition=batch.partition,
         offset=batch.offset,
         time_ms=int(max(0.0, now_s) * 1000),
+        ended=ended,
+        error_low=known.low,
+        error_high=known.high,
+        error_labels=len(known.labels),
     )

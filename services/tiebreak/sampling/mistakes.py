@@ -28,10 +28,12 @@ FALSE_PER_EVENT = 0.5e-5  # false alarms, at most, as far as the usual rates are
 
 
 class Checked(NamedTuple):
-    """A label that came back: the uncertainty in [0, 1] that its event was asked with, and whether the prediction was wrong."""
+    """A label that came back: the uncertainty in [0, 1] that its event was asked with, whether the prediction was wrong, and in which
+    of the declared slices the event was."""
 
     uncertainty: float
     wrong: bool
+    within: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,11 @@ def level_at(share: float) -> float:
     return max(LEAST_LEVEL, log(share / FALSE_PER_EVENT))
 
 
+def band_of(uncertainty: float) -> int:
+    """The band that an uncertainty falls into."""
+    return min(BANDS - 1, max(0, int(uncertainty * BANDS)))
+
+
 def usual(mistakes: Mistakes, band: int) -> float:
     """The usual rate of mistakes in a band. With nothing heard, that of a calibrated model of two classes.
 
@@ -75,7 +82,7 @@ def heard(mistakes: Mistakes, uncertainty: float, *, wrong: bool, level: float =
     >>> told
     [81]
     """
-    band = min(BANDS - 1, max(0, int(uncertainty * BANDS)))
+    band = band_of(uncertainty)
     rate = usual(mistakes, band)
     lifted = 0.5 + 0.5 * rate
     evidence = 0.0

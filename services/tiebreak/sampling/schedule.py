@@ -23,19 +23,22 @@ EARLY_LABELS = 16  # asked ahead of plan while the model is young: a label is wo
 EARLY_MULTIPLIER = 4.0
 BURST_PART = 0.25  # of the labels planned so far, at most, go into one burst
 LEAST_BURST = 8.0  # labels of a burst on a young stream
+KNOWN, LABELS, TIME, REPLACED = "known", "labels", "time", "replaced"  # why a burst is over
 SQUEEZED, EASED, LEAST_SQUEEZE = 0.9, 1.02, 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class OpenBurst:
     """A burst while ``burst_id`` is not empty: from event number ``opens_at``, until its ``size`` labels are spent
-    (``labels`` are left) or ``ends_at``."""
+    (``labels`` are left), ``ends_at``, or the error since the alarm is ``known`` as well as was asked for. ``part``: what moved."""
 
     burst_id: str = ""
     size: int = 0
     labels: float = 0.0
     opens_at: int = 0
     ends_at: int = 0
+    part: str = ""
+    known: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +131,14 @@ def burst_in_force(plan: Plan, seen: int) -> str:
     return plan.burst.burst_id if in_force(plan, seen) else ""
 
 
-def open_burst(plan: Plan, burst_id: str, at: int, burst: Burst, base: float) -> Plan:
-    """Open a burst at event number ``at``. It ends after its labels, or after four times the events they should take.
+def open_burst(plan: Plan, burst_id: str, at: int, burst: Burst, base: float, part: str = "") -> Plan:
+    """Open a burst about ``part`` at event number ``at``. It ends after its labels, or after four times the events they should take.
 
     While one is in force the newer takes its place: it is about the newer change.
     """
     labels = burst_labels(plan, burst)
     expected = labels / max(min(1.0, base * burst.multiplier), 1e-6)
-    opened = OpenBurst(burst_id, labels, float(labels), at, at + max(1, int(min(4.0 * expected, 1e9))))
+    opened = OpenBurst(burst_id, labels, float(labels), at, at + max(1, int(min(4.0 * expected, 1e9))), part)
     return replace(plan, burst=opened)
 
 
@@ -170,6 +173,16 @@ def _eased(plan: Plan, labels: float) -> Plan:
     return replace(plan, squeeze=min(1.0, plan.squeeze * EASED ** (labels / plan.squeeze)))
 
 
+def ended(plan: Plan, seen: int) -> str:
+    """Why the burst in force is over at event number ``seen``; empty while it is not, or none is in force."""
+    if not in_force(plan, seen):
+        return ""
+    if plan.burst.known:
+        return KNOWN
+    if plan.burst.labels <= 0.0:
+        return LABELS
+    return TIME if seen >= plan.burst.ends_at else ""
+
+
 def _end_burst(plan: Plan, seen: int) -> Plan:
-    over = in_force(plan, seen) and (plan.burst.labels <= 0.0 or seen >= plan.burst.ends_at)
-    return replace(plan, burst=OpenBurst()) if over else plan
+    return replace(plan, burst=OpenBurst()) if ended(plan, seen) else plan

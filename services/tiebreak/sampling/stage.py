@@ -195,6 +195,8 @@ class Sampler:
                 self._metrics.count("tiebreak_sampling_drift_total", 1.0, **labels)
             elif record.event is DriftEvent.BURST_OPENED:
                 self._metrics.count("tiebreak_sampling_bursts_total")
+            else:
+                self._metrics.count("tiebreak_sampling_bursts_ended_total", ended=record.ended)
 
 
 def _batch(columns: EventColumns, scores: Scores, answer: Answer, *, sized: bool) -> Scored:

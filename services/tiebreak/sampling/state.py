@@ -20,8 +20,10 @@ from tiebreak.sampling.bandit import Bandit
 from tiebreak.sampling.differing import Contrast
 from tiebreak.sampling.diversity import Memory
 from tiebreak.sampling.drift import DriftState
+from tiebreak.sampling.knowing import Known
 from tiebreak.sampling.neighbours import Stream
 from tiebreak.sampling.origins import Origins
+from tiebreak.sampling.parts import Parts
 from tiebreak.sampling.pricing import Spending
 from tiebreak.sampling.rules import RuleState
 from tiebreak.sampling.schedule import Plan
@@ -41,7 +43,7 @@ class SamplerState:
 
     ``rule`` is the state of a published rule, where one decides; ``floors`` that of the groups that are owed labels; ``around`` what
     events are compared with where an acquisition looks at their neighbours; ``bandit`` what is known of several acquisitions;
-    ``contrast`` is of a rollout's two models.
+    ``contrast`` is of a rollout's two models; ``known`` is the error since the last alarm, ``parts`` what declared slices show.
     ``regime`` names what the scores in the window mean (a change of it empties the window); ``waiting`` holds vectors that join
     ``coverage`` at the next block, so that a block sees one coverage however it is cut into batches.
     """
@@ -66,6 +68,8 @@ class SamplerState:
     around: Stream = field(default_factory=Stream)
     bandit: Bandit = field(default_factory=Bandit)
     contrast: Contrast = field(default_factory=Contrast)
+    known: Known = field(default_factory=Known)
+    parts: Parts = field(default_factory=Parts)
 
 
 def snapshot(state: SamplerState, fingerprint: str) -> bytes:

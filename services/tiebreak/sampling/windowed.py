@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from tiebreak.contracts.messages import Reason, Selection
 from tiebreak.contracts.tensors import FloatArray, product
 from tiebreak.sampling import diversity, origins, schedule, threshold
+from tiebreak.sampling.aiming import aimed
 from tiebreak.sampling.appraisal import (
     Appraisal,
     Policy,
@@ -102,15 +103,17 @@ class Window:
         self._askable = askable(policy, batch, appraisal)
         self._floors = floors(policy, state, batch, appraisal)
         self._audit_share = 0.0
+        self._inside, self._aim = aimed(policy, state.plan, state.seen, batch)
 
     def choose(self, start: int, stop: int) -> None:
         """Choose among the rows from ``start`` to before ``stop``."""
         policy, state, differs = self._policy, self.state, self._batch.differs
         burst, was_burst = state.plan.burst, schedule.in_force(state.plan, state.seen)
+        over = schedule.ended(state.plan, state.seen)
         share = self._appraisal.share
         plan = schedule.next_block(state.plan, share, stop - start, state.seen, policy.drift.burst)
-        if was_burst and not plan.burst.burst_id:
-            self._records.append(closed(policy.project, self._batch, burst, plan.last_s))
+        if over:
+            self._records.append(closed(policy.project, self._batch, burst, (over, state.known), plan.last_s))
         recent = state.recent
         if schedule.in_force(plan, state.seen) and not was_burst:
             recent = diversity.Memory()  # after a change, what resembles old questions is worth asking again
@@ -118,6 +121,7 @@ class Window:
         balance = min(most, state.balance + plan.share * (stop - start))
         contrast = state.contrast.of(self._batch.challenger).opened(policy.sampling, plan.share, policy.compared)
         self.state = replace(state, plan=plan, balance=balance, recent=recent, contrast=contrast)
+        self._inside, self._aim = aimed(policy, plan, state.seen, self._batch)
         self._audit_share = policy.sampling.audit_share * plan.share
         audit = self._appraisal.audit[start:stop] < contrast.coins(differs, start, stop, self._audit_share)
         rows = [row for row in (np.flatnonzero(audit) + start).tolist() if row not in self._batch.replayed]
@@ -195,6 +199,8 @@ class Window:
         if units is not None and sampling.near_duplicates.memory and ordered:
             similar = diversity.nearest(self.state.recent, units)
             lost += diversity.penalties(similar, sampling.near_duplicates.similarity)
+        if self._aim is not None and ordered and not chance:
+            lost += self._aim[rows]
         base = lost + (0.0 if chance else np.log(self._appraisal.utility[rows] + LOG_FLOOR))
         noise = gumbel(self._appraisal.draws[rows, 0])
         return _Worth(rows, base, noise, units, max(temper_of(policy, self._batch), least), lost)
@@ -227,7 +233,10 @@ class Window:
         strategy = owed if reason is Reason.RARE else "random" if by_chance_alone else self._appraisal.kind
         burst = schedule.burst_in_force(state.plan, state.seen)
         weight = state.contrast.weight(probability, self._audit_share) if reason is Reason.AUDIT else 0.0
-        told = Why(reason, strategy, value, needed - LOG_FLOOR, probability, self._digest, burst, weight)
+        # How likely an audited event was to be chosen of its window is not known: the slice alone tells of the error since the alarm.
+        tells = reason is Reason.AUDIT and burst and (self._inside is None or self._inside[row])
+        in_burst = min(1.0, self._audit_share / probability) if tells else 0.0
+        told = Why(reason, strategy, value, needed - LOG_FLOOR, probability, self._digest, burst, weight, in_burst)
         self._chosen.append((row, selection_of(self._policy, self._batch, row, told)))
         self.state = replace(state, balance=state.balance - 1.0, plan=schedule.spent(state.plan, 1, state.seen))
 

@@ -71,6 +71,10 @@ def _over_the_stream(over: Any, level: Any, outcome: Outcome, policy: str, colou
     over.plot([p.events for p in outcome.curve], [p.recent for p in outcome.curve], color=colour, linewidth=1.8)
     for at in outcome.bursts.opened:
         over.axvline(at, color=colour, linewidth=0.8, linestyle=(0, (4, 3)))
+    for at, (why, low, high) in zip(outcome.bursts.closed, outcome.bursts.ended, strict=True):
+        over.axvline(at, color=colour, linewidth=0.8, linestyle=(0, (1, 2)))
+        told = f"{why}: {100 * low:.0f} to {100 * high:.0f} % wrong"
+        over.annotate(told, (at, 0.02), xycoords=("data", "axes fraction"), color=colour, fontsize=7, rotation=90)
     if outcome.thresholds:
         asked, values = zip(*outcome.thresholds, strict=True)
         level.plot(asked, values, color=colour, marker=".", markersize=2.5, linestyle="none", alpha=0.6, label=policy)
@@ -89,7 +93,7 @@ def _finish(drawn: tuple[Any, Any, Any], outcomes: Sequence[Outcome], credit: st
     level.set_xlim(0, events)
     level.set_ylim(0.0, 1.02)
     level.set_ylabel("threshold reached")
-    level.set_xlabel("events (dashed: a burst opens; largest budget, first seed)")
+    level.set_xlabel("events (dashed: a burst opens, dotted: it ends, and why; largest budget, first seed)")
     for axes in (per_label, over, level):
         axes.grid(color="#E6E6E6", linewidth=0.8)
         axes.set_axisbelow(True)

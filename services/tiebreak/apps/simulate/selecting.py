@@ -34,10 +34,11 @@ class Pick:
 
 @dataclass(slots=True)
 class Bursts:
-    """Event numbers at which bursts opened and closed."""
+    """Event numbers at which bursts opened and closed, and of each that closed why, with the bounds of the error since its alarm."""
 
     opened: list[int] = field(default_factory=list)
     closed: list[int] = field(default_factory=list)
+    ended: list[tuple[str, float, float]] = field(default_factory=list)
 
 
 class Selector(Protocol):
@@ -70,6 +71,7 @@ class PolicySelector:
                 self.bursts.opened.append(at)
             elif record.event is DriftEvent.BURST_CLOSED:
                 self.bursts.closed.append(at)
+                self.bursts.ended.append((record.ended, record.error_low, record.error_high))
         return [
             Pick(row, one.audit, one.threshold, one.propensity, one)
             for row, one in zip(decision.rows, decision.selections, strict=True)

@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tiebreak/v1/drift.proto\x12\x0btiebreak.v1\"\xe4\x01\n\x0b\x44riftRecord\x12\x0f\n\x07project\x18\x01 \x01(\t\x12&\n\x05\x65vent\x18\x02 \x01(\x0e\x32\x17.tiebreak.v1.DriftEvent\x12\x10\n\x08\x64\x65tector\x18\x03 \x01(\t\x12\x0e\n\x06signal\x18\x04 \x01(\t\x12\x11\n\tstatistic\x18\x05 \x01(\x01\x12\r\n\x05slice\x18\x06 \x01(\t\x12\x10\n\x08\x62urst_id\x18\x07 \x01(\t\x12\x12\n\nburst_size\x18\x08 \x01(\x03\x12\x11\n\tpartition\x18\t \x01(\x05\x12\x0e\n\x06offset\x18\n \x01(\x03\x12\x0f\n\x07time_ms\x18\x0b \x01(\x03*\x95\x01\n\nDriftEvent\x12\x1b\n\x17\x44RIFT_EVENT_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44RIFT_EVENT_WARNING\x10\x01\x12\x15\n\x11\x44RIFT_EVENT_ALARM\x10\x02\x12\x1c\n\x18\x44RIFT_EVENT_BURST_OPENED\x10\x03\x12\x1c\n\x18\x44RIFT_EVENT_BURST_CLOSED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tiebreak/v1/drift.proto\x12\x0btiebreak.v1\"\xb0\x02\n\x0b\x44riftRecord\x12\x0f\n\x07project\x18\x01 \x01(\t\x12&\n\x05\x65vent\x18\x02 \x01(\x0e\x32\x17.tiebreak.v1.DriftEvent\x12\x10\n\x08\x64\x65tector\x18\x03 \x01(\t\x12\x0e\n\x06signal\x18\x04 \x01(\t\x12\x11\n\tstatistic\x18\x05 \x01(\x01\x12\r\n\x05slice\x18\x06 \x01(\t\x12\x10\n\x08\x62urst_id\x18\x07 \x01(\t\x12\x12\n\nburst_size\x18\x08 \x01(\x03\x12\x11\n\tpartition\x18\t \x01(\x05\x12\x0e\n\x06offset\x18\n \x01(\x03\x12\x0f\n\x07time_ms\x18\x0b \x01(\x03\x12\r\n\x05\x65nded\x18\x0c \x01(\t\x12\x11\n\terror_low\x18\r \x01(\x01\x12\x12\n\nerror_high\x18\x0e \x01(\x01\x12\x14\n\x0c\x65rror_labels\x18\x0f \x01(\x03*\x95\x01\n\nDriftEvent\x12\x1b\n\x17\x44RIFT_EVENT_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44RIFT_EVENT_WARNING\x10\x01\x12\x15\n\x11\x44RIFT_EVENT_ALARM\x10\x02\x12\x1c\n\x18\x44RIFT_EVENT_BURST_OPENED\x10\x03\x12\x1c\n\x18\x44RIFT_EVENT_BURST_CLOSED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tiebreak.v1.drift_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DRIFTEVENT']._serialized_start=272
-  _globals['_DRIFTEVENT']._serialized_end=421
+  _globals['_DRIFTEVENT']._serialized_start=348
+  _globals['_DRIFTEVENT']._serialized_end=497
   _globals['_DRIFTRECORD']._serialized_start=41
-  _globals['_DRIFTRECORD']._serialized_end=269
+  _globals['_DRIFTRECORD']._serialized_end=345
 # @@protoc_insertion_point(module_scope)

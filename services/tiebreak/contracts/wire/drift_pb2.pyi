@@ -19,7 +19,7 @@ DRIFT_EVENT_BURST_OPENED: DriftEvent
 DRIFT_EVENT_BURST_CLOSED: DriftEvent
 
 class DriftRecord(_message.Message):
-    __slots__ = ("project", "event", "detector", "signal", "statistic", "slice", "burst_id", "burst_size", "partition", "offset", "time_ms")
+    __slots__ = ("project", "event", "detector", "signal", "statistic", "slice", "burst_id", "burst_size", "partition", "offset", "time_ms", "ended", "error_low", "error_high", "error_labels")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]
     DETECTOR_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +31,10 @@ class DriftRecord(_message.Message):
     PARTITION_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    ERROR_LOW_FIELD_NUMBER: _ClassVar[int]
+    ERROR_HIGH_FIELD_NUMBER: _ClassVar[int]
+    ERROR_LABELS_FIELD_NUMBER: _ClassVar[int]
     project: str
     event: DriftEvent
     detector: str
@@ -42,4 +46,8 @@ class DriftRecord(_message.Message):
     partition: int
     offset: int
     time_ms: int
-    def __init__(self, project: _Optional[str] = ..., event: _Optional[_Union[DriftEvent, str]] = ..., detector: _Optional[str] = ..., signal: _Optional[str] = ..., statistic: _Optional[float] = ..., slice: _Optional[str] = ..., burst_id: _Optional[str] = ..., burst_size: _Optional[int] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ..., time_ms: _Optional[int] = ...) -> None: ...
+    ended: str
+    error_low: float
+    error_high: float
+    error_labels: int
+    def __init__(self, project: _Optional[str] = ..., event: _Optional[_Union[DriftEvent, str]] = ..., detector: _Optional[str] = ..., signal: _Optional[str] = ..., statistic: _Optional[float] = ..., slice: _Optional[str] = ..., burst_id: _Optional[str] = ..., burst_size: _Optional[int] = ..., partition: _Optional[int] = ..., offset: _Optional[int] = ..., time_ms: _Optional[int] = ..., ended: _Optional[str] = ..., error_low: _Optional[float] = ..., error_high: _Optional[float] = ..., error_labels: _Optional[int] = ...) -> None: ...

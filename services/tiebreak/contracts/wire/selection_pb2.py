@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btiebreak/v1/selection.proto\x12\x0btiebreak.v1\"\xff\x01\n\tSelection\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12\x13\n\x0buncertainty\x18\x02 \x01(\x01\x12\x11\n\tthreshold\x18\x03 \x01(\x01\x12\x12\n\npropensity\x18\x04 \x01(\x01\x12#\n\x06reason\x18\x05 \x01(\x0e\x32\x13.tiebreak.v1.Reason\x12\r\n\x05\x61udit\x18\x06 \x01(\x08\x12\x15\n\rmodel_version\x18\x07 \x01(\t\x12\x14\n\x0cstate_digest\x18\x08 \x01(\t\x12\x10\n\x08\x62urst_id\x18\t \x01(\t\x12\r\n\x05price\x18\n \x01(\x01\x12\x0e\n\x06weight\x18\x0b \x01(\x01\x12\x12\n\nchallenger\x18\x0c \x01(\t*\xa7\x01\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x14\n\x10REASON_UNCERTAIN\x10\x01\x12\x10\n\x0cREASON_NOVEL\x10\x02\x12\x0f\n\x0bREASON_RARE\x10\x03\x12\x10\n\x0cREASON_BURST\x10\x04\x12\x10\n\x0cREASON_AUDIT\x10\x05\x12\x15\n\x11REASON_COLD_START\x10\x06\x12\x11\n\rREASON_RANDOM\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btiebreak/v1/selection.proto\x12\x0btiebreak.v1\"\x95\x02\n\tSelection\x12\x10\n\x08strategy\x18\x01 \x01(\t\x12\x13\n\x0buncertainty\x18\x02 \x01(\x01\x12\x11\n\tthreshold\x18\x03 \x01(\x01\x12\x12\n\npropensity\x18\x04 \x01(\x01\x12#\n\x06reason\x18\x05 \x01(\x0e\x32\x13.tiebreak.v1.Reason\x12\r\n\x05\x61udit\x18\x06 \x01(\x08\x12\x15\n\rmodel_version\x18\x07 \x01(\t\x12\x14\n\x0cstate_digest\x18\x08 \x01(\t\x12\x10\n\x08\x62urst_id\x18\t \x01(\t\x12\r\n\x05price\x18\n \x01(\x01\x12\x0e\n\x06weight\x18\x0b \x01(\x01\x12\x12\n\nchallenger\x18\x0c \x01(\t\x12\x14\n\x0c\x62urst_weight\x18\r \x01(\x01*\xa7\x01\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x14\n\x10REASON_UNCERTAIN\x10\x01\x12\x10\n\x0cREASON_NOVEL\x10\x02\x12\x0f\n\x0bREASON_RARE\x10\x03\x12\x10\n\x0cREASON_BURST\x10\x04\x12\x10\n\x0cREASON_AUDIT\x10\x05\x12\x15\n\x11REASON_COLD_START\x10\x06\x12\x11\n\rREASON_RANDOM\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tiebreak.v1.selection_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REASON']._serialized_start=303
-  _globals['_REASON']._serialized_end=470
+  _globals['_REASON']._serialized_start=325
+  _globals['_REASON']._serialized_end=492
   _globals['_SELECTION']._serialized_start=45
-  _globals['_SELECTION']._serialized_end=300
+  _globals['_SELECTION']._serialized_end=322
 # @@protoc_insertion_point(module_scope)

@@ -25,7 +25,7 @@ REASON_COLD_START: Reason
 REASON_RANDOM: Reason
 
 class Selection(_message.Message):
-    __slots__ = ("strategy", "uncertainty", "threshold", "propensity", "reason", "audit", "model_version", "state_digest", "burst_id", "price", "weight", "challenger")
+    __slots__ = ("strategy", "uncertainty", "threshold", "propensity", "reason", "audit", "model_version", "state_digest", "burst_id", "price", "weight", "challenger", "burst_weight")
     STRATEGY_FIELD_NUMBER: _ClassVar[int]
     UNCERTAINTY_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +38,7 @@ class Selection(_message.Message):
     PRICE_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
     CHALLENGER_FIELD_NUMBER: _ClassVar[int]
+    BURST_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     strategy: str
     uncertainty: float
     threshold: float
@@ -50,4 +51,5 @@ class Selection(_message.Message):
     price: float
     weight: float
     challenger: str
-    def __init__(self, strategy: _Optional[str] = ..., uncertainty: _Optional[float] = ..., threshold: _Optional[float] = ..., propensity: _Optional[float] = ..., reason: _Optional[_Union[Reason, str]] = ..., audit: _Optional[bool] = ..., model_version: _Optional[str] = ..., state_digest: _Optional[str] = ..., burst_id: _Optional[str] = ..., price: _Optional[float] = ..., weight: _Optional[float] = ..., challenger: _Optional[str] = ...) -> None: ...
+    burst_weight: float
+    def __init__(self, strategy: _Optional[str] = ..., uncertainty: _Optional[float] = ..., threshold: _Optional[float] = ..., propensity: _Optional[float] = ..., reason: _Optional[_Union[Reason, str]] = ..., audit: _Optional[bool] = ..., model_version: _Optional[str] = ..., state_digest: _Optional[str] = ..., burst_id: _Optional[str] = ..., price: _Optional[float] = ..., weight: _Optional[float] = ..., challenger: _Optional[str] = ..., burst_weight: _Optional[float] = ...) -> None: ...

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loadtests.models import disagreements
-from tiebreak.deployment import confidence
-from tiebreak.deployment.confidence import Bounds, bounds, evidence_above, running_evidence_above
+from tiebreak.contracts import confidence
+from tiebreak.contracts.confidence import Bounds, bounds, evidence_above, running_evidence_above
 
 DIFFERENCES = st.lists(st.floats(-1.0, 1.0), max_size=60)
 

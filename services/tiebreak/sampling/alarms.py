@@ -1,0 +1,160 @@
+"""What a batch and the labels before it tell of drift: warnings, alarms, and the bursts that those open and end. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tiebreak.contracts.messages import DriftEvent, DriftRecord
+from tiebreak.sampling import acquisition_forms, drift, drift_records, knowing, parts, schedule
+from tiebreak.sampling.appraisal import Moment, Policy, Scored, cold, columns_of, predicted_of
+from tiebreak.sampling.drift import DriftState, Fired
+from tiebreak.sampling.mistakes import band_of, level_at, usual
+from tiebreak.sampling.parts import SLICE, Parts
+from tiebreak.sampling.schedule import Plan
+from tiebreak.sampling.state import SamplerState
+
+Floats = NDArray[np.float64]
+OF_LABELS = frozenset({"audit_error", drift.LABEL_ERROR})
+
+
+@dataclass(frozen=True, slots=True)
+class Heeded:
+    """What the topic ``drift`` is told, the bursts opened now with their labels, and whether there was an alarm."""
+
+    records: tuple[DriftRecord, ...]
+    bursts: tuple[tuple[str, int], ...]
+    alarm: bool
+
+
+def heed(
+    policy: Policy, state: SamplerState, batch: Scored, seen: tuple[Floats, float], moment: Moment
+) -> tuple[SamplerState, Heeded]:
+    """Feed the detectors, open a burst for each alarm, and end one whose purpose is reached. ``seen``: utilities and base share."""
+    utility, share = seen
+    known = knowing.heard(state.known, state.plan.burst.burst_id, moment.in_burst)
+    state = replace(state, known=known, plan=_informed(policy, state.plan, known))
+    watched, within, from_labels = _labels(policy, state, moment)
+    if batch.version != state.version and state.version:
+        watched, within = drift.new_model(watched, inputs_too=batch.embedded), parts.new_model(within)
+    watched, from_batch = drift.observe(watched, _observed(policy, batch, utility), policy.drift, state.seen)
+    named = [*from_labels, *((one, _slice(policy, within, batch, utility, (one, state.seen))) for one in from_batch)]
+    records, bursts, plan = _react(policy, state, batch, (named, share), moment.now_s)
+    alarms = [one.at for one, _ in named if one.alarm]
+    heeded = Heeded(records, bursts, bool(alarms))
+    within = _observe_parts(policy, within, batch, utility, (state.seen, max([*alarms, 0])))
+    return replace(state, drift=watched, parts=within, plan=plan), heeded
+
+
+def _informed(policy: Policy, plan: Plan, known: knowing.Known) -> Plan:
+    wanted = policy.drift.burst.known_to
+    if wanted is None or known.burst_id != plan.burst.burst_id or known.half_width > wanted:
+        return plan
+    return replace(plan, burst=replace(plan.burst, known=True))
+
+
+def _labels(policy: Policy, state: SamplerState, moment: Moment) -> tuple[DriftState, Parts, list[tuple[Fired, str]]]:
+    """Feed what labels tell; an alarm of theirs is about the slice in which mistakes are more than usual at that moment."""
+    watched, within, named = state.drift, state.parts, list[tuple[Fired, str]]()
+
+    def slice_of(fired: Sequence[Fired]) -> list[tuple[Fired, str]]:
+        return [(one, _name(policy, parts.moved(within, mistakes=True)) if one.alarm else "") for one in fired]
+
+    for wrong in moment.errors:
+        watched, fired = drift.observe_error(watched, wrong, policy.drift, state.seen)
+        named += slice_of(fired)
+    level = level_at(policy.sampling.target_share)
+    for checked in moment.checked if drift.LABEL_ERROR in policy.drift.signals else ():
+        if len(checked.within) == len(policy.parts) > 0:
+            rate = usual(watched.mistakes, band_of(checked.uncertainty))
+            within = parts.mistaken(within, checked.within, rate, wrong=checked.wrong)
+        watched, fired = drift.observe_label(watched, checked, policy.drift, state.seen, level)
+        named += slice_of(fired)
+    return watched, within, named
+
+
+def _observed(policy: Policy, batch: Scored, utility: Floats) -> drift.Observed:
+    modelled = not cold(batch) and len(batch) > 0
+    return drift.Observed(
+        events=len(batch),
+        classes=batch.probabilities.shape[1] if batch.values is None else acquisition_forms.BANDS,
+        uncertainty=utility if modelled else None,
+        predicted=predicted_of(batch) if modelled else None,
+        inputs=None if batch.inputs is None else drift.input_statistics(batch.inputs, policy.sampling.seed),
+    )
+
+
+def _slice(policy: Policy, within: Parts, batch: Scored, utility: Floats, fired: tuple[Fired, int]) -> str:
+    """The slice that an alarm of the batch is about, by what was seen up to its event."""
+    one, seen = fired
+    if not one.alarm or not policy.parts:
+        return ""
+    shown = _counted(policy, within, batch, utility, (seen, slice(0, one.at - seen)))
+    return _name(policy, parts.moved(shown, mistakes=one.signal in OF_LABELS))
+
+
+def _observe_parts(policy: Policy, within: Parts, batch: Scored, utility: Floats, at: tuple[int, int]) -> Parts:
+    """Count the batch; what was before an alarm is not usual any more. ``at``: its first event's number, and that of the last alarm."""
+    seen, alarm = at
+    if not policy.parts:
+        return within
+    if not alarm:
+        return _counted(policy, within, batch, utility, (seen, slice(0, len(batch))))
+    return _counted(policy, parts.fresh(len(policy.parts)), batch, utility, (seen, slice(alarm - seen, len(batch))))
+
+
+def _counted(policy: Policy, within: Parts, batch: Scored, utility: Floats, some: tuple[int, slice]) -> Parts:
+    seen, rows = some
+    if cold(batch) or rows.stop <= rows.start:
+        return within
+    inputs = None if batch.embedded or batch.inputs is None else batch.inputs[rows]
+    members = parts.members(policy.parts, inputs, rows.stop - rows.start)
+    return parts.observe(within, members, utility[rows], seen + rows.start)
+
+
+def _name(policy: Policy, place: int | None) -> str:
+    return "" if place is None else SLICE + policy.parts[place].name
+
+
+def _react(
+    policy: Policy,
+    state: SamplerState,
+    batch: Scored,
+    seen: tuple[Sequence[tuple[Fired, str]], float],
+    now_s: float,
+) -> tuple[tuple[DriftRecord, ...], tuple[tuple[str, int], ...], Plan]:
+    """A warning for each watch that fired alone, and a burst for each alarm."""
+    named, share = seen
+    plan, burst, project = state.plan, policy.drift.burst, policy.project
+    records: list[DriftRecord] = []
+    bursts: list[tuple[str, int]] = []
+    for one, declared in named:
+        if not one.alarm:
+            records.append(drift_records.record(project, batch, DriftEvent.WARNING, one, now_s))
+            continue
+        row = min(max(0, one.at - state.seen - 1), len(batch) - 1)
+        # Named after the event that raised it: a replay opens the same burst, and borrows for it once.
+        burst_id = blake2b(batch.ids[row], digest_size=8, key=project.encode()[:64]).hexdigest()
+        size = schedule.burst_labels(plan, burst) if policy.sampling.rule == "adaptive" else 0
+        about = burst_id, size, declared or _class(state, batch)
+        records.append(drift_records.record(project, batch, DriftEvent.ALARM, one, now_s, about))
+        if size:
+            if plan.burst.burst_id:
+                why = schedule.REPLACED, state.known
+                records.append(drift_records.closed(project, batch, plan.burst, why, now_s))
+            plan = schedule.open_burst(plan, burst_id, one.at, burst, share, about[2])
+            bursts.append((burst_id, size))
+            records.append(drift_records.record(project, batch, DriftEvent.BURST_OPENED, one, now_s, about))
+    return tuple(records), tuple(bursts), plan
+
+
+def _class(state: SamplerState, batch: Scored) -> str:
+    """The predicted class that an alarm is about, if any."""
+    # The usual shares are of the model that served them, and known once a block of it is full.
+    if state.drift.usual_blocks == 0 or batch.version != state.version or cold(batch):
+        return ""
+    return drift_records.moved(state.drift.usual, predicted_of(batch), columns_of(batch))
