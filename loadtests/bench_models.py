@@ -90,8 +90,8 @@ def learners(ask: Ask, console: Console) -> list[Figure]:
         for stream in contest.streams(ask.data, ask.events, ask.streams, seed):
             own = entrant.track(stream, ask.portion, ask.limit_s)
             tracks = {name: _peer(stream, name, ask) for name in peers()}
-            # A peer that was too slow for the whole stream is compared on the events that it reached.
-            gaps = [own.accuracy(t.reached(own)) - t.accuracy(t.reached(own)) for t in tracks.values()]
+            # A peer that was too slow for the whole stream is compared on the events that it reached; without one, on none.
+            gaps = [own.accuracy(t.reached(own)) - t.accuracy(t.reached(own)) for t in tracks.values() if len(t.hits)]
             table.add_row(f"{stream.name} {seed or ''}", str(len(stream.x)), *map(_cell, (own, *tracks.values())))
             name, gap = f"{stream.name}{f' (seed {seed})' if seed else ''}", min(gaps)
             found.append(
@@ -113,6 +113,8 @@ def _peer(stream: contest.Stream, name: str, ask: Ask) -> contest.Track:
 
 
 def _cell(track: contest.Track) -> str:
+    if not len(track.hits):
+        return f"predicted nothing in {track.seconds:.0f} s"
     return f"{track.accuracy():.4f} ({len(track.hits)}, {track.seconds:.0f} s)"
 
 

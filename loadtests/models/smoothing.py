@@ -13,17 +13,11 @@ import numpy as np
 
 from loadtests.models.contest import Matrix, Stream, streams
 from tiebreak.contracts.project import Training
-from tiebreak.training.learner import Model, TrainingSet
+from tiebreak.training.evaluation import logs_of, nll, temperature_of
+from tiebreak.training.learner import TrainingSet
 from tiebreak.training.sklearn_learners import learner_of
 
 _SHARES, _LABELS, _SEEDS, _HELD = (0.0, 0.02, 0.05, 0.1, 0.2), (200, 800), range(3), 1300
-_TEMPERATURES = np.geomspace(0.25, 4.0, 25).tolist()
-
-
-def nll(model: Model, stream: Stream, rows: Matrix, temperature: float) -> float:
-    """Nats per row."""
-    said = model.probabilities(stream.x[rows], temperature)
-    return float(-np.log(np.maximum(said[np.arange(len(rows)), stream.y[rows]], 1e-6)).mean())
 
 
 def figures(stream: Stream, labels: int, share: float) -> Matrix:
@@ -36,10 +30,10 @@ def figures(stream: Stream, labels: int, share: float) -> Matrix:
         targets = np.eye(stream.classes)[stream.y[train]]
         given = TrainingSet(ids, tuple(map(str, range(stream.classes))), stream.x[train], targets, np.ones(labels))
         model = learner_of(Training(learner="softmax", committee=1, label_smoothing=share)).fit(given)
-
-        best = min(_TEMPERATURES, key=lambda t: nll(model, stream, tune, t))
+        temperature = temperature_of(logs_of(model.voters(stream.x[tune])), stream.y[tune])
+        said = model.probabilities(stream.x[test], temperature)
         right = model.probabilities(stream.x[test]).argmax(axis=1) == stream.y[test]
-        found.append((right.mean(), nll(model, stream, test, best)))
+        found.append((right.mean(), nll(said, stream.y[test])))
     result: Matrix = np.array(found).mean(axis=0)
     return result
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import quantiles
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tests.support.eventually import eventually
 from tests.support.labels import blob_labels, make_label
@@ -25,6 +26,7 @@ from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.runtime.sandbox import Sandbox
 from tiebreak.scoring.stage import Scorer
+from tiebreak.training.blocks import BLOCK, newest_cuts
 from tiebreak.training.dataset import row_of
 from tiebreak.training.evaluation import Contender, Serving
 from tiebreak.training.export import read_back
@@ -59,10 +61,11 @@ class Cost:
 
 
 def step_cost(folder: Path, labels: int, learner: str = "auto", width: int = 16, repeats: int = 25) -> Cost:
-    """The mean over some steps above a ledger of ``labels``, as the trainer takes them; a fifth of all are audit labels.
+    """What a step costs on average above a ledger of ``labels``, as the trainer takes them; a fifth of all are audit labels.
 
-    The mean, since what a step does once per hundred labels is part of the cost: the base, and a block of the contest. Each model
-    is judged against the one before it. The first step, which makes what is kept, is not counted.
+    What a step does once per hundred labels (a base, and a block of the contest) is part of it, as often as it is to be expected: how
+    many blocks begin within these few steps is chance. Each model is judged against the one before it. The first step, which makes
+    what is kept, is not counted.
     """
     project = project_of(width, learner=learner)
     contest, ledger = contest_of(project.training, width), Ledger(folder / f"{labels}.sqlite")
@@ -70,7 +73,8 @@ def step_cost(folder: Path, labels: int, learner: str = "auto", width: int = 16,
         ledger.commit(Step([_entry(i, width) for i in range(start, min(start + _CHUNK, labels))]))
     began = time.process_time()
     dataset = window_of(ledger, project.training.window)
-    opening, total, serving, recall = time.process_time() - began, 0.0, None, Recall()
+    opening, serving, recall = time.process_time() - began, None, Recall()
+    took, begun, learned = [], [], []
     for repeat in range(repeats + 1):
         first = labels + 25 * repeat
         fresh = [_entry(i, width) for i in range(first, first + 25)]
@@ -81,11 +85,20 @@ def step_cost(folder: Path, labels: int, learner: str = "auto", width: int = 16,
         plan, wanted = planned(contest, gathered(dataset, project))
         made = train(plan.learner, project, wanted, serving, Stamp(first + 25, 1), recall)
         ledger.commit(Step(fresh, weights=Weights(made.digest, made.model, made.manifest.label_ids, 0)))
-        total += time.process_time() - began if repeat else 0.0
+        took.append(time.process_time() - began)
+        learned = [row_of(decode_label(entry.wire)) for entry in fresh if not entry.audit]
+        begun.append(len(newest_cuts(learned, len(learned), project.training.seed)))
         ours = read_back(made.model)
         serving = Serving(made.manifest.version, Contender(*ours, recall=recall)) if ours is not None else None
     ledger.close()
-    return Cost(total / repeats, ledger.path.stat().st_size, opening)
+    seconds = _on_average(np.array(took[1:]), np.array(begun[1:]), len(learned) / BLOCK)
+    return Cost(seconds, ledger.path.stat().st_size, opening)
+
+
+def _on_average(took: NDArray[np.float64], begun: NDArray[np.int64], expected: float) -> float:
+    """Of steps that ``took`` so long, in which so many blocks have ``begun`` where so many are ``expected``."""
+    plain = float(took[begun == 0].mean())
+    return plain + expected * float((took - plain).sum() / max(begun.sum(), 1))
 
 
 def _entry(i: int, width: int) -> LedgerLabel:

@@ -30,7 +30,7 @@ class _After:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    key: bytes
+    key: tuple[object, ...]
     base: Base
     rows: tuple[Row, ...]
 

@@ -34,3 +34,8 @@ def reach_of(window: int) -> int:
 def marks(rows: Sequence[Row]) -> Words:
     """``(n,)``: what tells one row's content from another's."""
     return np.fromiter((row.mark for row in rows), np.uint64, len(rows))
+
+
+def told(rows: Sequence[Row]) -> int:
+    """What tells one set of rows from another, as surely as a mark tells two rows apart: the sum of their marks, modulo 2^64."""
+    return int(marks(rows).sum(dtype=np.uint64))

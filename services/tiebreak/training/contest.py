@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from hashlib import blake2b
 from itertools import pairwise
 
 import numpy as np
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 
 from tiebreak.contracts.tensors import Form
 from tiebreak.training.bases import Bases
-from tiebreak.training.blocks import BLOCK, marks, newest_cuts, reach_of
+from tiebreak.training.blocks import BLOCK, marks, newest_cuts, reach_of, told
 from tiebreak.training.dataset import Row
 from tiebreak.training.features import Matrix
 from tiebreak.training.learner import Model
@@ -31,6 +30,10 @@ _LEAST_BLOCKS, _MOST_BLOCKS = 10, 20
 _FEWEST_BLOCKS = 2
 _DECAY = 0.9
 _MOST_WEIGHT = 20.0
+_WORDS = 2**64
+
+_Key = tuple[object, ...]
+Models = tuple[Model | None, ...]
 
 
 class Contest:
@@ -44,8 +47,10 @@ class Contest:
             raise ValueError("a contest needs a plan")
         self.plans, self._seed = tuple(plans), seed
         self._bases = Bases(refit_below, seed) if refit_below is not None else None
-        self._scores: dict[bytes, NDArray[np.float64]] = {}
-        self._fitted: dict[bytes, Model] = {}
+        self._scores: dict[_Key, NDArray[np.float64]] = {}
+        # What judged the unfinished block will be asked of its next labels.
+        self._newest: tuple[_Key, Models] = ((), ())
+        self._taken: Plan | None = None
         window = max(plan.newest for plan in self.plans)
         # Of a full window blocks may lie in its newest quarter: what is before an older one changes with every label (`reach_of`).
         self._blocks = min(max(window // (4 * BLOCK), _LEAST_BLOCKS), _MOST_BLOCKS)
@@ -59,8 +64,14 @@ class Contest:
         self, rows: Sequence[Row], classes: Sequence[str], audit: Sequence[Row] = ()
     ) -> tuple[Plan, tuple[Row, ...]]:
         """The picked plan with the learner to fit with now, and the rows that are to train it."""
-        plan = self.pick(rows, classes, audit)
-        return self._bases.ready(plan, rows, classes) if self._bases is not None else (plan, plan.select(rows))
+        if self._bases is None:
+            plan = self.pick(rows, classes, audit)
+            return plan, plan.select(rows)
+        if self._taken is not None:
+            # A plan that was taken is likely to be taken again: it is judged by its base, which is then learned but once.
+            self._bases.ready(self._taken, rows, classes)
+        self._taken = self.pick(rows, classes, audit)
+        return self._bases.ready(self._taken, rows, classes)
 
     def scores(self, rows: Sequence[Row], classes: Sequence[str], audit: Sequence[Row] = ()) -> Matrix | None:
         """``(plans,)``: the decayed credit of predictions (of classes the share right); None with one plan, or too few labels."""
@@ -69,28 +80,35 @@ class Contest:
             return None
         reach = reach_of(max(plan.newest for plan in self.plans))
         oldest = max(0, cuts[0] - reach)
-        # Each row's mark once: the windows of the blocks overlap nearly whole.
-        marked = marks(rows[oldest:])
-        named = "\0".join(classes).encode()
-        found: dict[bytes, NDArray[np.float64]] = {}
+        # Windows of blocks overlap nearly whole: they are told apart by differences of sums, at a cost that no number of blocks raises.
+        sums = [0, *np.cumsum(marks(rows[oldest:]), dtype=np.uint64).tolist()]
+        found: dict[_Key, NDArray[np.float64]] = {}
         total = np.zeros((len(self.plans), 2))
-        models: dict[bytes, Model] = {}
+        newest = self._newest
         for start, end in pairwise([*cuts, len(rows)]):
             first = max(0, start - reach)
             after = rows[end] if end < len(rows) else None
             witnesses = self._answerable(_between(audit, rows[start], after), classes)
-            said = marked[first - oldest : end - oldest].tobytes() + marks(witnesses).tobytes()
-            key = blake2b(named + said, digest_size=16).digest()
+            at, cut, until = (sums[i - oldest] for i in (first, start, end))
+            learned = tuple(classes), (cut - at) % _WORDS
+            key = *learned, (until - cut) % _WORDS, told(witnesses)
             score = self._scores.get(key)
             if score is None:
-                score = self._judge(rows[first:start], [*rows[start:end], *witnesses], classes, models)
+                models = self._newest[1] if self._newest[0] == learned else self._models(rows[first:start], classes)
+                score = self._judge(models, [*rows[start:end], *witnesses], classes)
+                newest = (learned, models) if after is None else newest
             found[key] = score
-            total = total * _DECAY + found[key]
-        self._scores = found
-        # The models that judged the unfinished block will be asked of its next labels.
-        self._fitted = models or self._fitted
+            total = total * _DECAY + score
+        self._scores, self._newest = found, newest
         result: Matrix = total[:, 0] / np.maximum(total[:, 1], 1e-12)
         return result
+
+    def _models(self, before: Sequence[Row], classes: Sequence[str]) -> Models:
+        """What each plan predicts by after these rows; None where it has nothing to tell apart."""
+        return tuple(
+            self._model(plan, before, classes) if len({row.value for row in plan.select(before)}) > 1 else None
+            for plan in self.plans
+        )
 
     def _model(self, plan: Plan, before: Sequence[Row], classes: Sequence[str]) -> Model:
         known = self._bases.known(plan, before, classes) if self._bases is not None else None
@@ -103,20 +121,16 @@ class Contest:
         known = frozenset(classes)
         return [row for row in rows if row.value in known]
 
-    def _judge(
-        self, before: Sequence[Row], block: Sequence[Row], classes: Sequence[str], models: dict[bytes, Model]
-    ) -> NDArray[np.float64]:
-        """``(plans, 2)``: weight of what was right, and of all. ``models`` takes in those that were asked."""
+    def _judge(self, models: Models, block: Sequence[Row], classes: Sequence[str]) -> NDArray[np.float64]:
+        """``(plans, 2)``: weight of what was right, and of all."""
         target = self.plans[0].target
         truth = truth_of(target, [row.value for row in block], classes)
         x = np.stack([row.features for row in block])
         # Selected labels stand for the events that were passed over, as far as their propensity says how many.
         weights = np.array([_stands_for(row) for row in block])
         result = np.zeros((len(self.plans), 2))
-        for i, plan in enumerate(self.plans):
-            if len({row.value for row in plan.select(before)}) > 1:
-                key = plan.key(before, classes)
-                model = models[key] = self._fitted.get(key) or self._model(plan, before, classes)
+        for i, model in enumerate(models):
+            if model is not None:
                 result[i, 0] = weights @ target.credit(model.probabilities(x), truth)
             result[i, 1] = weights.sum()
         return result

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tiebreak.contracts.hashing import Words
 from tiebreak.contracts.tensors import FloatArray
 from tiebreak.training.blocks import marks
 from tiebreak.training.dataset import Row
-from tiebreak.training.trees import Forest, TreeModel
+from tiebreak.training.trees import TreeModel
 
 _MODELS = 3  # whose members are kept: the champion, the challenger, and the one before it
 
@@ -41,28 +42,32 @@ class Recall:
         """``(m, n, k)``: :meth:`TreeModel.sums` of the rows, whose features are ``x`` ``(n, d)``."""
         named = marks(rows)
         order = np.argsort(named)
+        ascending = named[order]
         result = np.empty((model.size, len(rows), len(model.classes)), np.float32)
-        for member in range(model.size):
-            part = model.forest.part(member)
-            key = part.digest()
-            said = self._said.pop(key, None)
-            result[member] = _recalled(said, part, named, x)
+        parts = [model.forest.part(member) for member in range(model.size)]
+        keys = [part.digest() for part in parts]
+        known = [self._said.pop(key, None) for key in keys]
+        # Members that were asked together hold the same marks: where the rows stand among them is looked up once.
+        places: dict[int, NDArray[np.int64]] = {}
+        for member, (part, key, said) in enumerate(zip(parts, keys, known, strict=True)):
+            if said is None:
+                result[member] = part.sums(x)[0]
+            else:
+                if id(said.marks) not in places:
+                    places[id(said.marks)] = _places(said.marks, named)
+                result[member] = said.sums[places[id(said.marks)]]
+                new = np.flatnonzero(places[id(said.marks)] < 0)
+                if len(new):
+                    result[member, new] = part.sums(x[new])[0]
             # Of a member that was asked of a tenth of the rows before it is asked of all, both stay known; of gone rows nothing does.
-            if said is None or len(rows) >= len(said.marks) // 2:
-                said = _Said(named[order], result[member][order])
-            self._said[key] = said
+            fewer = said is not None and len(rows) < len(said.marks) // 2
+            self._said[key] = said if said is not None and fewer else _Said(ascending, result[member][order])
         while len(self._said) > _MODELS * model.size:
             del self._said[next(iter(self._said))]
         return result
 
 
-def _recalled(said: _Said | None, part: Forest, named: Words, x: FloatArray) -> FloatArray:
-    if said is None:
-        found: FloatArray = part.sums(x)[0]
-        return found
-    at = np.minimum(np.searchsorted(said.marks, named), len(said.marks) - 1)
-    result: FloatArray = said.sums[at]
-    new = np.flatnonzero(said.marks[at] != named)
-    if len(new):
-        result[new] = part.sums(x[new])[0]
-    return result
+def _places(known: Words, named: Words) -> NDArray[np.int64]:
+    """``(n,)``: where each of ``named`` stands in ``known``, ascending; -1 where it does not."""
+    at = np.minimum(np.searchsorted(known, named), len(known) - 1)
+    return np.where(known[at] == named, at, -1)

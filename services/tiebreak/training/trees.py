@@ -75,31 +75,43 @@ class Forest:
     def leaves(self, x: FloatArray) -> Indices:
         """``(n, d)`` to ``(trees, n)``: rows of ``values``."""
         inner = self.left >= 0
-        here = np.arange(len(self.left), dtype=np.int32)
-        # A leaf leads to itself: every row takes as many steps as the deepest one of its part.
-        ways = np.stack([np.where(inner, self.left, here), np.where(inner, self.right, here)], axis=1).ravel()
+        here = np.arange(len(self.left))
+        # A leaf leads to itself: every row takes as many steps as the deepest one of its part. Left is second: where ``<=`` holds.
+        ways = np.stack([np.where(inner, self.right, here), np.where(inner, self.left, here)], axis=1).ravel()
+        nodes = _Nodes(self.feature.astype(np.intp), self.threshold, ways, inner)
         found = np.empty((len(self.roots), len(x)), np.int32)
         for start in range(0, len(x), _PART):
-            found[:, start : start + _PART] = self._descend(x[start : start + _PART], ways, inner)
+            part = x[start : start + _PART]
+            found[:, start : start + _PART] = self.right[nodes.descended(part, self.roots)].reshape(len(self.roots), -1)
         return found
 
-    def _descend(self, x: FloatArray, ways: Indices, inner: NDArray[np.bool_]) -> Indices:
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Nodes:
+    """What a descent asks at each node, as the processor's own integers: others are converted anew at each look-up."""
+
+    feature: NDArray[np.intp]
+    threshold: FloatArray
+    ways: NDArray[np.intp]
+    inner: NDArray[np.bool_]
+
+    def descended(self, x: FloatArray, roots: Indices) -> NDArray[np.intp]:
+        """``(n, d)`` to ``(trees * n,)``: the node at which each row ends in each tree."""
         n, width = x.shape
-        flat, first = np.ascontiguousarray(x).ravel(), np.tile(np.arange(n, dtype=np.int32) * width, len(self.roots))
-        result = np.repeat(self.roots, n)
-        going = np.arange(len(result))
-        at = result
+        flat, first = np.ascontiguousarray(x).ravel(), np.tile(np.arange(n) * width, len(roots))
+        at = np.repeat(roots.astype(np.intp), n)
+        result, going = at, np.arange(len(at))
         for step in range(_MOST_STEPS):
             if step % _BETWEEN == 0:
-                still = np.flatnonzero(inner[at])
+                still = np.flatnonzero(self.inner.take(at))
                 result[going] = at
                 if not len(still):
                     break
-                going, at, first = going[still], at[still], first[still]
-            right = ~(flat[first + self.feature[at]] <= self.threshold[at])
-            at = ways[2 * at + right]
-        leaves: Indices = self.right[result].reshape(len(self.roots), n)
-        return leaves
+                going, at, first = going.take(still), at.take(still), first.take(still)
+            # Written so that NaN goes right, as in the graph.
+            below = flat.take(first + self.feature.take(at)) <= self.threshold.take(at)
+            at = self.ways.take(2 * at + below)
+        return result
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,6 +139,20 @@ def test_a_block_that_a_base_came_before_is_judged_without_another_fit() -> None
     assert with_bases < without
 
 
+def test_the_plan_that_was_taken_is_learned_once_at_each_cut() -> None:
+    """Its base comes first, and judges the block that begins there: nothing is learned from the same labels a second time."""
+    watched = Watched(SoftmaxCommittee(Settings(committee=3)))
+    plans = [Plan("first", watched, 2000, BELOW, 7), Plan("other", SoftmaxCommittee(Settings(committee=1)), 50, 50, 7)]
+    rows, asked = rows_of(1200), Contest(plans, 7, BELOW)
+    asked.ready(rows[:800], CLASSES)
+    bases, fits = watched.bases, watched.fits
+    for end in range(801, 1201):
+        assert asked.ready(rows[:end], CLASSES)[0].name == "first"
+    begun = len(newest_cuts(rows, 1200, 7)) - len(newest_cuts(rows[:800], 1200, 7))
+    assert begun > 1
+    assert (watched.bases - bases, watched.fits - fits) == (begun, 0)
+
+
 def test_a_class_that_is_new_since_the_cut_is_learned_by_every_member_at_once() -> None:
     """Members of an old base would hold a new class for impossible until the next cut: there is no base then."""
     watched = Watched(SoftmaxCommittee(Settings(committee=3)))

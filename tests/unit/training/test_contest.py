@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -112,6 +114,31 @@ def test_the_newest_labels_judge_at_once_and_cost_no_fit() -> None:
     assert before is not None
     assert after is not None
     assert (after < before - 0.01).all()
+
+
+def test_only_the_models_that_judge_the_newest_block_are_kept() -> None:
+    """The first call fits dozens of models, forests among them: older blocks are judged once and need theirs no more."""
+    fitted: list[weakref.ref[np.ndarray[Any, Any]]] = []
+
+    class Watched:
+        """A Learner that knows which of its models are still held."""
+
+        def fit(self, labels: TrainingSet) -> Model:
+            model = LINEAR.fit(labels)
+            fitted.append(weakref.ref(model.weights))
+            return model
+
+    contest = Contest([Plan(name, Watched(), 10_000, 500, 7) for name in ("one", "two")], 7)
+    rows = rows_of(moving(900, swap=0))
+    contest.scores(rows, CLASSES)
+    assert len(fitted) == 8
+    assert sum(model() is not None for model in fitted) == 2
+    newest = [model() for model in fitted[-2:]]
+    late = rows_of([replace(make_label("late", "a", [1.0, 0.0]), settled_ms=rows[300].settled_ms)])
+    contest.scores(rows, CLASSES, late)
+    assert len(fitted) == 10  # a witness of an older block has it judged anew
+    held = [model() for model in fitted if model() is not None]
+    assert [one is other for one, other in zip(held, newest, strict=True)] == [True, True]
 
 
 def test_embeddings_and_tables_have_plans_of_their_own() -> None:
