@@ -32,6 +32,7 @@ class Action(StrEnum):
     RETENTION_ENDED = "retention.ended"
     PROJECT_CHANGED = "project.changed"
     CLASS_ADDED = "class.added"
+    GOLD_DECLINED = "gold.declined"
     ANNOTATOR_PAUSED = "annotator.paused"
     ANNOTATOR_RESUMED = "annotator.resumed"
     ANSWERS_REOPENED = "answers.reopened"

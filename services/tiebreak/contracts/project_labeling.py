@@ -54,6 +54,8 @@ class Gold(Section):
 
     Somebody whose accuracy on gold is surely (95 %) below ``accuracy`` after ``after`` of them gets no more tasks.
 
+    A settled task is proposed as gold to reviewers once the answer is ``sure``, and two people at least gave it, and nobody another.
+
     ``known``: questions to begin with. They are put on ``tasks`` once; one that is changed or removed here is asked no more.
     """
 
@@ -61,6 +63,7 @@ class Gold(Section):
     least: Share = 0.03
     accuracy: Share = 0.6
     after: Annotated[int, Field(ge=1, le=10_000)] = 8
+    sure: Annotated[float, Field(gt=0.5, le=1.0)] = 0.99
     known: Annotated[tuple[KnownAnswer, ...], Field(max_length=10_000)] = ()
 
 

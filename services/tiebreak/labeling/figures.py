@@ -184,6 +184,14 @@ class Figures:
             if said and not any(task in self._people[name].gold for name in said):
                 yield task, said
 
+    def said(self, task: str) -> Mapping[str, str]:
+        """The answers that stand to a task of the window, annotator to value."""
+        return {name: g.value for name, g in self._tasks.get(task, {}).items() if g.value is not None}
+
+    def asked(self, task: str) -> frozenset[str]:
+        """Who ever answered or skipped a task of the window."""
+        return frozenset(self._tasks.get(task, {}))
+
     def _task(self, task: str) -> dict[str, _Given]:
         if task not in self._tasks:
             self._tasks[task] = {}

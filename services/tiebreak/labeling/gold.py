@@ -16,6 +16,7 @@ from tiebreak.contracts.ids import task_id, unit_hash
 from tiebreak.contracts.messages import LabelMethod, Payload, PayloadKind, Reason, Selection, Task
 from tiebreak.contracts.project import Gold, Project
 from tiebreak.labeling.consensus import Ask, Ballot, Decision, Rule, Settle
+from tiebreak.labeling.gold_growth import made_of
 
 # Two-sided 95 %.
 _Z = 1.959964
@@ -129,6 +130,7 @@ class Bank:
     def __init__(self, pieces: Sequence[Task] = (), project: Project | None = None) -> None:
         named = {piece.task_id for piece in declared(project)} if project is not None else set[str]()
         self._pieces = {p.task_id: p for p in pieces if not p.event_id.startswith(_DECLARED) or p.task_id in named}
+        self._sources = frozenset(made_of(piece)[0] for piece in self._pieces.values()) - {""}
         self._copies: dict[str, dict[str, Task]] = {}
         self.read = len(pieces)
 
@@ -143,10 +145,27 @@ class Bank:
         piece = self._of(person).get(task)
         return piece.gold if piece is not None else None
 
-    def next_for(self, person: str, had: Collection[str], now_ms: int) -> Task | None:
-        """A copy of gold that this person has not had (``had``: ids of copies), in an order of their own; None: they had all."""
+    @property
+    def sources(self) -> frozenset[str]:
+        """The tasks that gold was made of."""
+        return self._sources
+
+    def made_of(self, task: str) -> Task | None:
+        """The piece that was made of ``task``, if any."""
+        if task not in self._sources:
+            return None
+        return next(piece for piece in self._pieces.values() if made_of(piece)[0] == task)
+
+    def next_for(
+        self, person: str, had: Collection[str], now_ms: int, met: Collection[str] = frozenset()
+    ) -> Task | None:
+        """A copy of gold that this person has not had (``had``: ids of copies), in an order of their own; None: they had all.
+
+        ``met``: tasks that they were asked already. What was made of these, or by themselves, they would know again.
+        """
         for task, piece in self._of(person).items():
-            if task not in had:
+            source, maker = made_of(piece)
+            if task not in had and maker != person and source not in met:
                 return copy_of(piece, person, now_ms)
         return None
 

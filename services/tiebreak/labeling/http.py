@@ -8,6 +8,7 @@ from tiebreak import __version__
 from tiebreak.labeling.http_context import LabelingContext
 from tiebreak.labeling.http_crowd import crowd_routes
 from tiebreak.labeling.http_errors import install
+from tiebreak.labeling.http_gold import gold_routes
 from tiebreak.labeling.http_hot import HotPaths
 from tiebreak.labeling.http_openapi import DescribedApp
 from tiebreak.labeling.http_page import page_routes
@@ -46,6 +47,7 @@ def create_app(ctx: LabelingContext) -> FastAPI:
     app.include_router(reveal_routes(ctx))
     app.include_router(registry_routes(ctx))
     app.include_router(crowd_routes(ctx))
+    app.include_router(gold_routes(ctx))
     app.routes.extend(page_routes(ctx.project.project))
     if ctx.health is not None:
         app.routes.extend(ops_routes(ctx.health, ctx.metrics))

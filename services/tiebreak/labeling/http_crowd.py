@@ -10,11 +10,12 @@ from fastapi import APIRouter, Depends
 from pydantic import ConfigDict, Field, StringConstraints
 
 from tiebreak.contracts.audit import Action
-from tiebreak.contracts.errors import Conflict, Invalid
+from tiebreak.contracts.errors import Invalid
 from tiebreak.labeling.access import Principal, Right
 from tiebreak.labeling.figures import PersonFigures
 from tiebreak.labeling.gold import Standing
 from tiebreak.labeling.http_context import LabelingContext
+from tiebreak.labeling.http_gold import people_of, task_content
 from tiebreak.labeling.http_models import Body, Out
 from tiebreak.labeling.http_security import guarded_router, needs
 from tiebreak.labeling.http_tasks import task_id
@@ -167,18 +168,23 @@ def _looking(router: APIRouter, ctx: LabelingContext) -> None:
     async def crowd(name: str, _: Manager) -> CrowdOut:
         """Accuracy on gold with its interval, agreement, speed and cost, of the project and of each person."""
         ctx.check_project(name)
-        return _crowd(ctx, _people(ctx))
+        return _crowd(ctx, people_of(ctx))
 
     @router.post("/projects/{name}/gold", status_code=201)
     async def keep_gold(name: str, body: GoldIn, who: Reviewer) -> GoldOut:
-        """Make gold of a task that is still on the queue (or was settled lately). Its answer must be certain."""
+        """Make gold of a task: of one that is proposed, or of any whose answer is certain. Again: the same piece."""
         ctx.check_project(name)
-        wanted, people = task_id(body.task_id), _people(ctx)
+        wanted, people = task_id(body.task_id), people_of(ctx)
         if body.answer not in await ctx.schema.classes():
             raise Invalid("The answer is not one of the project's classes.", fix="Choose one of `classes`.")
+        if (made := people.made_of(wanted)) is not None:
+            return GoldOut(gold_id=made.task_id)
+        task = await task_content(ctx, wanted)
+        if task is None or task.gold:
+            raise not_found()
         if ctx.audit is not None:
             await ctx.audit.append(who.name, Action.PROJECT_CHANGED, wanted, "kept as gold")
-        piece = await people.keep_gold(wanted, body.answer, f"gold/{secrets.token_hex(16)}")
+        piece = await people.keep_gold(task, body.answer, who.name, secrets.token_hex(16))
         if piece is None:
             raise not_found()
         return GoldOut(gold_id=piece.task_id)
@@ -187,7 +193,7 @@ def _looking(router: APIRouter, ctx: LabelingContext) -> None:
 def _judging(router: APIRouter, ctx: LabelingContext) -> None:
     def somebody(person: str) -> People:
         """Those who know this person. Raises NotFound."""
-        people = _people(ctx)
+        people = people_of(ctx)
         if not _PERSON.fullmatch(person) or person not in people.figures.names():
             raise not_found()
         return people
@@ -216,12 +222,6 @@ def _judging(router: APIRouter, ctx: LabelingContext) -> None:
         done = await ctx.withdrawals.reopen(who.name, wanted[:_AT_ONCE])
         ctx.doorbell.ring()
         return ReopenOut(withdrawn=done.withdrawn, refused=done.refused, left=max(0, len(wanted) - _AT_ONCE))
-
-
-def _people(ctx: LabelingContext) -> People:
-    if ctx.people is None:
-        raise Conflict("This process does not follow its people.", fix="`tiebreak label` does.")
-    return ctx.people
 
 
 def _crowd(ctx: LabelingContext, people: People) -> CrowdOut:

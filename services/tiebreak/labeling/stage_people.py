@@ -6,7 +6,7 @@ Every process reads ``annotations`` and ``labels`` for itself from the start and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -23,6 +23,7 @@ from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.figures import Figures
 from tiebreak.labeling.gold import Bank, declared, paused, rate
+from tiebreak.labeling.gold_growth import Proposal, Proposals, grown_event
 from tiebreak.labeling.port import LabelingQueue, Refusal
 from tiebreak.labeling.refusals import refused
 from tiebreak.labeling.routing import routes_of, skills_of
@@ -40,7 +41,7 @@ _CLOSE_S = 5.0
 _AT_A_TIME = 100
 _LOOK_AFTER, _LOOK_AT = 50, 2000
 _AGAIN_S = 0.2
-_OF_LABEL = ("task_id", "revision", "value", "withdrawn")
+_OF_LABEL = ("task_id", "revision", "value", "withdrawn", "confidence", "method")
 # After a look for suspects, so many times what it took.
 _REST = 50.0
 
@@ -76,7 +77,11 @@ class People:
         self._suspects: Mapping[str, frozenset[Suspicion]] = {}
         self._suspected_at = 0
         self._look_again = float("-inf")
+        # By task that gold was made of: who would know it again.
+        self._met: dict[str, frozenset[str]] = {}
+        self._made: dict[str, Task] = {}
         self.figures = Figures()
+        self.proposals = Proposals(project.labeling.gold.sure)
 
     # -- at a claim ---------------------------------------------------------------------------------------------------
 
@@ -179,9 +184,13 @@ class People:
                     if partition.topic == annotations:
                         a = annotation_of(record, self._project)
                         self.figures.hear(a, self._bank.truth(a.task_id, a.annotator))
+                        if a.task_id in self._met:
+                            self._met[a.task_id] |= {a.annotator}
                     else:
                         # All the rest of a label is the trainer's.
-                        self.figures.settled(*peek(Label, record.value, *_OF_LABEL))
+                        task, revision, value, withdrawn, sure, method = peek(Label, record.value, *_OF_LABEL)
+                        self.figures.settled(task, revision, value, withdrawn)
+                        self.proposals.settled(task, revision, "" if withdrawn else value, sure, method)
                 except BadRecord:
                     continue  # set aside by those whose business it is
 
@@ -233,18 +242,26 @@ class People:
         await self._queue.forgive(name, self.figures.standing(name).asked)
         self._forgiven = await self._queue.forgiven()
 
-    async def keep_gold(self, task_id: str, answer: str, event_id: str) -> Task | None:
-        """Make gold of a task whose content is still here; None where it is not. ``event_id``: a new one, not to be guessed.
+    async def keep_gold(self, task: Task, answer: str, maker: str, nonce: str) -> Task | None:
+        """Make gold of a task; None where it is gold. ``nonce``: not to be guessed.
 
         Durable when it returns: it is on ``tasks`` like everything that is asked. Raises PublishFailed.
         """
-        task = await self._queue.look(task_id)
-        if task is None or task.gold:
+        if task.gold:
             return None
-        name = self._project.project
+        name, event_id = self._project.project, grown_event(nonce, task.task_id, maker)
         piece = replace(task, task_id=made_id(name, event_id), event_id=event_id, gold=answer, audience="")
         await self._ask([piece])
+        self._made[task.task_id] = piece
         return piece
+
+    def made_of(self, task_id: str) -> Task | None:
+        """The gold that was made of a task, if any."""
+        return self._made.get(task_id) or self._bank.made_of(task_id)
+
+    def proposed(self, but: Collection[str] = ()) -> Iterator[Proposal]:
+        """Settled tasks to make gold of, the newest first, without those ``but``."""
+        return self.proposals.newest(self.figures.said, {*but, *self._bank.sources, *self._made})
 
     @property
     def bank(self) -> Bank:
@@ -259,13 +276,15 @@ class People:
         pieces = await self._queue.gold(self._bank.read)
         if pieces is not None:
             self._bank = Bank(pieces, self._project)
+            self._met = {source: self._met.get(source) or self.figures.asked(source) for source in self._bank.sources}
 
     def _next_gold(self, name: str) -> Task | None:
         had = self.figures.had_gold(name)
         last = self._waiting.get(name, "")
         if last not in had and self._bank.truth(last, name) is not None:
             return None  # the last one is still on their line, unless what it was about was erased
-        return self._bank.next_for(name, had, round(self._around.clock.wall() * 1000))
+        met = [source for source, people in self._met.items() if name in people]
+        return self._bank.next_for(name, had, round(self._around.clock.wall() * 1000), met)
 
     def _measure(self) -> None:
         metrics, figures = self._around.metrics, self.figures

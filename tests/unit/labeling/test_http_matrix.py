@@ -27,6 +27,8 @@ NEEDED = {
     ("post", "/v1/tasks/{task}:reveal"): Right.MANAGE,
     ("get", "/v1/projects/{name}/crowd"): Right.MANAGE,
     ("post", "/v1/projects/{name}/gold"): Right.REVIEW,
+    ("get", "/v1/projects/{name}/gold/proposals"): Right.REVIEW,
+    ("post", "/v1/projects/{name}/gold/proposals/{task}:decline"): Right.REVIEW,
     ("post", "/v1/projects/{name}/people/{person}:resume"): Right.MANAGE,
     ("post", "/v1/projects/{name}/people/{person}:reopen"): Right.MANAGE,
     ("get", "/v1/projects/{name}/models"): Right.MANAGE,
