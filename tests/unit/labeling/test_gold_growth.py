@@ -55,7 +55,11 @@ def test_who_answered_a_task_or_made_gold_of_it_never_gets_that_piece() -> None:
     assert bank.next_for("ann", (), 5, [source.task_id]) is None
     assert bank.next_for("rev@example.org", (), 5) is None
     assert bank.next_for("cem", (), 5) == copy_of(piece, "cem", 5)
-    assert (bank.made_of(source.task_id), bank.made_of("other"), bank.sources) == (piece, None, {source.task_id})
+    assert (bank.made_of(source.task_id), bank.made_of("other"), bank.sources) == (
+        piece,
+        None,
+        frozenset({source.task_id}),
+    )
 
 
 async def crowd_office(project: Project) -> tuple[Office, People]:
