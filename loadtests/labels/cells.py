@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -223,11 +223,19 @@ class Store:
         missing = [cell for cell in dict.fromkeys(cells) if cell not in found]
         for result in found.values():
             done(result)
-        with ProcessPoolExecutor(max(1, workers), get_context("spawn")) as pool:
-            for result in pool.map(_work, missing, [data] * len(missing), [self._folder] * len(missing)):
-                found[result.cell] = result
-                done(result)
+        for result in _computed(missing, data, self._folder, workers):
+            found[result.cell] = result
+            done(result)
         return found
+
+
+def _computed(cells: list[Cell], data: Path | None, folder: Path, workers: int) -> Iterator[Result]:
+    """The results of ``cells``, in their order; one worker is this very process, which spares a second one its imports."""
+    if workers <= 1:
+        yield from (_work(cell, data, folder) for cell in cells)
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        yield from pool.map(_work, cells, [data] * len(cells), [folder] * len(cells))
 
 
 def _work(cell: Cell, data: Path | None, folder: Path) -> Result:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,7 @@ from rich.console import Console
 
 from loadtests.bench_labels import CURVE, VARIANT_BUDGETS, Ask, cells
 from loadtests.labels import prior
-from loadtests.labels.cells import Cell, Result, compute
+from loadtests.labels.cells import Cell, Result, Store, compute
 from loadtests.labels.savings import Book
 from loadtests.labels.tables import print_figures, print_variants
 
@@ -120,3 +122,17 @@ def test_a_cell_feels_its_delay_and_its_errors() -> None:
     )
     assert late.second_half == 0.0
     assert plain.second_half > wrong.second_half > 0.0
+
+
+def test_a_stopped_run_is_taken_up_where_it_was(tmp_path: Path) -> None:
+    """What is in the folder is read, not computed again; what is missing is computed by one worker and kept; all are told, in order."""
+    store = Store(tmp_path)
+    there, missing = (Cell("digits", "random", budget, 0) for budget in (0.02, 0.05))
+    store.put(replace(compute(there, None), labels=7))
+    told: list[Result] = []
+    found = store.all([there, missing], None, 1, told.append)
+    assert [(one.cell, one.labels) for one in told] == [(there, 7), (missing, found[missing].labels)]
+    assert found[missing].labels > 20
+    kept = Store(tmp_path).get(missing)
+    assert kept is not None
+    assert kept.labels == found[missing].labels
