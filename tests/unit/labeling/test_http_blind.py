@@ -95,7 +95,7 @@ async def everything(
         "annotation": annotation,
         "person": "zoe-voted",
     }
-    found = []
+    found: list[tuple[str, httpx.Response]] = []
     for method, path, _ in operations(office.app.openapi()):
         place = path
         for name, value in ids.items():
