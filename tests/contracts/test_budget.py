@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import pytest
 import redis.asyncio
 
+from tests.support.eventually import eventually
 from tests.support.sampling import project
 from tiebreak.contracts.errors import SlowDown
-from tiebreak.contracts.ports import Budget, Grant, Snapshots
+from tiebreak.contracts.ports import Budget, Grant, Lent, Snapshots
 from tiebreak.contracts.project import Budget as BudgetSection
 from tiebreak.contracts.project import Labeling, Project
 from tiebreak.sampling.memory import MemoryBudget, MemorySnapshots
@@ -134,19 +135,62 @@ async def test_a_burst_borrows_once_and_pays_back(adapter: Adapter) -> None:
     """Twenty borrowed labels are there at once, once per burst; half of each refill then goes to the debt."""
     budget = adapter.budget(made())
     await budget.take(10, 100.0, "b1")
-    await budget.borrow(20, "burst-1")
-    await budget.borrow(20, "burst-1")
+    await budget.borrow(Lent("burst-1", 20), 100.0)
+    await budget.borrow(Lent("burst-1", 20), 100.0)
     assert (await budget.take(100, 100.0, "b2")).granted == 20
     assert (await budget.take(100, 110.0, "b3")).granted == 5
     assert (await budget.take(100, 140.0, "b4")).granted == 10
     assert (await budget.take(100, 145.0, "b5")).granted == 5
 
 
+async def test_replicas_share_one_burst(adapter: Adapter) -> None:
+    """While a burst is open whoever asks for another gets it, with nothing lent twice; each id has its answer again in a replay."""
+    first = adapter.budget(made())
+    # The twin is one object for all; in Redis each replica has its own.
+    second = first if isinstance(first, MemoryBudget) else adapter.budget(made())
+    await first.take(10, 100.0, "b1")
+    ours = Lent("burst-1", 20, "slice old")
+    assert await first.borrow(ours, 100.0, 3600.0) == ours
+    assert await second.borrow(Lent("burst-2", 30, "predicted a"), 101.0, 3600.0) == ours
+    assert await second.take(100, 101.0, "b2") == Grant(20, 0, ours)
+    assert await first.borrow(ours, 102.0, 3600.0) == ours
+    assert await second.borrow(Lent("burst-2", 30, "predicted a"), 103.0, 3600.0) == ours
+
+
+@pytest.mark.redis
+async def test_a_burst_that_borrowed_before_bursts_were_shared_borrows_no_more(
+    redis_client: redis.asyncio.Redis,
+) -> None:
+    """A replay of it after an upgrade gets its own burst back, and no labels."""
+    budget = RedisBudget(redis_client, made(), server_clock=False)
+    await budget.take(10, 100.0, "b1")
+    await budget.borrow(Lent("burst-1", 20), 100.0)
+    key = next(key for key in [key async for key in redis_client.scan_iter()] if b":burst:" in key)
+    await redis_client.set(key, 1)
+    assert await budget.borrow(Lent("burst-1", 20), 100.0) == Lent("burst-1", 20)
+    assert (await budget.take(100, 100.0, "b2")).granted == 20
+
+
+async def test_a_burst_is_shared_no_longer_than_its_rest(adapter: Adapter) -> None:
+    """Once its rest is over another burst is lent, and a take tells of no burst any more."""
+    budget = adapter.budget(made())
+    await budget.borrow(Lent("burst-1", 5), 100.0, 0.2)
+    now = 100.0
+
+    async def over() -> bool:
+        nonlocal now
+        now += 0.05
+        return (await budget.take(0, now, "b")).burst == Lent()
+
+    await eventually(over)
+    assert await budget.borrow(Lent("burst-2", 7), now, 10.0) == Lent("burst-2", 7)
+
+
 async def test_a_burst_before_the_first_batch_adds_to_the_carry_over(adapter: Adapter) -> None:
     """Borrowing from a budget nobody has used yet gives carry-over and loan; a negative loan gives nothing."""
     budget = adapter.budget(made())
-    await budget.borrow(5, "burst-1")
-    await budget.borrow(-7, "burst-2")
+    await budget.borrow(Lent("burst-1", 5), 0.0)
+    await budget.borrow(Lent("burst-2", -7), 0.0)
     assert (await budget.take(100, 100.0, "b1")).granted == 15
 
 
@@ -158,7 +202,7 @@ async def test_over_any_span_no_more_is_spent_than_earned(adapter: Adapter) -> N
     for turn in range(200):
         now += chance.expovariate(3.0)
         if turn % 60 == 59:
-            await budget.borrow(9, f"burst-{turn}")
+            await budget.borrow(Lent(f"burst-{turn}", 9), now)
             loans.append((now, 9))
         grant = await budget.take(chance.randrange(6), now, f"b{turn}")
         spent.append((now, grant.granted))
@@ -193,7 +237,7 @@ async def test_twin_and_redis_agree_step_by_step(redis_client: redis.asyncio.Red
         now += chance.choice((0.0, 0.01, 0.5, 3.0, -1.0))
         if chance.random() < 0.1:
             for budget in (twin, real):
-                await budget.borrow(turn % 17, f"burst-{turn // 3}")
+                await budget.borrow(Lent(f"burst-{turn // 3}", turn % 17), now)
         if chance.random() < 0.2:
             waiting = chance.randrange(50)
             for adapter in pair:
@@ -215,7 +259,12 @@ async def test_an_absent_redis_means_slow_down(redis_url: str) -> None:
     """While Redis is away every call raises SlowDown, so that the batch is offered again, never skipped."""
     client = redis.asyncio.Redis.from_url(redis_url + ".gone")
     budget, snapshots = RedisBudget(client, made()), RedisSnapshots(client, made())
-    for call in (budget.take(1, 0.0, "b"), budget.borrow(1, "x"), snapshots.load("k"), snapshots.save("k", b"")):
+    for call in (
+        budget.take(1, 0.0, "b"),
+        budget.borrow(Lent("x", 1), 0.0),
+        snapshots.load("k"),
+        snapshots.save("k", b""),
+    ):
         with pytest.raises(SlowDown):
             await call
     await client.aclose()
@@ -226,7 +275,7 @@ async def test_all_keys_of_a_project_share_one_hash_tag(redis_client: redis.asyn
     """A cluster can run the scripts: every key written has the project's tag."""
     budget = RedisBudget(redis_client, made())
     await budget.take(1, 0.0, "b")
-    await budget.borrow(1, "x")
+    await budget.borrow(Lent("x", 1), 0.0)
     await RedisSnapshots(redis_client, made()).save("0", b"s")
     keys = [key async for key in redis_client.scan_iter()]
     assert len(keys) == 4
@@ -269,8 +318,8 @@ async def test_a_burst_borrows_money_too(adapter: Adapter) -> None:
     """Once per burst; refills pay the loan back."""
     budget = adapter.budget(priced())
     assert await budget.take(1, 100.0, "b1", [3600.0]) == Grant(1, 0)
-    await budget.borrow(2, "burst", 100.0)
-    await budget.borrow(2, "burst", 100.0)
+    await budget.borrow(Lent("burst", 2), 100.0, money=100.0)
+    await budget.borrow(Lent("burst", 2), 100.0, money=100.0)
     assert await budget.take(2, 100.0, "b2", [50.0, 50.0]) == Grant(2, 0)
     assert await budget.take(1, 110.0, "b3", [6.0]) == Grant(0, 0)
     assert await budget.take(1, 112.0, "b4", [6.0]) == Grant(1, 0)
@@ -290,7 +339,7 @@ async def test_twin_and_redis_agree_on_money_too(redis_client: redis.asyncio.Red
         assert await twin.take(len(bill), now, f"s{step}", bill) == await real.take(len(bill), now, f"s{step}", bill)
         if rng.random() < 0.1:
             for budget in (twin, real):
-                await budget.borrow(3, f"burst{step}", 2.5)
+                await budget.borrow(Lent(f"burst{step}", 3), now, money=2.5)
 
 
 def aged(*, rate: float = 3600.0) -> Project:

@@ -11,11 +11,27 @@ from tiebreak.contracts.messages import Manifest
 
 
 @dataclass(frozen=True, slots=True)
+class Lent:
+    """A burst of a project, over all its replicas: its id, all its labels, and what it is about. No id: none."""
+
+    burst_id: str = ""
+    labels: int = 0
+    part: str = ""
+
+
+NO_BURST = Lent()
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
-    """What a budget gave: ``granted`` labels of those wanted; ``open_tasks`` is the backlog people have not answered."""
+    """What a budget gave: ``granted`` labels of those wanted; ``open_tasks`` is the backlog people have not answered.
+
+    ``burst``: the one that the project has open, as far as the budget knows.
+    """
 
     granted: int
     open_tasks: int
+    burst: Lent = NO_BURST
 
 
 class Budget(Protocol):
@@ -27,8 +43,11 @@ class Budget(Protocol):
         ``bill``: what each of them costs, in the order in which they are wanted, where money is counted.
         """
 
-    async def borrow(self, labels: int, burst_id: str, money: float = 0.0) -> None:
-        """A burst's extra labels, and what they cost, paid back from later refills. Idempotent per ``burst_id``."""
+    async def borrow(self, burst: Lent, now_s: float, rest_s: float = 0.0, money: float = 0.0) -> Lent:
+        """A burst's extra labels, and what they cost, paid back from later refills; answers the burst that the project has now.
+
+        For ``rest_s`` it is the project's: who else asks for one gets this one, and nothing more is lent. Idempotent per burst id.
+        """
 
 
 class Snapshots(Protocol):

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiebreak.contracts.messages import DriftEvent, DriftRecord
+from tiebreak.contracts.ports import Lent
 from tiebreak.sampling import acquisition_forms, drift, drift_records, knowing, parts, schedule
-from tiebreak.sampling.appraisal import Moment, Policy, Scored, cold, columns_of, predicted_of
+from tiebreak.sampling.appraisal import Appraisal, Moment, Policy, Scored, cold, columns_of, predicted_of
 from tiebreak.sampling.drift import DriftState, Fired
 from tiebreak.sampling.mistakes import band_of, level_at, usual
 from tiebreak.sampling.parts import SLICE, Parts
-from tiebreak.sampling.schedule import Plan
+from tiebreak.sampling.schedule import OpenBurst, Plan
 from tiebreak.sampling.state import SamplerState
 
 Floats = NDArray[np.float64]
@@ -27,7 +28,7 @@ class Heeded:
     """What the topic ``drift`` is told, the bursts opened now with their labels, and whether there was an alarm."""
 
     records: tuple[DriftRecord, ...]
-    bursts: tuple[tuple[str, int], ...]
+    bursts: tuple[Lent, ...]
     alarm: bool
 
 
@@ -38,16 +39,52 @@ def heed(
     utility, share = seen
     known = knowing.heard(state.known, state.plan.burst.burst_id, moment.in_burst)
     state = replace(state, known=known, plan=_informed(policy, state.plan, known))
+    state = _joined(policy, state, moment, share)
     watched, within, from_labels = _labels(policy, state, moment)
     if batch.version != state.version and state.version:
         watched, within = drift.new_model(watched, inputs_too=batch.embedded), parts.new_model(within)
     watched, from_batch = drift.observe(watched, _observed(policy, batch, utility), policy.drift, state.seen)
     named = [*from_labels, *((one, _slice(policy, within, batch, utility, (one, state.seen))) for one in from_batch)]
-    records, bursts, plan = _react(policy, state, batch, (named, share), moment.now_s)
+    records, bursts, plan = _react(policy, state, batch, (named, share), moment)
     alarms = [one.at for one, _ in named if one.alarm]
     heeded = Heeded(records, bursts, bool(alarms))
     within = _observe_parts(policy, within, batch, utility, (state.seen, max([*alarms, 0])))
-    return replace(state, drift=watched, parts=within, plan=plan), heeded
+    last = bursts[-1].burst_id if bursts else state.burst_id
+    return replace(state, drift=watched, parts=within, plan=plan, burst_id=last), heeded
+
+
+def lent(state: SamplerState, appraisal: Appraisal, asked: Lent, got: Lent) -> tuple[SamplerState, Appraisal]:
+    """What holds once the budget has said which burst the project has: the one ``asked`` for, or another replica's that was open."""
+    if got.burst_id == asked.burst_id:
+        return state, appraisal
+    burst = state.plan.burst
+    if burst.burst_id == asked.burst_id:
+        burst = replace(burst, burst_id=got.burst_id, part=got.part, own=False)
+    # It has been told as opened, by the one who opened it.
+    records = tuple(
+        replace(one, burst_id=got.burst_id) if one.burst_id == asked.burst_id else one
+        for one in appraisal.records
+        if one.burst_id != asked.burst_id or one.event is not DriftEvent.BURST_OPENED
+    )
+    plan = replace(state.plan, burst=burst)
+    return replace(state, plan=plan, burst_id=got.burst_id), replace(appraisal, records=records)
+
+
+def _joined(policy: Policy, state: SamplerState, moment: Moment, share: float) -> SamplerState:
+    """Take part in a burst that another replica opened, once."""
+    ours, plan = moment.burst, state.plan
+    if (
+        not ours.burst_id
+        or ours.burst_id in {plan.burst.burst_id, state.burst_id}
+        or policy.sampling.rule != "adaptive"
+    ):
+        return state
+    size = schedule.burst_labels(plan, ours.labels, moment.fleet)
+    opened = OpenBurst(ours.burst_id, size, opens_at=state.seen, part=ours.part, own=False)
+    plan = schedule.open_burst(plan, opened, policy.drift.burst, share)
+    watched = drift.alarmed(state.drift, policy.drift, state.seen)
+    within = parts.fresh(len(policy.parts))
+    return replace(state, plan=plan, drift=watched, parts=within, burst_id=ours.burst_id)
 
 
 def _informed(policy: Policy, plan: Plan, known: knowing.Known) -> Plan:
@@ -125,13 +162,13 @@ def _react(
     state: SamplerState,
     batch: Scored,
     seen: tuple[Sequence[tuple[Fired, str]], float],
-    now_s: float,
-) -> tuple[tuple[DriftRecord, ...], tuple[tuple[str, int], ...], Plan]:
+    moment: Moment,
+) -> tuple[tuple[DriftRecord, ...], tuple[Lent, ...], Plan]:
     """A warning for each watch that fired alone, and a burst for each alarm."""
-    named, share = seen
+    (named, share), now_s = seen, moment.now_s
     plan, burst, project = state.plan, policy.drift.burst, policy.project
     records: list[DriftRecord] = []
-    bursts: list[tuple[str, int]] = []
+    bursts: list[Lent] = []
     for one, declared in named:
         if not one.alarm:
             records.append(drift_records.record(project, batch, DriftEvent.WARNING, one, now_s))
@@ -139,15 +176,17 @@ def _react(
         row = min(max(0, one.at - state.seen - 1), len(batch) - 1)
         # Named after the event that raised it: a replay opens the same burst, and borrows for it once.
         burst_id = blake2b(batch.ids[row], digest_size=8, key=project.encode()[:64]).hexdigest()
-        size = schedule.burst_labels(plan, burst) if policy.sampling.rule == "adaptive" else 0
-        about = burst_id, size, declared or _class(state, batch)
+        adaptive = policy.sampling.rule == "adaptive"
+        size = schedule.burst_labels(plan, burst.labels, moment.fleet) if adaptive else 0
+        about = burst_id, min(burst.labels, round(size / moment.fleet)), declared or _class(state, batch)
         records.append(drift_records.record(project, batch, DriftEvent.ALARM, one, now_s, about))
         if size:
-            if plan.burst.burst_id:
+            if plan.burst.burst_id and plan.burst.own:
                 why = schedule.REPLACED, state.known
                 records.append(drift_records.closed(project, batch, plan.burst, why, now_s))
-            plan = schedule.open_burst(plan, burst_id, one.at, burst, share, about[2])
-            bursts.append((burst_id, size))
+            opened = OpenBurst(burst_id, size, opens_at=one.at, part=about[2])
+            plan = schedule.open_burst(plan, opened, burst, share)
+            bursts.append(Lent(*about))
             records.append(drift_records.record(project, batch, DriftEvent.BURST_OPENED, one, now_s, about))
     return tuple(records), tuple(bursts), plan
 

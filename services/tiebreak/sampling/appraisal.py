@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiebreak.contracts.messages import DriftRecord, Reason, Selection
+from tiebreak.contracts.ports import NO_BURST, Lent
 from tiebreak.contracts.project import Budget, Drift, Project, Sampling
 from tiebreak.contracts.tensors import FloatArray, Form
 from tiebreak.sampling import acquisition, acquisition_forms, bandit, drift, parts
@@ -108,7 +109,7 @@ class Appraisal:
     """What can be said of a batch before any budget: per row the utility and its draws, for the batch the share to aim at.
 
     ``sound`` ``(n,)`` says which rows are what their form says they are (see :func:`askable`).
-    ``bursts`` are those opened now, with their labels; ``prices`` ``(n,)`` in ordinary answers, where they differ.
+    ``bursts`` are those opened now, with the labels of all replicas; ``prices`` ``(n,)`` in ordinary answers, where they differ.
     ``mixture``: the arms of a bandit, where one chooses among acquisitions.
     ``draws`` ``(n, 3)``: noise for uncertainty, noise for novelty, and whether to examine the row for novelty at all; a fourth column
     where there are floors, the coin of ``balance``.
@@ -121,7 +122,7 @@ class Appraisal:
     draws: Floats
     share: float
     records: tuple[DriftRecord, ...]
-    bursts: tuple[tuple[str, int], ...]
+    bursts: tuple[Lent, ...]
     prices: Floats | None = None
     mixture: Mixture | None = None
 
@@ -139,7 +140,8 @@ class Appraisal:
 class Moment:
     """What surrounds a batch: Unix time, this replica's part of the project's partitions in (0, 1], and the audit labels that
     came back since the last batch (whether the prediction each one checks was wrong). ``returned``: all labels, for a bandit;
-    ``checked``: all of them, as far as mistakes go; ``in_burst``: those that tell of the error since an alarm."""
+    ``checked``: all of them, as far as mistakes go; ``in_burst``: those that tell of the error since an alarm.
+    ``burst`` is the one that the project has open, over its replicas."""
 
     now_s: float
     fleet: float = 1.0
@@ -147,6 +149,7 @@ class Moment:
     returned: tuple[Returned, ...] = ()
     checked: tuple[Checked, ...] = ()
     in_burst: tuple[InBurst, ...] = ()
+    burst: Lent = NO_BURST
 
 
 _BY_COMMITTEE: Mapping[str, Callable[[FloatArray], Floats]] = {

@@ -96,7 +96,7 @@ class Chooser:
         length = BLOCK if chance else schedule.block_length(self._plan, self._appraisal.share)
         self.until = self.seen + length
         self._plan = schedule.next_block(self._plan, self._appraisal.share, length, self.seen, self._policy.drift.burst)
-        if over:
+        if over and burst.own:
             why = over, self._began.known
             self._records.append(closed(self._policy.project, self._batch, burst, why, self._plan.last_s))
         self._enter(self._next_regime(chance))

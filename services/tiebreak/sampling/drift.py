@@ -279,6 +279,11 @@ def _vote(
     return votes, found
 
 
+def alarmed(state: DriftState, drift: Drift, at: int) -> DriftState:
+    """Another replica's alarm, heard of at event number ``at``, is one here too: the same change is no second one."""
+    return _after_alarm(state, drift, at)
+
+
 def _after_alarm(state: DriftState, drift: Drift, at: int) -> DriftState:
     # What was usual is over: every watch learns its baseline anew, on the new concept.
     return replace(

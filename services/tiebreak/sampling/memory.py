@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from tiebreak.contracts.ports import Grant
+from tiebreak.contracts.ports import Grant, Lent
 from tiebreak.contracts.project import Project
 from tiebreak.sampling import budget
 from tiebreak.sampling.budget import Limits
@@ -30,7 +30,8 @@ class MemoryBudget:
         self._pace: budget.Pace | None = None
         self._bucket: budget.Bucket | None = None
         self._grants: OrderedDict[str, int] = OrderedDict()
-        self._bursts: OrderedDict[str, None] = OrderedDict()
+        self._bursts: OrderedDict[str, Lent] = OrderedDict()
+        self._burst, self._burst_until_s = Lent(), 0.0
 
     async def take(self, wanted: int, now_s: float, batch_key: str, bill: Sequence[float] = ()) -> Grant:
         """Take up to ``wanted`` labels, once per ``batch_key``: a replayed batch gets its first answer again."""
@@ -46,7 +47,7 @@ class MemoryBudget:
             if wanted > 0:
                 self._grants[batch_key] = granted
                 _forget(self._grants)
-        return Grant(min(granted, max(0, wanted)), open_tasks)
+        return Grant(min(granted, max(0, wanted)), open_tasks, self._open_burst(now_s))
 
     def _longest(self, now_s: float) -> int:
         limits, settled = self._limits, self._settled()
@@ -62,16 +63,25 @@ class MemoryBudget:
         self._purse = budget.refill(self._purse or budget.full(limits, now_s), limits, now_s)
         return min(wanted, budget.within_purse(self._purse, limits, bill))
 
-    async def borrow(self, labels: int, burst_id: str, money: float = 0.0) -> None:
-        """A burst's extra labels, paid back from later refills. Idempotent per ``burst_id``."""
-        if burst_id in self._bursts:
-            return
-        self._bursts[burst_id] = None
+    def _open_burst(self, now_s: float) -> Lent:
+        return self._burst if now_s < self._burst_until_s else Lent()
+
+    async def borrow(self, burst: Lent, now_s: float, rest_s: float = 0.0, money: float = 0.0) -> Lent:
+        """A burst's extra labels, paid back from later refills, once per burst of the project; answers which that is now."""
+        if (before := self._bursts.get(burst.burst_id)) is not None:
+            return before
+        ours = self._open_burst(now_s)
+        self._bursts[burst.burst_id] = ours if ours.burst_id else burst
         _forget(self._bursts)
+        if ours.burst_id:
+            return ours
+        if rest_s > 0.0:
+            self._burst, self._burst_until_s = burst, now_s + rest_s
         # Before the first take nobody has told the time; the first refill then earns the carry-over at most.
-        self._bucket = budget.borrow(self._bucket or budget.full(self._limits, 0.0), labels)
+        self._bucket = budget.borrow(self._bucket or budget.full(self._limits, 0.0), burst.labels)
         if self._purse_limits is not None:
             self._purse = budget.borrow(self._purse or budget.full(self._purse_limits, 0.0), money)
+        return burst
 
 
 class MemorySnapshots:

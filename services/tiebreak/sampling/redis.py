@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from hashlib import blake2b
 from importlib.resources import files
@@ -11,7 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from tiebreak.contracts.errors import SlowDown
-from tiebreak.contracts.ports import Grant
+from tiebreak.contracts.ports import Grant, Lent
 from tiebreak.contracts.project import Project
 from tiebreak.sampling import budget
 from tiebreak.sampling.budget import REPAYMENT, Limits
@@ -43,7 +44,7 @@ class RedisBudget:
     async def take(self, wanted: int, now_s: float, batch_key: str, bill: Sequence[float] = ()) -> Grant:
         """Take up to ``wanted`` labels, once per ``batch_key``: a replayed batch gets its first answer again."""
         keys = [f"{self._base}:budget", f"{self._base}:budget:batch:{_short(batch_key)}", f"{self._base}:open_tasks"]
-        keys.append(f"{self._base}:settled_tasks")
+        keys += [f"{self._base}:settled_tasks", f"{self._base}:budget:burst"]
         limits = self._limits
         now = "" if self._server_clock else repr(now_s)
         args: list[int | float | str] = [
@@ -59,19 +60,28 @@ class RedisBudget:
         if self._purse is not None:
             args += [self._purse.per_s, self._purse.carry_over, *bill]
         try:
-            granted, open_tasks = cast("tuple[int, int]", await self._take(keys=keys, args=args))
+            granted, open_tasks, burst = cast("tuple[int, int, bytes | str]", await self._take(keys=keys, args=args))
         except (RedisError, OSError) as error:
             raise SlowDown(f"the budget in Redis does not answer: {error}", fix="Is Redis up?") from error
-        return Grant(int(granted), int(open_tasks))
+        return Grant(int(granted), int(open_tasks), _lent(burst))
 
-    async def borrow(self, labels: int, burst_id: str, money: float = 0.0) -> None:
-        """A burst's extra labels, paid back from later refills. Idempotent per ``burst_id``."""
-        keys = [f"{self._base}:budget", f"{self._base}:budget:burst:{_short(burst_id)}"]
+    async def borrow(self, burst: Lent, now_s: float, rest_s: float = 0.0, money: float = 0.0) -> Lent:
+        """A burst's extra labels, paid back from later refills, once per burst of the project; answers which that is now.
+
+        Whether one is open is a matter of this server's clock, whatever ``now_s``.
+        """
+        del now_s
+        keys = [
+            f"{self._base}:budget",
+            f"{self._base}:budget:burst:{_short(burst.burst_id)}",
+            f"{self._base}:budget:burst",
+        ]
+        told = json.dumps([burst.burst_id, burst.labels, burst.part])
+        args: list[float | str] = [burst.labels, self._limits.carry_over, BURST_TTL_MS, told, int(1000.0 * rest_s)]
+        if self._purse is not None:
+            args += [money, self._purse.carry_over]
         try:
-            args: list[float] = [labels, self._limits.carry_over, BURST_TTL_MS]
-            if self._purse is not None:
-                args += [money, self._purse.carry_over]
-            await self._borrow(keys=keys, args=args)
+            return _lent(cast("bytes | str", await self._borrow(keys=keys, args=args)))
         except (RedisError, OSError) as error:
             raise SlowDown(f"the budget in Redis does not answer: {error}", fix="Is Redis up?") from error
 
@@ -98,6 +108,10 @@ class RedisSnapshots:
             await self._client.set(f"{self._base}:{key}", value, px=SNAPSHOT_TTL_MS)
         except (RedisError, OSError) as error:
             raise SlowDown(f"the snapshots in Redis do not answer: {error}", fix="Is Redis up?") from error
+
+
+def _lent(told: bytes | str) -> Lent:
+    return Lent(*json.loads(told)) if told else Lent()
 
 
 def _script(name: str) -> str:

@@ -23,6 +23,7 @@ EARLY_LABELS = 16  # asked ahead of plan while the model is young: a label is wo
 EARLY_MULTIPLIER = 4.0
 BURST_PART = 0.25  # of the labels planned so far, at most, go into one burst
 LEAST_BURST = 8.0  # labels of a burst on a young stream
+LEAST_REST_S, LONGEST_REST_S = 60.0, 86_400.0  # for which a burst is that of all replicas
 KNOWN, LABELS, TIME, REPLACED = "known", "labels", "time", "replaced"  # why a burst is over
 SQUEEZED, EASED, LEAST_SQUEEZE = 0.9, 1.02, 0.1
 
@@ -30,7 +31,8 @@ SQUEEZED, EASED, LEAST_SQUEEZE = 0.9, 1.02, 0.1
 @dataclass(frozen=True, slots=True)
 class OpenBurst:
     """A burst while ``burst_id`` is not empty: from event number ``opens_at``, until its ``size`` labels are spent
-    (``labels`` are left), ``ends_at``, or the error since the alarm is ``known`` as well as was asked for. ``part``: what moved."""
+    (``labels`` are left), ``ends_at``, or the error since the alarm is ``known`` as well as was asked for. ``part``: what moved.
+    ``own``: an alarm of this replica opened it, so that this one tells of its end; others joined."""
 
     burst_id: str = ""
     size: int = 0
@@ -39,6 +41,7 @@ class OpenBurst:
     ends_at: int = 0
     part: str = ""
     known: bool = False
+    own: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,25 +134,35 @@ def burst_in_force(plan: Plan, seen: int) -> str:
     return plan.burst.burst_id if in_force(plan, seen) else ""
 
 
-def open_burst(plan: Plan, burst_id: str, at: int, burst: Burst, base: float, part: str = "") -> Plan:
-    """Open a burst about ``part`` at event number ``at``. It ends after its labels, or after four times the events they should take.
+def rest_s(plan: Plan, burst: Burst) -> float:
+    """How long a burst is the project's: the rest after an alarm, in seconds of this replica's traffic."""
+    per_s = plan.arrived / plan.elapsed_s if plan.elapsed_s >= 1.0 and plan.arrived > 0.0 else 0.0
+    if not burst.cooldown_events:
+        return 0.0
+    return min(LONGEST_REST_S, max(LEAST_REST_S, burst.cooldown_events / per_s)) if per_s else LEAST_REST_S
+
+
+def open_burst(plan: Plan, opened: OpenBurst, burst: Burst, base: float) -> Plan:
+    """Open a burst from its event number on. It ends after its labels, or after four times the events they should take.
 
     While one is in force the newer takes its place: it is about the newer change.
     """
-    labels = burst_labels(plan, burst)
-    expected = labels / max(min(1.0, base * burst.multiplier), 1e-6)
-    opened = OpenBurst(burst_id, labels, float(labels), at, at + max(1, int(min(4.0 * expected, 1e9))), part)
-    return replace(plan, burst=opened)
+    expected = opened.size / max(min(1.0, base * burst.multiplier), 1e-6)
+    ends_at = opened.opens_at + max(1, int(min(4.0 * expected, 1e9)))
+    return replace(plan, burst=replace(opened, labels=float(opened.size), ends_at=ends_at))
 
 
-def burst_labels(plan: Plan, burst: Burst) -> int:
-    """The size of a burst opened now: ``burst.labels``, or what a stream as young as this can pay back, less what is owed still.
+def burst_labels(plan: Plan, labels: float, fleet: float) -> int:
+    """This replica's part of a burst of ``labels`` opened now: its part of the partitions, or what a stream as young as this can
+    pay back, less what is owed still.
 
     Alarm after alarm would else borrow faster than half of the share pays back. One label is left at least: that a burst opened is
     what the trainer goes by.
     """
-    most = min(burst.labels, int(max(LEAST_BURST, BURST_PART * plan.planned)))
-    return max(min(1, burst.labels), most - ceil(plan.debt))
+    if labels <= 0:
+        return 0
+    most = min(ceil(labels * fleet), int(max(LEAST_BURST, BURST_PART * plan.planned)))
+    return max(1, most - ceil(plan.debt))
 
 
 def spent(plan: Plan, labels: int, seen: int) -> Plan:

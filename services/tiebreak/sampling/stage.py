@@ -13,13 +13,13 @@ from tiebreak.contracts.columns import offset_at, sizes_of
 from tiebreak.contracts.errors import Invalid, SlowDown
 from tiebreak.contracts.log import Partition, Positions, Record
 from tiebreak.contracts.messages import DriftEvent, DriftRecord, Label
-from tiebreak.contracts.ports import Budget, Grant, Snapshots
+from tiebreak.contracts.ports import Budget, Grant, Lent, Snapshots
 from tiebreak.contracts.project import Answer, Project
 from tiebreak.contracts.sampled import Sampled
 from tiebreak.contracts.tensors import EventColumns, Scores
 from tiebreak.runtime.metrics import Metrics
+from tiebreak.sampling import alarms, pricing, schedule
 from tiebreak.sampling import policy as rule
-from tiebreak.sampling import pricing
 from tiebreak.sampling.acquisition_forms import shares_of
 from tiebreak.sampling.appraisal import Appraisal, Moment, Policy, Scored, initial, utilities
 from tiebreak.sampling.appraising import appraise
@@ -55,6 +55,7 @@ class Sampler:
         self._head = self._kept = initial(self._policy)
         self._pending: deque[_Pending] = deque()
         self._owned: frozenset[Partition] = frozenset()
+        self._burst = Lent()
         self._heard = Heard(self._policy, self._answer)
         self._saved_at = clock.monotonic()
         # A flood would ask an empty budget for every batch: after a refusal it is left alone for the time of half a label.
@@ -74,12 +75,13 @@ class Sampler:
             return Sampled(kind, utility.astype(np.float32), (), ())
         began = self._clock.monotonic()
         told = self._heard.waiting()
-        moment = Moment(self._clock.wall(), self._fleet(), *told)
+        moment = Moment(self._clock.wall(), self._fleet(), *told, burst=self._burst)
         appraisal, before = appraise(self._policy, self._head, batch, moment)
+        before, appraisal = await self._lent(before, appraisal, moment.now_s)
         allowance = NOTHING if began < self._rests_until and not appraisal.bursts else UNLIMITED
         wanted, after = rule.choose(self._policy, before, batch, appraisal, allowance)
         decided_s = self._clock.monotonic() - began
-        grant = await self._grant(columns, appraisal, wanted, moment.now_s)
+        grant = await self._grant(columns, wanted, moment.now_s)
         if grant.granted < len(wanted.rows):
             self._rests_until = began + self._rest_s
         decision, after = rule.within(self._policy, (before, after), batch, (appraisal, wanted), grant)
@@ -139,16 +141,24 @@ class Sampler:
         """Write the committed state down."""
         await self._save()
 
-    async def _grant(self, columns: EventColumns, appraisal: Appraisal, wanted: Decision, now_s: float) -> Grant:
+    async def _grant(self, columns: EventColumns, wanted: Decision, now_s: float) -> Grant:
         tariff = self._policy.tariff
-        bill, usual = pricing.bill(tariff, wanted.selections), 0.0
-        if tariff is not None:
-            usual = tariff.ordinary * self._head.spending.price
-        for burst_id, labels in appraisal.bursts:
-            await self._budget.borrow(labels, burst_id, labels * usual)
-        return (
-            await self._budget.take(len(wanted.rows), now_s, _batch_key(columns), bill) if wanted.rows else Grant(0, -1)
-        )
+        if not wanted.rows:
+            return Grant(0, -1)
+        bill = pricing.bill(tariff, wanted.selections)
+        grant = await self._budget.take(len(wanted.rows), now_s, _batch_key(columns), bill)
+        self._burst = grant.burst
+        return grant
+
+    async def _lent(self, state: SamplerState, appraisal: Appraisal, now_s: float) -> tuple[SamplerState, Appraisal]:
+        """Borrow for the bursts opened now; one that another replica has opened for the same change is taken part in instead."""
+        tariff = self._policy.tariff
+        usual = 0.0 if tariff is None else tariff.ordinary * state.spending.price
+        for asked in appraisal.bursts:
+            rest_s = schedule.rest_s(state.plan, self._policy.drift.burst)
+            got = await self._budget.borrow(asked, now_s, rest_s, asked.labels * usual)
+            state, appraisal = alarms.lent(state, appraisal, asked, got)
+        return state, appraisal
 
     def _fleet(self) -> float:
         return len(self._owned) / self._partitions if 0 < len(self._owned) <= self._partitions else 1.0

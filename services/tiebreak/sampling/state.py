@@ -43,7 +43,9 @@ class SamplerState:
 
     ``rule`` is the state of a published rule, where one decides; ``floors`` that of the groups that are owed labels; ``around`` what
     events are compared with where an acquisition looks at their neighbours; ``bandit`` what is known of several acquisitions;
-    ``contrast`` is of a rollout's two models; ``known`` is the error since the last alarm, ``parts`` what declared slices show.
+    ``contrast`` is of a rollout's two models; ``known`` is the error since the last alarm, ``parts`` what declared slices show,
+    ``burst_id``
+    the last burst that it took part in.
     ``regime`` names what the scores in the window mean (a change of it empties the window); ``waiting`` holds vectors that join
     ``coverage`` at the next block, so that a block sees one coverage however it is cut into batches.
     """
@@ -69,6 +71,7 @@ class SamplerState:
     bandit: Bandit = field(default_factory=Bandit)
     contrast: Contrast = field(default_factory=Contrast)
     known: Known = field(default_factory=Known)
+    burst_id: str = ""
     parts: Parts = field(default_factory=Parts)
 
 

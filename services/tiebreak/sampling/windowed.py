@@ -112,7 +112,7 @@ class Window:
         over = schedule.ended(state.plan, state.seen)
         share = self._appraisal.share
         plan = schedule.next_block(state.plan, share, stop - start, state.seen, policy.drift.burst)
-        if over:
+        if over and burst.own:
             self._records.append(closed(policy.project, self._batch, burst, (over, state.known), plan.last_s))
         recent = state.recent
         if schedule.in_force(plan, state.seen) and not was_burst:

@@ -57,7 +57,7 @@ def test_a_burst_ends_the_block_it_opens_in() -> None:
     rng = np.random.default_rng(5)
     _, state = run(made, batches_of(probabilities(rng, 40 * 4096), size=4096))
     plan = replace(state.plan, early=0.0, debt=0.0)
-    opened = schedule.open_burst(plan, "b1", state.seen + 100, Burst(labels=8), 0.05)
+    opened = schedule.open_burst(plan, schedule.OpenBurst("b1", 8, opens_at=state.seen + 100), Burst(labels=8), 0.05)
     after = replace(state, plan=opened, until=state.seen + 1000)
     batch = scored(probabilities(rng, 192), start=state.seen)
     appraisal, before = appraise(made, after, batch, Moment(0.0))

@@ -70,7 +70,7 @@ def test_early_labels_come_ahead_of_plan_and_are_paid_back() -> None:
 def test_a_burst_ends_with_its_labels() -> None:
     """Once a burst has spent its labels the share is back below the target, and the debt remains."""
     burst = Burst(multiplier=4.0, labels=10)
-    plan = s.open_burst(PAID, "b1", 64, burst, 0.02)
+    plan = s.open_burst(PAID, s.OpenBurst("b1", s.burst_labels(PAID, burst.labels, 1.0), opens_at=64), burst, 0.02)
     before = s.next_block(plan, 0.02, 32, 32, burst)
     inside = s.next_block(before, 0.02, 32, 64, burst)
     after = s.next_block(s.spent(inside, 10, 64), 0.02, 32, 96, burst)
@@ -82,9 +82,9 @@ def test_a_burst_ends_with_its_labels() -> None:
 def test_a_burst_on_a_young_stream_is_small() -> None:
     """After 40 labels a burst is a quarter of them, after a thousand it is what the project file says, with none there is none."""
     young, grown = replace(PAID, planned=40.0), replace(PAID, planned=1000.0)
-    found = [s.burst_labels(plan, Burst(labels=60)) for plan in (PAID, young, grown)]
+    found = [s.burst_labels(plan, 60, 1.0) for plan in (PAID, young, grown)]
     assert found == [8, 10, 60]
-    assert s.burst_labels(grown, Burst(labels=0)) == 0
+    assert s.burst_labels(grown, 0, 1.0) == 0
 
 
 def test_alarm_after_alarm_owes_no_more_than_one_burst() -> None:
@@ -92,7 +92,12 @@ def test_alarm_after_alarm_owes_no_more_than_one_burst() -> None:
     burst, plan, asked = Burst(multiplier=4.0, labels=60), PAID, 0.0
     for block in range(4000):
         if block % 32 == 0:
-            plan = s.open_burst(plan, f"b{block}", block * 64, burst, 0.02)
+            plan = s.open_burst(
+                plan,
+                s.OpenBurst(f"b{block}", s.burst_labels(plan, burst.labels, 1.0), opens_at=block * 64),
+                burst,
+                0.02,
+            )
         plan = s.next_block(plan, 0.02, 64, block * 64, burst)
         asked += plan.share * 64
         plan = s.spent(plan, round(plan.share * 64), block * 64)
@@ -112,7 +117,7 @@ def test_refusals_are_forgotten_as_time_goes_by() -> None:
 def test_a_burst_that_nobody_pays_for_ends_too() -> None:
     """With every label refused, a burst ends after four times the events its labels should have taken."""
     burst = Burst(multiplier=4.0, labels=8)
-    plan = s.open_burst(PAID, "b1", 0, burst, 0.02)
+    plan = s.open_burst(PAID, s.OpenBurst("b1", s.burst_labels(PAID, burst.labels, 1.0)), burst, 0.02)
     assert s.next_block(plan, 0.02, 32, 399, burst).burst.burst_id == "b1"
     assert s.next_block(plan, 0.02, 32, 400, burst).burst == s.OpenBurst()
 

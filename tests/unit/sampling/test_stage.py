@@ -13,7 +13,7 @@ from tests.support.sampling import TOPIC, columns_of, project, scores_of
 from tiebreak.contracts.errors import SlowDown
 from tiebreak.contracts.log import Partition, StoredRecord
 from tiebreak.contracts.messages import DriftEvent, Label, LabelMethod, Reason, Selection
-from tiebreak.contracts.ports import Grant
+from tiebreak.contracts.ports import Grant, Lent
 from tiebreak.contracts.project import Budget, Project, Sampling
 from tiebreak.contracts.sampled import Sampled
 from tiebreak.contracts.tensors import EventColumns
@@ -170,8 +170,10 @@ class Silent:
             raise SlowDown("no answer")
         return await self._inner.take(wanted, now_s, batch_key, bill)
 
-    async def borrow(self, labels: int, burst_id: str, money: float = 0.0) -> None:
-        await self._inner.borrow(labels, burst_id, money)
+    async def borrow(self, burst: Lent, now_s: float, rest_s: float = 0.0, money: float = 0.0) -> Lent:
+        if self.away:
+            raise SlowDown("no answer")
+        return await self._inner.borrow(burst, now_s, rest_s, money)
 
 
 async def test_while_the_budget_is_away_nothing_is_decided() -> None:

@@ -5,6 +5,7 @@
 -- KEYS[2] tb:{project}:budget:batch:* string: what this batch was granted
 -- KEYS[3] tb:{project}:open_tasks     integer, kept by labeling
 -- KEYS[4] tb:{project}:settled_tasks  integer, kept by labeling
+-- KEYS[5] tb:{project}:budget:burst   string: the burst that is open (`budget_borrow.lua`)
 -- ARGV[1] wanted      labels, an integer
 -- ARGV[2] per_s       labels a second
 -- ARGV[3] carry_over  labels
@@ -20,7 +21,7 @@
 -- ARGV[13] purse_per_s money a second; absent: no money is counted
 -- ARGV[14] purse_most money that may pile up
 -- ARGV[15...]         what each label wanted costs, first first
--- Answer: {granted, open_tasks}
+-- Answer: {granted, open_tasks, burst}, the last empty where none is open
 --
 -- Invariant: over any span, granted <= carry_over + borrowed + per_s * span, their cost <= purse_most + borrowed + purse_per_s * span
 -- and one task at most; a batch key is charged once.
@@ -39,9 +40,10 @@ for i = 13, #ARGV do
 end
 local open_tasks = math.max(0, tonumber(redis.call('GET', KEYS[3]) or '0') or 0)
 
+local burst = redis.call('GET', KEYS[5]) or ''
 local before = redis.call('GET', KEYS[2])
 if before then
-  return {math.max(0, math.min(wanted, tonumber(before))), open_tasks}
+  return {math.max(0, math.min(wanted, tonumber(before))), open_tasks, burst}
 end
 
 local now
@@ -111,4 +113,4 @@ end
 if wanted > 0 then
   redis.call('SET', KEYS[2], granted, 'PX', ttl_ms)
 end
-return {granted, open_tasks}
+return {granted, open_tasks, burst}
