@@ -77,7 +77,8 @@ class Sampling(Section):
     ``disagreement_share``: of the labels, for events on which the champion and the challenger of a rollout differ. They are audit
     questions, and count so much less in every figure.
 
-    ``origin_share``: what part of the last 200 questions one source (``ce_source``) or one record key may cause; 1: all of them.
+    ``origin_share``: what part of the last 200 questions one source (``ce_source``) or one record key may cause; 1: all of them. Audit
+    questions about an origin that sends more of the events than that are drawn so much less often, and weighted by as much.
     """
 
     strategy: Literal[Acquisition, "variance", "random", "bandit"] = "margin"

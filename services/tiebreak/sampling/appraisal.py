@@ -231,8 +231,8 @@ def floors(policy: Policy, state: SamplerState, batch: Scored, appraisal: Apprai
 @dataclass(frozen=True, slots=True)
 class Why:
     """What a choice says of a row that it takes: its value of the kind ``strategy`` and what that had to reach, the probability (by
-    its own account, which rounding may put outside of (0, 1]), the state and the burst that it was taken in, and weights as an
-    audit and in a burst."""
+    its own account, which rounding may put outside of (0, 1]), the state and the burst that it was taken in, what an audit
+    counts with the challenger that had a say in it, and its weight in a burst."""
 
     reason: Reason
     strategy: str
@@ -241,7 +241,7 @@ class Why:
     probability: float
     state_digest: str
     burst_id: str = ""
-    weight: float = 0.0
+    audited: tuple[float, str] = (0.0, "")
     burst_weight: float = 0.0
 
 
@@ -257,8 +257,8 @@ def selection_of(policy: Policy, batch: Scored, row: int, why: Why) -> Selection
         model_version=batch.version,
         state_digest=why.state_digest,
         burst_id=why.burst_id,
-        weight=why.weight,
-        challenger=batch.challenger if why.weight else "",
+        weight=why.audited[0],
+        challenger=why.audited[1],
         burst_weight=why.burst_weight,
     )
     if policy.tariff is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import replace
 from math import exp
 from typing import NamedTuple
@@ -25,6 +24,7 @@ from tiebreak.sampling.appraisal import (
     selection_of,
     temper_of,
 )
+from tiebreak.sampling.audit_slice import AuditSlice
 from tiebreak.sampling.budget import HAIR
 from tiebreak.sampling.chance import clears, gumbel, gumbel_level
 from tiebreak.sampling.decision import Allowance, Decision
@@ -67,7 +67,7 @@ class Chooser:
         self._batch, self._appraisal, self._began = batch, appraisal, state
         self.seen, self._asked, self._balance = state.seen, state.asked, state.balance
         self._regime, self._plan, self._origins = state.regime, state.plan, state.origins
-        self._contrast = state.contrast.of(batch.challenger)
+        self._slice = AuditSlice(policy, state, batch, appraisal.audit)
         self._scores, self._novelty = state.scores, Novelty(batch, appraisal, state.novelties)
         self._recent, self._coverage, self._waiting = state.recent, state.coverage, state.waiting
         self._audits, self._others = allowance.audits, allowance.others
@@ -80,7 +80,6 @@ class Chooser:
         self.until = schedule.closes_at(state.plan, state.seen, state.until)
         self._floors = floors(policy, state, batch, appraisal)
         self._owing: set[int] = set()
-        self._audit_drawn: tuple[tuple[float, float], list[int]] = ((-1.0, -1.0), [])
         self._rows: list[int] = []
         self._selections: list[Selection] = []
         self._records: list[DriftRecord] = list(appraisal.records)
@@ -105,12 +104,12 @@ class Chooser:
         self._asked, self._waiting = self._asked + len(self._waiting), Memory()
         if self._floors is not None:
             self._floors.open_block(self._plan.share, length)
-        self._contrast = self._contrast.opened(self._sampling, self._plan.share, self._policy.compared)
+        self._slice.open(self._plan.share)
         self._set_rates()
         due = threshold.due(BLOCK, self._sampling.window)
         if length >= due or self.seen % due == 0 or not self._scores.usable:
             # The audit slice has had its part of the events already.
-            left = max(1e-9, 1.0 - self._audit_share - self._contrast.part)
+            left = max(1e-9, 1.0 - self._slice.share - self._slice.contrast.part)
             # Scores fall while a model learns, and yesterday's quantile then asks too little: what is missing is caught up with.
             behind = max(0.0, self._balance) / CATCH_UP
             self._scores = threshold.relevel(self._scores, (self._uncertain_share + behind) / left)
@@ -124,11 +123,11 @@ class Chooser:
         base, scores = self._luck(start, stop)
         self._owing = set() if self._floors is None else self._floors.rows(start, stop)
         novel = self._novelty.rows(start, stop, self._coverage) if self._novel_share else self._novelty.none()
-        rows = self._audit_rows(start, stop) | novel | self._near_threshold(scores, start)
+        rows = self._slice.rows(start, stop) | novel | self._near_threshold(scores, start)
         rows |= self._owing
         reached = self._walk(sorted(rows - self._batch.replayed), base, scores, start) if rows else start - 1
         self._accrue(stop - 1 - reached)
-        self._contrast = self._contrast.seen(self._batch.differs, start, stop)
+        self._slice.seen(start, stop)
         self.seen += stop - start
         self._scores = threshold.push(self._scores, scores, self._sampling.window)
 
@@ -189,9 +188,9 @@ class Chooser:
             coverage=self._coverage,
             waiting=self._waiting,
             plan=self._plan,
-            origins=self._origins,
+            origins=replace(self._slice.origins, asked=self._origins.asked),
             floors=self._began.floors if self._floors is None else self._floors.state(),
-            contrast=self._contrast,
+            contrast=self._slice.contrast,
         )
 
     # -- rates -------------------------------------------------------------------------------------------------
@@ -213,10 +212,10 @@ class Chooser:
         share, audit, own = self._plan.share, self._sampling.audit_share, temper_of(self._policy, self._batch)
         ordered = self._sampling.strategy != "random"
         novel = self._sampling.novelty and ordered and self._asked >= ASKED_LEAST and len(self._coverage) > 0
-        self._audit_share = audit * share
+        self._slice.fix(share)
         self._novel_share = NOVEL_SHARE * (1.0 - audit) * share if novel else 0.0
-        others = self._novel_share + self._contrast.part + (0.0 if self._floors is None else self._floors.part())
-        self._uncertain_share = max(0.0, share - self._audit_share - others)
+        others = self._novel_share + self._slice.contrast.part + (0.0 if self._floors is None else self._floors.part())
+        self._uncertain_share = max(0.0, share - self._slice.share - others)
         self._temper = own if self._regime == "model" else max(own, CHANCE_TEMPER)
         self._apart = ordered and self._near.memory > 0
         self._inside, self._aim = aimed(self._policy, self._plan, self.seen, self._batch)
@@ -228,15 +227,6 @@ class Chooser:
         self._balance = min(most, self._balance + self._plan.share * events)
 
     # -- candidates --------------------------------------------------------------------------------------------
-
-    def _audit_rows(self, start: int, stop: int) -> set[int]:
-        now, (then, drawn) = (self._audit_share, self._contrast.level), self._audit_drawn
-        if then != now:
-            # For the whole batch at once: the share is the same for most blocks.
-            coins = self._contrast.coins(self._batch.differs, 0, len(self._batch), self._audit_share)
-            drawn = np.flatnonzero(self._appraisal.audit < coins).tolist()
-            self._audit_drawn = (now, drawn)
-        return set(drawn[bisect_left(drawn, start) : bisect_left(drawn, stop)])
 
     def _near_threshold(self, scores: Floats, start: int) -> set[int]:
         """Rows whose score could clear the lowest threshold this block can have."""
@@ -263,7 +253,7 @@ class Chooser:
         return diversity.penalties(diversity.nearest_each(self._recent, units), self._near.similarity)
 
     def _visit(self, one: _Row, score: float) -> None:
-        coin = self._contrast.coin(self._batch.differs, one.row, self._audit_share)
+        coin = self._slice.coin(one.row)
         if self._appraisal.audit[one.row] < coin:
             if self._audits > 0:
                 self._audits -= 1
@@ -308,7 +298,7 @@ class Chooser:
             probability = 1.0 - (1.0 - probability) * (1.0 - novel)
         if self._floors is not None:
             probability = 1.0 - (1.0 - probability) * (1.0 - self._floors.chance(one.row))
-        return (1.0 - self._contrast.coin(self._batch.differs, one.row, self._audit_share)) * probability
+        return (1.0 - self._slice.coin(one.row)) * probability
 
     def _uncertain(self, one: _Row, score: float) -> tuple[float, bool]:
         """The threshold, and whether the score reaches it."""
@@ -352,8 +342,7 @@ class Chooser:
         propensity = self._either(one, probability)
         if self._floors is not None:
             self._floors.took(one.row)
-        coin = self._contrast.coin(self._batch.differs, one.row, self._audit_share)
-        self._add(one.row, reason, why, propensity, coin + propensity)
+        self._add(one.row, reason, why, propensity, self._slice.coin(one.row) + propensity)
         if one.unit is not None:
             self._recent = diversity.remember(self._recent, one.unit, self._near.memory)
             self._waiting = diversity.remember(self._waiting, one.unit, BLOCK)
@@ -362,10 +351,10 @@ class Chooser:
         self._digest = self._digest or digest(self._began)
         kind, value, needed = why
         burst = schedule.burst_in_force(self._plan, self.seen)
-        weight = self._contrast.weight(propensity, self._audit_share) if reason is Reason.AUDIT else 0.0
+        audited = (self._slice.weight(row), self._slice.challenger(row)) if reason is Reason.AUDIT else (0.0, "")
         tells = burst and asked > 0.0 and (self._inside is None or self._inside[row])
-        in_burst = min(1.0, self._audit_share / asked) if tells else 0.0
-        told = Why(reason, kind, value, needed - LOG_FLOOR, propensity, self._digest, burst, weight, in_burst)
+        in_burst = min(1.0, self._slice.least / asked) if tells else 0.0
+        told = Why(reason, kind, value, needed - LOG_FLOOR, propensity, self._digest, burst, audited, in_burst)
         self._rows.append(row)
         self._selections.append(selection_of(self._policy, self._batch, row, told))
         self._balance -= 1.0

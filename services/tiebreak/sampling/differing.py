@@ -64,10 +64,6 @@ class Contrast:
             return slice_
         return np.where(differs[start:stop] == 1, self.level, slice_)
 
-    def weight(self, probability: float, slice_: float) -> float:
-        """What a label drawn with this probability counts; 0 while nothing is looked for."""
-        return min(1.0, slice_ / probability) if self.level > slice_ else 0.0
-
     def seen(self, differs: Differs | None, start: int, stop: int) -> Contrast:
         """Count the rows from ``start`` to before ``stop``."""
         if differs is None:

@@ -11,6 +11,7 @@ from tiebreak.contracts.messages import Reason, Selection
 from tiebreak.contracts.tensors import Form
 from tiebreak.sampling import rules
 from tiebreak.sampling.appraisal import Appraisal, Policy, Scored, Why, selection_of, utilities
+from tiebreak.sampling.audit_slice import AuditSlice
 from tiebreak.sampling.decision import Allowance, Decision
 from tiebreak.sampling.rules import Seen, Verdict
 from tiebreak.sampling.state import SamplerState, digest
@@ -21,9 +22,9 @@ def choose_by_rule(
 ) -> tuple[Decision, SamplerState]:
     """Rows of an appraised batch, in stream order, as far as ``allowance`` goes; what it refuses the rule has not spent."""
     rule, share = policy.sampling.rule, appraisal.share
-    audit_share = policy.sampling.audit_share * share
-    contrast = state.contrast.of(batch.challenger).opened(policy.sampling, share, policy.compared)
-    budget = share - audit_share - contrast.part
+    part = AuditSlice(policy, state, batch, appraisal.audit)
+    part.open(share)
+    drawn, budget = part.rows(0, len(batch)), share - part.share - part.contrast.part
     audits, others, ruling = allowance.audits, allowance.others, state.rule
     began, confidences, sound = digest(state), _confidences(batch).tolist(), appraisal.sound.tolist()
     rows: list[int] = []
@@ -31,8 +32,7 @@ def choose_by_rule(
     for row in range(len(batch)):
         if row in batch.replayed:
             continue
-        coin = contrast.coin(batch.differs, row, audit_share)
-        audit = bool(appraisal.audit[row] < coin)
+        coin, audit = part.coin(row), row in drawn
         if audit:
             chosen, audits = audits > 0, audits - 1
             verdict = Verdict(chosen, coin, 0.0)
@@ -48,7 +48,7 @@ def choose_by_rule(
         if chosen:
             rows.append(row)
             why = _why(batch, appraisal, (row, audit, rule), verdict, began)
-            why = replace(why, weight=contrast.weight(coin, audit_share)) if audit else why
+            why = replace(why, audited=(part.weight(row), part.challenger(row))) if audit else why
             selections.append(selection_of(policy, batch, row, why))
     decision = Decision(
         kind=appraisal.kind,
@@ -58,8 +58,9 @@ def choose_by_rule(
         records=appraisal.records,
         audits=sum(s.audit for s in selections),
     )
-    plan, contrast = replace(state.plan, share=share), contrast.seen(batch.differs, 0, len(batch))
-    return decision, replace(state, seen=state.seen + len(batch), rule=ruling, plan=plan, contrast=contrast)
+    part.seen(0, len(batch))
+    after = replace(state, seen=state.seen + len(batch), rule=ruling, plan=replace(state.plan, share=share))
+    return decision, replace(after, contrast=part.contrast, origins=part.origins)
 
 
 def _confidences(batch: Scored) -> NDArray[np.floating]:

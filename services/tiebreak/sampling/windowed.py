@@ -36,6 +36,7 @@ from tiebreak.sampling.appraisal import (
     selection_of,
     temper_of,
 )
+from tiebreak.sampling.audit_slice import AuditSlice
 from tiebreak.sampling.budget import HAIR
 from tiebreak.sampling.chance import gumbel
 from tiebreak.sampling.choosing import CHANCE_TEMPER, LOG_FLOOR
@@ -102,12 +103,12 @@ class Window:
         self._records = list(appraisal.records)
         self._askable = askable(policy, batch, appraisal)
         self._floors = floors(policy, state, batch, appraisal)
-        self._audit_share = 0.0
+        self._slice = AuditSlice(policy, state, batch, appraisal.audit)
         self._inside, self._aim = aimed(policy, state.plan, state.seen, batch)
 
     def choose(self, start: int, stop: int) -> None:
         """Choose among the rows from ``start`` to before ``stop``."""
-        policy, state, differs = self._policy, self.state, self._batch.differs
+        policy, state = self._policy, self.state
         burst, was_burst = state.plan.burst, schedule.in_force(state.plan, state.seen)
         over = schedule.ended(state.plan, state.seen)
         share = self._appraisal.share
@@ -119,18 +120,17 @@ class Window:
             recent = diversity.Memory()  # after a change, what resembles old questions is worth asking again
         most = threshold.BEHIND + plan.share * (stop - start) if self._others > 0 else 0.0
         balance = min(most, state.balance + plan.share * (stop - start))
-        contrast = state.contrast.of(self._batch.challenger).opened(policy.sampling, plan.share, policy.compared)
-        self.state = replace(state, plan=plan, balance=balance, recent=recent, contrast=contrast)
+        self.state = replace(state, plan=plan, balance=balance, recent=recent)
         self._inside, self._aim = aimed(policy, plan, state.seen, self._batch)
-        self._audit_share = policy.sampling.audit_share * plan.share
-        audit = self._appraisal.audit[start:stop] < contrast.coins(differs, start, stop, self._audit_share)
-        rows = [row for row in (np.flatnonzero(audit) + start).tolist() if row not in self._batch.replayed]
-        for row in rows:
+        self._slice.open(plan.share)
+        drawn = self._slice.rows(start, stop)
+        self.state = replace(self.state, origins=replace(self._slice.origins, asked=state.origins.asked))
+        for row in sorted(drawn - self._batch.replayed):
             if self._audits > 0:
                 self._audits -= 1
                 self._add(row, Reason.AUDIT, (0.0, self._audited(row)))
-        rest: list[int] = (np.flatnonzero(~audit & self._askable[start:stop]) + start).tolist()
-        rest = [row for row in rest if row not in self._batch.replayed]
+        rest: list[int] = (np.flatnonzero(self._askable[start:stop]) + start).tolist()
+        rest = [row for row in rest if row not in drawn and row not in self._batch.replayed]
         if self._floors is None:
             self._spend(rest, [])
         else:
@@ -139,7 +139,8 @@ class Window:
             self._spend([row for row in rest if row not in owing], [row for row in rest if row in owing])
             self.state = replace(self.state, floors=self._floors.state())
         seen = state.seen + stop - start
-        self.state = replace(self.state, seen=seen, until=seen, contrast=contrast.seen(differs, start, stop))
+        self._slice.seen(start, stop)
+        self.state = replace(self.state, seen=seen, until=seen, contrast=self._slice.contrast)
 
     def decision(self) -> Decision:
         """What was chosen."""
@@ -155,7 +156,7 @@ class Window:
 
     def _audited(self, row: int) -> float:
         """The probability that this row is an audit question."""
-        return self.state.contrast.coin(self._batch.differs, row, self._audit_share)
+        return self._slice.coin(row)
 
     def _spend(self, rows: list[int], owing: list[int]) -> None:
         """Take those ``owing`` whose coin fell, and with what is left the best of ``rows``."""
@@ -232,11 +233,11 @@ class Window:
         by_chance_alone = reason in {Reason.COLD_START, Reason.RANDOM}
         strategy = owed if reason is Reason.RARE else "random" if by_chance_alone else self._appraisal.kind
         burst = schedule.burst_in_force(state.plan, state.seen)
-        weight = state.contrast.weight(probability, self._audit_share) if reason is Reason.AUDIT else 0.0
+        audited = (self._slice.weight(row), self._slice.challenger(row)) if reason is Reason.AUDIT else (0.0, "")
         # How likely an audited event was to be chosen of its window is not known: the slice alone tells of the error since the alarm.
         tells = reason is Reason.AUDIT and burst and (self._inside is None or self._inside[row])
-        in_burst = min(1.0, self._audit_share / probability) if tells else 0.0
-        told = Why(reason, strategy, value, needed - LOG_FLOOR, probability, self._digest, burst, weight, in_burst)
+        in_burst = min(1.0, self._slice.least / probability) if tells else 0.0
+        told = Why(reason, strategy, value, needed - LOG_FLOOR, probability, self._digest, burst, audited, in_burst)
         self._chosen.append((row, selection_of(self._policy, self._batch, row, told)))
         self.state = replace(state, balance=state.balance - 1.0, plan=schedule.spent(state.plan, 1, state.seen))
 
