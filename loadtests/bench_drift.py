@@ -151,9 +151,10 @@ def main() -> int:
     for name in ("change", "found", "median delay", "90 %", "always-fire", "never-fire"):
         table.add_column(name, justify="left" if name == "change" else "right")
     rows: list[dict[str, object]] = []
-    for name, maker in CHANGING.items():
+    for number, (name, maker) in enumerate(CHANGING.items()):
         delays = [
-            _delay(alarms(maker(np.random.default_rng((seed, 1)), AT + SEARCH), settings)) for seed in range(seeds)
+            _delay(alarms(maker(np.random.default_rng((seed, 1, number)), AT + SEARCH), settings))
+            for seed in range(seeds)
         ]
         found = sorted(delay for delay in delays if delay is not None)
         middle, late = (float(np.median(found)), float(np.quantile(found, 0.9))) if found else (np.nan, np.nan)
@@ -175,8 +176,9 @@ def _print_calm(console: Console, events: int, seeds: int, settings: Drift) -> l
     for name in ("traffic", "Tiebreak", "always-fire", "never-fire"):
         table.add_column(name, justify="left" if name == "traffic" else "right")
     rows = []
-    for name, maker in CALM.items():
-        counts = [len(alarms(maker(np.random.default_rng((seed, 2)), events), settings)) for seed in range(seeds)]
+    for number, (name, maker) in enumerate(CALM.items()):
+        streams = (maker(np.random.default_rng((seed, 2, number)), events) for seed in range(seeds))
+        counts = [len(alarms(stream, settings)) for stream in streams]
         rate = 1e5 * sum(counts) / (events * seeds)
         table.add_row(name, f"{rate:.2f}", f"{1e5 / ALWAYS_EVERY:.0f}", "0")
         rows.append(_figure(f"{name}: false alarms per 100,000 events", rate, REACH))
