@@ -48,7 +48,7 @@ def alarms_and_shares(
 
 @pytest.mark.parametrize("seed", range(1, 4))
 def test_a_daily_cycle_is_no_drift(seed: int) -> None:
-    """Over four days traffic, class mix and uncertainty follow the hour: no alarm (`make bench-drift` says how often one comes by chance)."""
+    """Over four days traffic, class mix and uncertainty follow the hour: no alarm. `make bench-drift` has the rate by chance."""
     rng, events = np.random.default_rng(seed), 40_000
     hour = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(events) / (events / 4.0))
     unsure = np.clip(rng.beta(1.2, 4.0, events) + 0.03 * hour, 0.0, 1.0)
