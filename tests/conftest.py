@@ -14,6 +14,7 @@ pytest_plugins = (
     "tests.support.kafka_fixture",
     "tests.support.command_line",
     "tests.support.site_fixture",
+    "tests.support.ner_fixture",
 )
 
 # Examples are timed by nobody, neither as they run nor as they are made: where others use the processor, any of them may take long.

@@ -92,15 +92,38 @@ class Retention(Section):
         return {topic: before_ms for topic, before_ms in due.items() if before_ms > 0}
 
 
+class Ner(Section):
+    """A named-entity model in the scoring process (needs the ``ner`` extra): a spaCy pipeline, trusted as code is.
+
+    It is in a ``folder`` (relative to the project file), or an installed ``package``. ``labels``: the entity that a label of the
+    pipeline stands for, where it is not the usual one (``PER``: ``PERSON``; ``GPE``, ``LOC``, ``FAC``: ``LOCATION``; ``ORG``:
+    ``ORGANIZATION``; any other is its own).
+    ``exclude``: components that finding entities does not need, for speed.
+    """
+
+    folder: Annotated[str, StringConstraints(max_length=1000)] = ""
+    package: Annotated[str, StringConstraints(pattern=r"^([A-Za-z][A-Za-z0-9_.-]{0,100})?$")] = ""
+    labels: Annotated[Mapping[str, EntityName], Field(max_length=500)] = {}
+    exclude: Annotated[tuple[str, ...], Field(max_length=50)] = ()
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if bool(self.folder) == bool(self.package):
+            raise ValueError("name the pipeline's `folder` or its `package`, and not both")
+        return self
+
+
 class Privacy(Section):
     """Masking of payloads before a task exists (needs the ``privacy`` extra), and how long things are kept.
 
-    ``entities`` are Presidio's names. ``columns`` of tables are personal whatever they hold: column to the entity that names its masks.
+    ``entities`` are Presidio's names. What of them has no pattern (``PERSON``, ``LOCATION``, ...) is found by the model of ``ner``.
+    ``columns`` of tables are personal whatever they hold: column to the entity that names its masks.
     ``phone_regions`` are ISO countries whose national numbers are looked for as well. What scores below ``threshold`` is left.
     """
 
     mask: bool = False
     entities: tuple[EntityName, ...] = ("EMAIL_ADDRESS", "CREDIT_CARD", "IBAN_CODE", "PHONE_NUMBER")
+    ner: Ner | None = None
     patterns: Annotated[tuple[MaskPattern, ...], Field(max_length=50)] = ()
     columns: Annotated[Mapping[str, EntityName], Field(max_length=500)] = {}
     phone_regions: Annotated[tuple[str, ...], Field(max_length=20)] = ("US", "GB")

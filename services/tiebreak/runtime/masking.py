@@ -16,9 +16,13 @@ Mask = Callable[[Payload], Payload]
 def load_mask(privacy: Privacy) -> Mask:
     """What hides personal data in a payload; blocking to make (seconds) and to call (milliseconds).
 
-    Raises ConfigError where Presidio is not installed, or where an entity, a region or a pattern of the project is not usable.
+    Raises ConfigError where Presidio (or spaCy, for ``privacy.ner``) is not installed, or where an entity, a region, a pattern or the
+    pipeline of the project is not usable.
     """
     if find_spec("presidio_analyzer") is None:
         raise ConfigError("privacy.mask: is on, and Presidio is not installed.", fix="pip install 'tiebreak[privacy]'")
-    mask: Mask = import_module("tiebreak.runtime.presidio_mask").Masker(privacy).mask
+    if privacy.ner is not None and find_spec("spacy") is None:
+        raise ConfigError("privacy.ner: is set, and spaCy is not installed.", fix="pip install 'tiebreak[ner]'")
+    finder = import_module("tiebreak.runtime.spacy_entities").Entities(privacy, privacy.ner) if privacy.ner else None
+    mask: Mask = import_module("tiebreak.runtime.presidio_mask").Masker(privacy, finder).mask
     return mask

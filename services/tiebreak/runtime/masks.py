@@ -6,6 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 # Presidio's names are long; people read these. Any other entity is shown by its own name.
 SHORT: Mapping[str, str] = {
@@ -19,6 +20,10 @@ _ALREADY = re.compile(r"<[A-Z][A-Z0-9_]*_[0-9]{1,6}>")
 _NOISE = re.compile(r"[\s().\-/]+")
 
 
+class Withheld(Exception):
+    """This text cannot be searched within its bounds; why, in words that can be shown."""
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """``text[start:end]`` is an ``entity`` with this score (0 to 1)."""
@@ -27,6 +32,17 @@ class Span:
     end: int
     entity: str
     score: float
+
+
+class Finder(Protocol):
+    """Finds entities that have no pattern."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Which."""
+
+    def find(self, text: str) -> Sequence[Span]:
+        """Where they are in ``text``. Raises Withheld where that cannot be said."""
 
 
 def merged(spans: Sequence[Span]) -> list[Span]:

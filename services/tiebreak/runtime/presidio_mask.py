@@ -23,7 +23,7 @@ from tiebreak.contracts.codec import parse_json
 from tiebreak.contracts.errors import BadRecord, ConfigError
 from tiebreak.contracts.messages import Payload, PayloadKind
 from tiebreak.contracts.project import Privacy
-from tiebreak.runtime.masks import Names, Span, by_part, masked, merged
+from tiebreak.runtime.masks import Finder, Names, Span, Withheld, by_part, masked, merged
 from tiebreak.runtime.presidio_recognizers import TRIGGERS, Phones, Shrinking, recognizers
 
 # Thirty printed pages, more than anybody reads to answer one question. The patterns are linear in it.
@@ -37,10 +37,6 @@ CROWDED = "it holds too much that looks like personal data"
 _BORDER = "\n\x00\n"
 _SEPARATORS = " .-/()"
 _HIDDEN = np.array([0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF], dtype=np.uint32)
-
-
-class Withheld(Exception):
-    """This text cannot be searched within its bounds; why, in words that can be shown."""
 
 
 class TooSlow(Withheld):
@@ -64,12 +60,17 @@ class _Work:
 
 
 class Masker:
-    """Masks payloads of one project. Blocking and CPU-bound: call it on a thread. Raises ConfigError for entities it cannot find."""
+    """Masks payloads of one project. Blocking and CPU-bound: call it on a thread. Raises ConfigError for entities it cannot find.
 
-    def __init__(self, privacy: Privacy) -> None:
+    ``finder`` finds what no pattern does.
+    """
+
+    def __init__(self, privacy: Privacy, finder: Finder | None = None) -> None:
         self._columns = dict(privacy.columns)
         self._threshold = privacy.threshold
-        self._searches = [search for r in recognizers(privacy) for search in _searches(r, self._threshold)]
+        self._finder = finder
+        others = finder.names if finder is not None else frozenset[str]()
+        self._searches = [search for r in recognizers(privacy, others) for search in _searches(r, self._threshold)]
         own = {p.name for p in privacy.patterns}
         # Presidio's own are known: URL is the one that backtracks, and the clock stops it.
         _try_out([s for s in self._searches if s.name in own])
@@ -96,6 +97,8 @@ class Masker:
         work = _Work()
         for search in self._searches:
             search.run(plain, work)
+        for span in self._finder.find(plain) if self._finder is not None else ():
+            work.found(span)
         spans = [s for s in work.spans if s.score >= self._threshold]
         if places is not None:
             spans = [Span(int(places[s.start]), int(places[s.end - 1]) + 1, s.entity, s.score) for s in spans]

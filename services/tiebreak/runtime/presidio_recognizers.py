@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cache
 from typing import Any
 
@@ -148,21 +149,26 @@ def _plan(region: str) -> tuple[str, regex.Pattern[str]]:
     return metadata.national_prefix or "", regex.compile(str(metadata.general_desc.national_number_pattern))
 
 
-def recognizers(privacy: Privacy) -> list[PatternRecognizer]:
-    """One recogniser per entity and per pattern of the project. Raises ConfigError for an entity nobody here can find by a pattern."""
+def recognizers(privacy: Privacy, others: AbstractSet[str] = frozenset()) -> list[PatternRecognizer]:
+    """One recogniser per entity and per pattern of the project; ``others`` are found in another way as well, or only so.
+
+    Raises ConfigError for an entity that nobody here can find.
+    """
     known = available(privacy.phone_regions)
-    missing = [name for name in privacy.entities if name not in known]
+    missing = [name for name in privacy.entities if name not in known and name not in others]
     if missing:
+        by_model = f", nor by the pipeline of privacy.ner ({', '.join(sorted(others))})" if privacy.ner else ""
+        model = "" if privacy.ner else " `privacy.ner` names a model for what has no pattern (docs/privacy.md)."
         raise ConfigError(
-            f"privacy.entities: {missing[0]!r} cannot be found by a pattern.",
-            fix=f"Known are: {', '.join(sorted(known))}.",
+            f"privacy.entities: {missing[0]!r} cannot be found by a pattern{by_model}.",
+            fix=f"Known are: {', '.join(sorted(known))}.{model}",
         )
     for region in privacy.phone_regions:
         _plan(region)
     ours = [
         PatternRecognizer(p.kind, name=p.name, patterns=[Pattern(p.name, p.regex, p.score)]) for p in privacy.patterns
     ]
-    return [known[name]() for name in dict.fromkeys(privacy.entities)] + ours
+    return [known[name]() for name in dict.fromkeys(privacy.entities) if name in known] + ours
 
 
 def available(regions: Sequence[str] = ()) -> Mapping[str, Callable[[], PatternRecognizer]]:

@@ -40,10 +40,16 @@ class _StrictLoader(yaml.SafeLoader):
 def load_project(path: Path) -> Project:
     """The validated project; ``model.file``, ``encoder`` and ``class_vectors`` become absolute paths of files that exist.
 
-    Raises ConfigError with one line per mistake, each starting with the file's name.
+    ``privacy.ner.folder`` becomes absolute, too: it has to be there for the scoring process alone. Raises ConfigError with one line
+    per mistake, each starting with the file's name.
     """
     project = parse_project(_read(path), name=path.name)
-    return project.model_copy(update={"model": project.model.model_copy(update=_model_files(project, path))})
+    privacy, ner = project.privacy, project.privacy.ner
+    if ner is not None and ner.folder:
+        found = ner.model_copy(update={"folder": str((path.parent / ner.folder).resolve())})
+        privacy = privacy.model_copy(update={"ner": found})
+    model = project.model.model_copy(update=_model_files(project, path))
+    return project.model_copy(update={"model": model, "privacy": privacy})
 
 
 def parse_project(text: str, name: str = "project.yaml") -> Project:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import orjson
 import pytest
@@ -11,8 +12,9 @@ from tests.support.models import project_of
 from tests.support.streaming import StreamBench
 from tiebreak.contracts.codec import JSON, decode_task
 from tiebreak.contracts.ids import pseudonym
-from tiebreak.contracts.messages import PayloadKind
-from tiebreak.contracts.project import Privacy
+from tiebreak.contracts.messages import PayloadKind, Task
+from tiebreak.contracts.project import Privacy, Project
+from tiebreak.contracts.project_privacy import Ner
 from tiebreak.contracts.topics import Topic
 from tiebreak.runtime.masking import load_mask
 from tiebreak.runtime.metrics import Metrics
@@ -31,11 +33,11 @@ def scorer() -> Iterator[Scorer]:
     scorer.close()
 
 
-async def test_no_personal_data_is_on_the_tasks_topic(scorer: Scorer) -> None:
-    """Payload and subject of an event name a person by an e-mail address: no task holds it, in no byte, and the mask is there."""
-    bench = StreamBench(PRIVATE)
+async def streamed(scorer: Scorer, project: Project, words: str, subject: str) -> tuple[list[Task], bytes]:
+    """What 40 events with this payload and subject come to: their tasks, and every byte of `tasks`."""
+    bench = StreamBench(project)
     await bench.start()
-    name = PRIVATE.input.tensors[0].name
+    name = project.input.tensors[0].name
     events = [
         (
             f"e{i}".encode(),
@@ -43,19 +45,34 @@ async def test_no_personal_data_is_on_the_tasks_topic(scorer: Scorer) -> None:
                 {
                     "id": f"e{i}",
                     "inputs": [{"name": name, "datatype": "FP32", "shape": [1, 4], "data": [0.1 * i, 0.2, 0.3, 0.4]}],
-                    "payload": {"kind": "text", "data": "Ann <ann@example.org> asks"},
-                    "subject": "ann@example.org",
+                    "payload": {"kind": "text", "data": words},
+                    "subject": subject,
                 }
             ),
         )
         for i in range(40)
     ]
     await bench.send(events, JSON)
-    await bench.run(scorer, mask=load_mask(PRIVATE.privacy))
+    await bench.run(scorer, mask=load_mask(project.privacy))
     records = await bench.records(Topic.TASKS)
-    tasks = [decode_task(r.value) for r in records]
+    return [decode_task(r.value) for r in records], b"".join((r.key or b"") + (r.value or b"") for r in records)
+
+
+async def test_no_personal_data_is_on_the_tasks_topic(scorer: Scorer) -> None:
+    """Payload and subject of an event name a person by an e-mail address: no task holds it, in no byte, and the mask is there."""
+    tasks, written = await streamed(scorer, PRIVATE, "Ann <ann@example.org> asks", "ann@example.org")
     assert tasks
-    assert {r.offset for r in records if b"ann@" in (r.value or b"") or b"ann@" in (r.key or b"")} == set()
+    assert b"ann@" not in written
     payloads = {(t.payload.kind, t.payload.data) for t in tasks if t.payload is not None}
     assert payloads == {(PayloadKind.TEXT, b"Ann <<EMAIL_1>> asks")}
     assert {t.subject for t in tasks} == {pseudonym(PRIVATE.project, "ann@example.org")}
+
+
+async def test_no_name_that_the_model_finds_is_on_the_tasks_topic(scorer: Scorer, pipeline: Path) -> None:
+    """A person and a place have no pattern: found before a task exists, by the pipeline that the project names."""
+    privacy = Privacy(mask=True, entities=("PERSON", "LOCATION"), ner=Ner(folder=str(pipeline)))
+    project = PROJECT.model_copy(update={"privacy": privacy})
+    tasks, written = await streamed(scorer, project, "My name is Maria Rossi and I work in Oslo.", "customer-17")
+    assert {t.payload.data for t in tasks if t.payload} == {b"My name is <PERSON_1> and I work in <LOCATION_1>."}
+    assert b"Rossi" not in written
+    assert b"Oslo" not in written

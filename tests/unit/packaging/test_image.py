@@ -19,7 +19,12 @@ from tests.support.compose import ROOT
 DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Looked for when what needs them is asked for: the error then names this extra.
-OPTIONAL = {"apps/demo/": "demo", "apps/row_files.py": "parquet", "runtime/presidio_": "privacy"}
+OPTIONAL = {
+    "apps/demo/": "demo",
+    "apps/row_files.py": "parquet",
+    "runtime/presidio_": "privacy",
+    "runtime/spacy_": "ner",
+}
 
 
 def _instructions(name: str) -> list[str]:

@@ -38,6 +38,14 @@ _BUILT_ON = "must not be below tasks_days, which has to be set with it: a task w
 @pytest.mark.parametrize(
     ("addition", "line"),
     [
+        (
+            "privacy: {ner: {}}\n",
+            "project.yaml: privacy.ner: name the pipeline's `folder` or its `package`, and not both.",
+        ),
+        (
+            "privacy: {ner: {folder: a, package: b}}\n",
+            "project.yaml: privacy.ner: name the pipeline's `folder` or its `package`, and not both.",
+        ),
         ("sampling: {audit_share: 1.5}", "project.yaml: sampling.audit_share: 1.5 is out of range: from 0 to 1."),
         (
             "labeling: {agreement: 0.5}",
@@ -166,3 +174,12 @@ def test_a_project_that_is_written_out_whole_is_the_same_project(learner: str) -
     """Benchmarks and children are handed one so: a key at its default is not a key that somebody set."""
     made = parse_project(f"{GOOD}training: {{learner: {learner}}}\n")
     assert Project.model_validate_json(made.model_dump_json()) == made
+
+
+def test_the_folder_of_a_named_entity_model_is_beside_the_file(tmp_path: Path) -> None:
+    """It need not be there: the processes that people's answers go through have no use for it."""
+    path = tmp_path / "project.yaml"
+    path.write_text(GOOD + "privacy: {mask: true, ner: {folder: models/names}}\n")
+    ner = load_project(path).privacy.ner
+    assert ner is not None
+    assert ner.folder == str(tmp_path.resolve() / "models" / "names")
