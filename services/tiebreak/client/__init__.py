@@ -1,4 +1,4 @@
-"""A typed Python client of the labeling API, for programs that answer tasks: oracles, tools, bridges to other queues.
+"""A typed Python client of the labeling API, for programs: oracles, tools, bridges to other queues, reports.
 
 >>> from tiebreak.client import Client
 >>> client = Client("http://127.0.0.1:8080", token="tb_...", project="digits")
@@ -13,14 +13,22 @@ from tiebreak.client.errors import ApiError, Conflict, Denied, Invalid, NotFound
 from tiebreak.client.models import (
     Annotation,
     Claim,
+    Crowd,
+    Decision,
+    Diff,
     Done,
     History,
     Lease,
     Me,
+    Model,
+    Models,
     Payload,
+    Person,
     ProjectInfo,
     Renewed,
     Reopened,
+    Revealed,
+    Standing,
     Task,
 )
 from tiebreak.client.retries import Retries
@@ -33,18 +41,26 @@ __all__ = [
     "Claim",
     "Client",
     "Conflict",
+    "Crowd",
+    "Decision",
     "Denied",
+    "Diff",
     "Done",
     "History",
     "Invalid",
     "Lease",
     "Me",
+    "Model",
+    "Models",
     "NotFound",
     "Payload",
+    "Person",
     "ProjectInfo",
     "Renewed",
     "Reopened",
     "Retries",
+    "Revealed",
+    "Standing",
     "Task",
     "Unavailable",
 ]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from random import random
 from types import TracebackType
 from typing import Self, TypeVar
@@ -151,6 +152,57 @@ class AsyncClient:
         """Add a class to an open set; the class as it is now known."""
         return await self._do(calls.add_class(self._project, name))
 
+    async def crowd(self) -> m.Crowd:
+        """For managers: accuracy on gold with its interval, agreement, speed and cost, of the project and of each person."""
+        return await self._do(calls.crowd(self._project))
+
+    async def keep_gold(self, task: m.Task | str, answer: str) -> str:
+        """For reviewers: make gold of a task (or its id) that is still on the queue; the id of the piece.
+
+        Its answer must be certain. Not repeated where the outcome is not known: a second time makes a second piece.
+        """
+        return await self._do(calls.keep_gold(self._project, task if isinstance(task, str) else task.task_id, answer))
+
+    async def reveal(self, task: m.Task | str, reason: str) -> m.Revealed:
+        """For managers: the payload as the producer sent it, unmasked. Who, which task and why is on the audit trail."""
+        return await self._do(calls.reveal(task if isinstance(task, str) else task.task_id, reason))
+
+    async def models(self) -> m.Models:
+        """For managers: what serves, and the newest decisions about models."""
+        return await self._do(calls.models(self._project))
+
+    async def served(self, at: datetime | None = None) -> m.Decision:
+        """For managers: the decision by which a model served at a time, or serves now. Without a zone the time is UTC."""
+        return await self._do(calls.served(self._project, at))
+
+    async def model(self, version: str) -> m.Model:
+        """For managers: what a model was made from, how it did, and what was decided about it."""
+        return await self._do(calls.model(self._project, version))
+
+    async def diff(self, version: str, other: str) -> m.Diff:
+        """For managers: two models side by side."""
+        return await self._do(calls.diff(self._project, version, other))
+
+    async def promote(self, version: str, reason: str) -> str:
+        """For managers: let this version serve from now on, whatever the gate said; what serves now.
+
+        As :meth:`rollback`, :meth:`pin` and :meth:`unpin` it is on the audit trail with your reason, and is not repeated where
+        the outcome is not known: look at :meth:`models` then.
+        """
+        return await self._do(calls.promote(self._project, version, reason))
+
+    async def rollback(self, reason: str) -> str:
+        """For managers: end the rollout under way, else let the model before this one serve again; what serves now."""
+        return await self._do(calls.word_on_models(self._project, "rollback", reason))
+
+    async def pin(self, reason: str) -> str:
+        """For managers: keep what serves until it is unpinned; what serves now."""
+        return await self._do(calls.word_on_models(self._project, "pin", reason))
+
+    async def unpin(self, reason: str) -> str:
+        """For managers: let the gate decide again; what serves now."""
+        return await self._do(calls.word_on_models(self._project, "unpin", reason))
+
     @asynccontextmanager
     async def keep(self, task: m.Task) -> AsyncIterator[Kept]:
         """Renew the lease of ``task`` in the background as long as the block runs. If the block raises, the task is given back."""
@@ -196,7 +248,8 @@ class AsyncClient:
                 status, problem, wait_s = answer.status_code, _json(answer), asked_s(answer.headers.get("retry-after"))
             except httpx.TransportError as error:
                 problem = {"detail": f"The server does not answer: {type(error).__name__}."}
-            pause_s = self._retries.wait_s(attempt, status, wait_s, random())
+            may_repeat = call.may_repeat(status)
+            pause_s = self._retries.wait_s(attempt, status, wait_s, random()) if may_repeat else None
             if pause_s is None:
                 raise error_of(status, problem)
             await asyncio.sleep(pause_s)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Generic, TypeVar
 from urllib.parse import quote
 
@@ -13,11 +14,15 @@ from tiebreak.client import models as m
 T = TypeVar("T")
 SLOW_S = 300.0
 """For what makes the server read its log again."""
+_TOO_MANY = 429
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One request and how its answer is read. ``wait_s``: how long the server may think beyond the usual."""
+    """One request and how its answer is read. ``wait_s``: how long the server may think beyond the usual.
+
+    ``once``: done twice it would be another deed, so whoever does not know how it ended looks before they ask again.
+    """
 
     method: str
     path: str
@@ -26,6 +31,11 @@ class Call(Generic[T]):
     params: Mapping[str, str] = field(default_factory=dict)
     key: str = ""
     wait_s: float = 0.0
+    once: bool = False
+
+    def may_repeat(self, status: int) -> bool:
+        """Whether to ask again after this answer (0: none): too many requests at least are turned away before anything is done."""
+        return not self.once or status == _TOO_MANY
 
     def headers(self) -> dict[str, str]:
         """The same key for every attempt."""
@@ -39,7 +49,7 @@ def _key(given: str) -> str:
 def claim(project: str, want: int, wait_s: float, skills: Sequence[str]) -> Call[m.Claim]:
     """Hold tasks."""
     body = {"max": want, "wait_ms": round(wait_s * 1000), **({"skills": list(skills)} if skills else {})}
-    return Call("POST", f"/v1/projects/{quote(project, safe='')}/tasks:claim", m.claim_of, body, wait_s=wait_s)
+    return Call("POST", f"{_project(project)}/tasks:claim", m.claim_of, body, wait_s=wait_s)
 
 
 def submit(
@@ -82,8 +92,63 @@ def reopen(project_name: str, person: str, reason: str, since_ms: int | None, la
     return Call("POST", f"{_person(project_name, person)}:reopen", m.reopened_of, body, wait_s=SLOW_S)
 
 
+def _project(name: str) -> str:
+    return f"/v1/projects/{quote(name, safe='')}"
+
+
 def _person(project_name: str, person: str) -> str:
-    return f"/v1/projects/{quote(project_name, safe='')}/people/{quote(person, safe='')}"
+    return f"{_project(project_name)}/people/{quote(person, safe='')}"
+
+
+def crowd(project_name: str) -> Call[m.Crowd]:
+    """Figures of the project and of people."""
+    return Call("GET", f"{_project(project_name)}/crowd", m.crowd_of)
+
+
+def keep_gold(project_name: str, task_id: str, answer: str) -> Call[str]:
+    """Make gold of a task."""
+    body = {"task_id": task_id, "answer": answer}
+    return Call("POST", f"{_project(project_name)}/gold", m.gold_of, body, once=True)
+
+
+def reveal(task_id: str, reason: str) -> Call[m.Revealed]:
+    """See an original."""
+    return Call("POST", f"/v1/tasks/{quote(task_id, safe='')}:reveal", m.revealed_of, {"reason": reason})
+
+
+def models(project_name: str) -> Call[m.Models]:
+    """What serves, and what was decided."""
+    return Call("GET", f"{_project(project_name)}/models", m.models_of)
+
+
+def served(project_name: str, at: datetime | None) -> Call[m.Decision]:
+    """By which decision a model served at a time."""
+    when = {} if at is None else {"time": at.isoformat()}
+    return Call("GET", f"{_project(project_name)}/models:at", m.decision_of, params=when)
+
+
+def model(project_name: str, version: str) -> Call[m.Model]:
+    """One model."""
+    return Call("GET", _version(project_name, version), m.model_of)
+
+
+def diff(project_name: str, version: str, other: str) -> Call[m.Diff]:
+    """Two models."""
+    return Call("GET", f"{_version(project_name, version)}/diff/{quote(other, safe='')}", m.diff_of)
+
+
+def promote(project_name: str, version: str, reason: str) -> Call[str]:
+    """Let a version serve."""
+    return Call("POST", f"{_version(project_name, version)}:promote", m.serves_of, {"reason": reason}, once=True)
+
+
+def word_on_models(project_name: str, deed: str, reason: str) -> Call[str]:
+    """``rollback``, ``pin`` or ``unpin``."""
+    return Call("POST", f"{_project(project_name)}/models:{deed}", m.serves_of, {"reason": reason}, once=True)
+
+
+def _version(project_name: str, version: str) -> str:
+    return f"{_project(project_name)}/models/{quote(version, safe='')}"
 
 
 def renew(task: m.Task) -> Call[m.Renewed]:
@@ -108,9 +173,9 @@ def history(limit: int) -> Call[m.History]:
 
 def project(name: str) -> Call[m.ProjectInfo]:
     """The project."""
-    return Call("GET", f"/v1/projects/{quote(name, safe='')}", m.project_of)
+    return Call("GET", _project(name), m.project_of)
 
 
 def add_class(project_name: str, name: str) -> Call[str]:
     """Add a class to an open set."""
-    return Call("POST", f"/v1/projects/{quote(project_name, safe='')}/classes", m.class_of, {"name": name})
+    return Call("POST", f"{_project(project_name)}/classes", m.class_of, {"name": name})

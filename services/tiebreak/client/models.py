@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+Json = Mapping[str, Any]
+
 
 @dataclass(frozen=True, slots=True)
 class Payload:
@@ -134,7 +136,101 @@ class Reopened:
     left: int
 
 
-Json = Mapping[str, Any]
+@dataclass(frozen=True, slots=True)
+class Revealed:
+    """A payload as the producer sent it; ``audit_sequence``: the record on the trail of who saw it."""
+
+    task_id: str
+    payload: Payload
+    audit_sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How gold was answered; ``least`` and ``most`` are the 95 % interval of the accuracy."""
+
+    right: int
+    asked: int
+    least: float
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One annotator. ``pace``: their time over that of others on the same tasks. None: nothing to say yet."""
+
+    name: str
+    answers: int
+    skips: int
+    gold: Standing
+    agreement: float | None
+    kappa: float | None
+    median_s: float | None
+    pace: float | None
+    per_day: float
+    paused: bool
+    suspected: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """The project and everybody in it. ``work_s``: percentiles 50, 90, 99 of the time on a task. None: nothing to say yet."""
+
+    answers: int
+    labels: int
+    gold: Standing
+    gold_pieces: int
+    alpha: float | None
+    fleiss: float | None
+    disagreement: float | None
+    work_s: tuple[float, float, float] | None
+    spent: float
+    cost_cap: float | None
+    cost_per_label: float | None
+    people: tuple[Person, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided about a model, by whom (``gate`` or a person) and why. ``share`` of the events a canary answers."""
+
+    version: str
+    event: str
+    parent: str
+    labels: int
+    share: float
+    reasons: tuple[str, ...]
+    by: str
+    time_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """What serves, what a rollback goes to, who pinned it (empty: nobody), and the newest decisions, oldest first."""
+
+    champion: str
+    previous: str
+    pinned: str
+    decisions: tuple[Decision, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One model: its manifest without the labels, how many they are, its evaluation, and every decision about it."""
+
+    manifest: Json
+    labels: int
+    report: Json
+    decisions: tuple[Decision, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """Two models: labels that only one learned from, and each figure as (this, other); None where it has none."""
+
+    only_this: int
+    only_other: int
+    metrics: Mapping[str, tuple[float | None, float | None]]
 
 
 def _plain(kind: type[Any], raw: Json, **others: object) -> Any:
@@ -144,21 +240,18 @@ def _plain(kind: type[Any], raw: Json, **others: object) -> Any:
 
 def task_of(raw: Json) -> Task:
     """A task of a claim."""
-    seen = raw["payload"]
-    payload = Payload(
-        kind=seen["kind"],
-        media_type=seen["media_type"],
-        text=seen["text"],
-        image=b64decode(seen["image"]),
-        columns=tuple((name, value) for name, value in seen["columns"]),
-    )
     return Task(
         raw["task_id"],
         _plain(Lease, raw["lease"]),
-        payload,
+        _payload(raw["payload"]),
         raw["schema_version"],
         raw.get("answer_schema_version", ""),
     )
+
+
+def _payload(raw: Json) -> Payload:
+    columns = tuple((name, value) for name, value in raw["columns"])
+    return Payload(raw["kind"], raw["media_type"], raw["text"], b64decode(raw["image"]), columns)
 
 
 def claim_of(raw: Json) -> Claim:
@@ -211,6 +304,55 @@ def reopened_of(raw: Json) -> Reopened:
     """The answer to a reopening."""
     made: Reopened = _plain(Reopened, raw)
     return made
+
+
+def revealed_of(raw: Json) -> Revealed:
+    """An original."""
+    return Revealed(raw["task_id"], _payload(raw["payload"]), raw["audit_sequence"])
+
+
+def crowd_of(raw: Json) -> Crowd:
+    """Figures of the project and of people."""
+    work_s = tuple(raw["work_s"]) if raw["work_s"] is not None else None
+    people = tuple(_person(person) for person in raw["people"])
+    made: Crowd = _plain(Crowd, raw, gold=_plain(Standing, raw["gold"]), work_s=work_s, people=people)
+    return made
+
+
+def _person(raw: Json) -> Person:
+    made: Person = _plain(Person, raw, gold=_plain(Standing, raw["gold"]), suspected=tuple(raw["suspected"]))
+    return made
+
+
+def decision_of(raw: Json) -> Decision:
+    """One decision about a model."""
+    made: Decision = _plain(Decision, raw, reasons=tuple(raw["reasons"]))
+    return made
+
+
+def models_of(raw: Json) -> Models:
+    """What serves, and what was decided."""
+    return Models(raw["champion"], raw["previous"], raw["pinned"], tuple(map(decision_of, raw["decisions"])))
+
+
+def model_of(raw: Json) -> Model:
+    """One model."""
+    return Model(raw["manifest"], raw["labels"], raw["report"], tuple(map(decision_of, raw["decisions"])))
+
+
+def diff_of(raw: Json) -> Diff:
+    """Two models."""
+    return Diff(raw["only_this"], raw["only_other"], {name: (one, two) for name, (one, two) in raw["metrics"].items()})
+
+
+def serves_of(raw: Json) -> str:
+    """The version that serves now."""
+    return str(raw["serves"])
+
+
+def gold_of(raw: Json) -> str:
+    """The piece of gold."""
+    return str(raw["gold_id"])
 
 
 def class_of(raw: Json) -> str:

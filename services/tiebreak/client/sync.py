@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from random import random
 from types import TracebackType
 from typing import Self, TypeVar
@@ -150,6 +151,57 @@ class Client:
         """Add a class to an open set; the class as it is now known."""
         return self._do(calls.add_class(self._project, name))
 
+    def crowd(self) -> m.Crowd:
+        """For managers: accuracy on gold with its interval, agreement, speed and cost, of the project and of each person."""
+        return self._do(calls.crowd(self._project))
+
+    def keep_gold(self, task: m.Task | str, answer: str) -> str:
+        """For reviewers: make gold of a task (or its id) that is still on the queue; the id of the piece.
+
+        Its answer must be certain. Not repeated where the outcome is not known: a second time makes a second piece.
+        """
+        return self._do(calls.keep_gold(self._project, task if isinstance(task, str) else task.task_id, answer))
+
+    def reveal(self, task: m.Task | str, reason: str) -> m.Revealed:
+        """For managers: the payload as the producer sent it, unmasked. Who, which task and why is on the audit trail."""
+        return self._do(calls.reveal(task if isinstance(task, str) else task.task_id, reason))
+
+    def models(self) -> m.Models:
+        """For managers: what serves, and the newest decisions about models."""
+        return self._do(calls.models(self._project))
+
+    def served(self, at: datetime | None = None) -> m.Decision:
+        """For managers: the decision by which a model served at a time, or serves now. Without a zone the time is UTC."""
+        return self._do(calls.served(self._project, at))
+
+    def model(self, version: str) -> m.Model:
+        """For managers: what a model was made from, how it did, and what was decided about it."""
+        return self._do(calls.model(self._project, version))
+
+    def diff(self, version: str, other: str) -> m.Diff:
+        """For managers: two models side by side."""
+        return self._do(calls.diff(self._project, version, other))
+
+    def promote(self, version: str, reason: str) -> str:
+        """For managers: let this version serve from now on, whatever the gate said; what serves now.
+
+        As :meth:`rollback`, :meth:`pin` and :meth:`unpin` it is on the audit trail with your reason, and is not repeated where
+        the outcome is not known: look at :meth:`models` then.
+        """
+        return self._do(calls.promote(self._project, version, reason))
+
+    def rollback(self, reason: str) -> str:
+        """For managers: end the rollout under way, else let the model before this one serve again; what serves now."""
+        return self._do(calls.word_on_models(self._project, "rollback", reason))
+
+    def pin(self, reason: str) -> str:
+        """For managers: keep what serves until it is unpinned; what serves now."""
+        return self._do(calls.word_on_models(self._project, "pin", reason))
+
+    def unpin(self, reason: str) -> str:
+        """For managers: let the gate decide again; what serves now."""
+        return self._do(calls.word_on_models(self._project, "unpin", reason))
+
     @contextmanager
     def keep(self, task: m.Task) -> Iterator[Kept]:
         """Renew the lease of ``task`` in the background as long as the block runs. If the block raises, the task is given back."""
@@ -196,7 +248,8 @@ class Client:
                 status, problem, wait_s = answer.status_code, _json(answer), asked_s(answer.headers.get("retry-after"))
             except httpx.TransportError as error:
                 problem = {"detail": f"The server does not answer: {type(error).__name__}."}
-            pause_s = self._retries.wait_s(attempt, status, wait_s, random())
+            may_repeat = call.may_repeat(status)
+            pause_s = self._retries.wait_s(attempt, status, wait_s, random()) if may_repeat else None
             if pause_s is None:
                 raise error_of(status, problem)
             time.sleep(pause_s)

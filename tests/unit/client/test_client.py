@@ -12,7 +12,18 @@ import pytest
 from tests.support.api_server import ApiServer
 from tests.support.eventually import eventually
 from tests.support.labeling import a_project, a_task
-from tiebreak.client import ApiError, AsyncClient, Client, Conflict, Denied, Invalid, NotFound, Retries, Unavailable
+from tiebreak.client import (
+    ApiError,
+    AsyncClient,
+    Client,
+    Conflict,
+    Denied,
+    Invalid,
+    NotFound,
+    Retries,
+    Standing,
+    Unavailable,
+)
 from tiebreak.labeling.access import Role
 
 pytestmark = pytest.mark.redis
@@ -113,6 +124,33 @@ def test_a_manager_takes_answers_back_and_lets_people_go_on(api: ApiServer) -> N
             boss.reopen("nobody", "who is it")
         with pytest.raises(Denied):
             ann.resume("ann")
+
+
+def test_figures_and_gold(api: ApiServer) -> None:
+    """A reviewer makes gold of a task, a manager reads the figures of the project and of people: typed, None where nothing is known."""
+    with (
+        _client(api) as ann,
+        _client(api, "rita", Role.REVIEWER) as rita,
+        _client(api, "boss", Role.MANAGER) as boss,
+    ):
+        first, second = ann.claim(2).tasks
+        ann.submit(first, "cat")
+        piece = rita.keep_gold(second, "dog")
+        assert piece not in {first.task_id, second.task_id}
+        with pytest.raises(Invalid):
+            rita.keep_gold(second.task_id, "no such class")
+
+        async def known() -> bool:
+            return "ann" in {p.name for p in await asyncio.to_thread(lambda: boss.crowd().people)}
+
+        api.call(eventually(known))
+        crowd = boss.crowd()
+        assert (crowd.answers, crowd.gold, crowd.cost_cap) == (1, Standing(0, 0, 0.0, 1.0), None)
+        assert [(p.name, p.answers, p.gold.asked, p.paused, p.suspected) for p in crowd.people] == [
+            ("ann", 1, 0, False, ())
+        ]
+        with pytest.raises(Denied):
+            ann.crowd()
 
 
 def test_an_answer_brings_the_next_task_and_at_the_end_why_there_is_none(api: ApiServer) -> None:

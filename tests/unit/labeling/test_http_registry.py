@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
+import httpx
 import pytest
 
 from tests.support.labeling import a_project
 from tests.support.labeling_api import Office, open_office
 from tests.support.models import dense, manifest_of, points
+from tiebreak.client import AsyncClient, Diff, NotFound
 from tiebreak.contracts.audit import Action
 from tiebreak.deployment.memory import MemoryModelStore
 from tiebreak.deployment.sandbox import SandboxProbe
@@ -71,6 +74,27 @@ async def test_a_manager_decides_and_reads_what_was_decided(office: Office) -> N
         ("mia", Action.MODEL_UNPINNED.value, "v2", "complaints"),
         ("mia", Action.MODEL_ROLLED_BACK.value, "v2", "complaints"),
     ]
+
+
+async def test_the_client_decides_and_reads_it_typed(office: Office) -> None:
+    """`tiebreak.client` over the same application: every deed, what serves, one model, two compared, and a moment in the past."""
+    token, transport = await office.person("mia", Role.MANAGER), httpx.ASGITransport(office.app)
+    async with AsyncClient("http://tiebreak.test", token=token, project="pets", transport=transport) as mia:
+        assert await mia.promote("v1", "complaints") == "v1"
+        assert await mia.promote("v2", "complaints") == "v2"
+        assert (await mia.pin("complaints"), (await mia.models()).pinned) == ("v2", "mia")
+        assert (await mia.unpin("complaints"), await mia.rollback("complaints")) == ("v2", "v1")
+        listed, one, diff = await mia.models(), await mia.model("v2"), await mia.diff("v1", "v2")
+        assert (await mia.served()).event == "rolled_back"
+        with pytest.raises(NotFound):
+            await mia.served(datetime(1960, 1, 1, tzinfo=UTC))
+    assert (listed.champion, listed.previous, listed.pinned) == ("v1", "", "")
+    assert [(d.event, d.version, d.by, d.reasons) for d in listed.decisions[:2]] == [
+        ("promoted", "v1", "mia", ("complaints",)),
+        ("promoted", "v2", "mia", ("complaints",)),
+    ]
+    assert (one.manifest["version"], one.labels, one.decisions) == ("v2", 3, listed.decisions[1:4])
+    assert diff == Diff(1, 2, {"of_v1": (0.5, None), "of_v2": (None, 0.5)})
 
 
 async def test_what_is_not_there_is_said_and_changes_nothing(office: Office) -> None:

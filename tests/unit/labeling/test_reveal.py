@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import httpx
 import pytest
 
 from tests.support.labeling import a_project, a_task
 from tests.support.labeling_api import Office, open_office
+from tiebreak.client import AsyncClient
 from tiebreak.contracts.audit import Action
 from tiebreak.contracts.codec import JSON, headers_for
 from tiebreak.contracts.log import Message, Outputs
@@ -60,6 +62,20 @@ async def test_a_manager_with_a_reason_sees_the_original_and_it_is_on_record(off
     """The text of the very event the task was made of; the trail names who, which task and why."""
     assert await reveal(office, Role.MANAGER, reason="customer asked") == (200, "write to bob0@example.com")
     assert await deeds(office) == [("the-manager", Action.PAYLOAD_REVEALED, TASK.task_id, "customer asked")]
+
+
+async def test_the_client_shows_it_typed(office: Office) -> None:
+    """`tiebreak.client` over the same application: the text, and which record says who saw it."""
+    token, transport = await office.person("mia", Role.MANAGER), httpx.ASGITransport(office.app)
+    async with AsyncClient("http://tiebreak.test", token=token, project="pets", transport=transport) as mia:
+        shown = await mia.reveal(TASK.task_id, "customer asked")
+    assert (shown.task_id, shown.payload.kind, shown.payload.text) == (
+        TASK.task_id,
+        "text",
+        "write to bob0@example.com",
+    )
+    records, _ = await office.trail().read()
+    assert [r.sequence for r in records] == [shown.audit_sequence]
 
 
 @pytest.mark.parametrize("role", [Role.VIEWER, Role.ANNOTATOR, Role.REVIEWER])

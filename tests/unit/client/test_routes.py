@@ -1,0 +1,140 @@
+"""Every route of the OpenAPI document has a method of the client, in both clients alike."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tiebreak.client import AsyncClient, Client, Lease, NotFound, Payload, Retries, Task, Unavailable
+from tiebreak.client.models import Annotation
+
+DOCUMENT = json.loads((Path(__file__).parents[3] / "schemas/openapi.json").read_text("utf-8"))
+# Route: why no program of a user's needs it.
+WITHOUT: Mapping[str, str] = {}
+
+TASK = Task("t1", Lease("t1.5", 5, 0, 0, 60.0), Payload("text", "text/plain", "hello", b"", ()), 1, "1")
+MADE = Annotation("a1", "t1", "cat", "submitted", 1, 0, 60.0, None)
+# What each method is called with here.
+CALLS: Mapping[str, tuple[Any, ...]] = {
+    "claim": (),
+    "submit": (TASK, "cat"),
+    "submit_and_claim": (TASK, "cat"),
+    "skip": (TASK,),
+    "undo": (MADE,),
+    "withdraw": (MADE,),
+    "renew": (TASK,),
+    "release": (TASK,),
+    "me": (),
+    "history": (),
+    "project": (),
+    "resume": ("ann",),
+    "reopen": ("ann", "a bad day"),
+    "add_class": ("ferret",),
+    "crowd": (),
+    "keep_gold": (TASK, "cat"),
+    "reveal": (TASK, "a complaint"),
+    "models": (),
+    "served": (datetime(2026, 11, 27, tzinfo=UTC),),
+    "model": ("v1",),
+    "diff": ("v1", "v2"),
+    "promote": ("v1", "a word"),
+    "rollback": ("a word",),
+    "pin": ("a word",),
+    "unpin": ("a word",),
+}
+# Done twice they are other deeds.
+ONCE = frozenset({"keep_gold", "promote", "rollback", "pin", "unpin"})
+
+
+def routes() -> Iterator[tuple[str, re.Pattern[str]]]:
+    """Each route of the document, and what its requests look like. Literal ones before those with a value in the same place."""
+    every = [(f"{method.upper()} {path}", path) for path, of in DOCUMENT["paths"].items() for method in of]
+    for route, path in sorted(every, key=lambda r: r[1].count("{")):
+        pattern = "[^/:]+".join(re.escape(part) for part in re.split(r"\{[^}]+\}", path))
+        yield route, re.compile(f"{route.split()[0]} {pattern}")
+
+
+def route_of(request: httpx.Request) -> str:
+    """The route that a request takes."""
+    asked = f"{request.method} {request.url.path}"
+    return next((route for route, pattern in routes() if pattern.fullmatch(asked)), asked)
+
+
+class Recorder(httpx.BaseTransport):
+    """A server that has nothing, or is too busy; it remembers what it was asked for."""
+
+    def __init__(self, status: int = 404) -> None:
+        self.status = status
+        self.asked: list[httpx.Request] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        return httpx.Response(self.status, json={"type": "urn:tiebreak:problem:x", "title": "x", "detail": "x"})
+
+
+def methods(client: type[Client | AsyncClient]) -> dict[str, inspect.Signature]:
+    """What a client can do, but for its own life and for `keep`, which is made of the others."""
+    found = inspect.getmembers(client, inspect.isfunction)
+    return {n: inspect.signature(f) for n, f in found if not n.startswith("_") and n not in {"close", "keep"}}
+
+
+def requests() -> list[httpx.Request]:
+    """What the methods ask for."""
+    recorder = Recorder()
+    with Client("http://tiebreak.test", token="tb_x", project="pets", transport=recorder) as client:
+        for name, arguments in CALLS.items():
+            with pytest.raises(NotFound):
+                getattr(client, name)(*arguments)
+    return recorder.asked
+
+
+def test_every_route_has_a_method() -> None:
+    """A new route without one fails here, and so does a method that asks for what the document does not have."""
+    taken = {route_of(request) for request in requests()}
+    assert taken == {route for route, _ in routes()} - WITHOUT.keys()
+
+
+def test_every_body_has_the_fields_of_its_schema() -> None:
+    """A field that the server does not know is a 422, and so is one that it misses."""
+    for request in requests():
+        method, path = route_of(request).split()
+        said = DOCUMENT["paths"][path][method.lower()]
+        sent = json.loads(request.content) if request.content else {}
+        known, required = _fields(said.get("requestBody", {}))
+        assert (set(sent) - known, required - set(sent)) == (set(), set()), path
+        assert set(request.url.params) <= {p["name"] for p in said.get("parameters", ()) if p["in"] == "query"}, path
+        needs_key = any(p["name"] == "Idempotency-Key" and p["required"] for p in said.get("parameters", ()))
+        assert not needs_key or request.headers.get("idempotency-key"), path
+
+
+def _fields(body: Mapping[str, Any]) -> tuple[set[str], set[str]]:
+    schema = body.get("content", {}).get("application/json", {}).get("schema", {})
+    if "$ref" in schema:
+        schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return set(schema.get("properties", ())), set(schema.get("required", ()))
+
+
+def test_both_clients_can_do_the_same() -> None:
+    """The same methods with the same parameters and results; each is called above."""
+    assert methods(Client) == methods(AsyncClient)
+    assert methods(Client).keys() == CALLS.keys()
+
+
+@pytest.mark.parametrize("name", sorted(CALLS))
+def test_what_would_be_another_deed_is_not_done_again(name: str) -> None:
+    """The server may have done it before it failed: those are asked once. What it turned away unread is asked again, as all else is."""
+    hasty = Retries(attempts=3, first_s=0.001, most_s=0.002)
+    for status, attempts in ((503, 1 if name in ONCE else 3), (429, 3)):
+        recorder = Recorder(status)
+        client = Client("http://tiebreak.test", token="tb_x", project="pets", retries=hasty, transport=recorder)
+        with client, pytest.raises(Unavailable):
+            getattr(client, name)(*CALLS[name])
+        assert len(recorder.asked) == attempts
