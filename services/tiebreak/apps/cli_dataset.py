@@ -61,7 +61,14 @@ def list_versions(project: o.ProjectFile, data: o.Data = None) -> None:
         for version, *rest in sorted(rows, key=lambda row: (row[0], not row[4])):
             table.add_row(str(version), *rest)
         Console().print(table)
-        typer.echo(f"The newest version is {ledger.dataset_version()}; {len(ledger.aside())} labels are kept aside.")
+        kept = ledger.aside()
+        typer.echo(f"The newest version is {ledger.dataset_version()}; {len(kept)} labels are kept aside.")
+        for one in kept[-_SHOWN:]:
+            typer.echo(
+                f"  {one.partition.topic}/{one.partition.index} at {one.position}: {one.reason.value}, {one.detail}"
+            )
+        if len(kept) > _SHOWN:
+            typer.echo(f"  and {len(kept) - _SHOWN} more")
 
 
 @dataset_app.command("show")

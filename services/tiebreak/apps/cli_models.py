@@ -268,7 +268,7 @@ def _manifest(project: o.ProjectFile, options: Options, version: str) -> Manifes
 def _line(record: ModelRecord, mark: str) -> str:
     why = "; ".join(record.reasons)
     who = f"by {record.decided_by}" if record.decided_by else ""
-    parts = (_when(record.time_ms), record.version, record.event.value, f"{record.dataset_version} labels", who, why)
+    parts = (_when(record.time_ms), record.version, record.event.value, f"data set {record.dataset_version}", who, why)
     return f"{mark} {'  '.join(part for part in parts if part)}"
 
 

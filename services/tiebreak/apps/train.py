@@ -64,7 +64,7 @@ async def assemble_train(process: Process) -> ASGIApp | None:
         )
     store = models_of(process.settings)
     sandbox = open_sandbox(process.life)
-    tools = Tools(store, process.log, SandboxProbe(project, sandbox), process.metrics, process.clock)
+    tools = Tools(store, process.log, SandboxProbe(project, sandbox), process.metrics, process.clock, process.metrics)
     deployer = Deployer(project, tools)
     await deployer.start()
     process.life.on_stop(Phase.SINKS, "deployer", deployer.close)
@@ -94,6 +94,6 @@ async def assemble_train(process: Process) -> ASGIApp | None:
     process.life.run(Phase.SOURCES, "training", work)
     process.life.run(Phase.SOURCES, "trail", follow)
     process.life.run(Phase.SOURCES, "retention", timers.run)
-    if project.gate.rollout == "canary":
-        process.life.run(Phase.WORK, "rollouts", deployer.run)
+    # Also where nothing is rolled out by stages: a rollout that was under way before must end, and what people decide is exported.
+    process.life.run(Phase.WORK, "rollouts", deployer.run)
     return None

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 
@@ -127,7 +128,8 @@ def _read(folder: Path, name: str, project: str, version: str, limit: int) -> by
     try:
         home = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=home)
+            # A pipe would be waited for until somebody writes to it.
+            handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=home)
         finally:
             os.close(home)
     except FileNotFoundError as error:
@@ -136,6 +138,9 @@ def _read(folder: Path, name: str, project: str, version: str, limit: int) -> by
         raise ModelRefused(
             f"{folder / name} is not a plain file ({error.strerror}).", fix="Links are not followed."
         ) from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise ModelRefused(f"{folder / name} is not a plain file.")
     with os.fdopen(handle, "rb") as file:
         return file.read(limit + 1)
 

@@ -36,13 +36,17 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a deployer works with."""
+    """What a deployer works with. ``figures``: where it exports what became of the models so far; None where another process does:
+
+    two that do not read the topic at the same moments would contradict each other.
+    """
 
     store: ModelStore
     log: Log
     probe: Probe
     metrics: Metrics
     clock: Clock
+    figures: Metrics | None = None
 
 
 class Deployer:
@@ -289,21 +293,9 @@ class Deployer:
                 for record in records:
                     self._positions[partition] = record.offset + 1
                     self._learn(record.value)
-        if self._outcomes is not before:
-            self._measure(self._outcomes)
+        if self._outcomes is not before and self._tools.figures is not None:
+            _measure(self._outcomes, self._tools.figures)
         return self._registry
-
-    def _measure(self, outcomes: Outcomes) -> None:
-        newest = outcomes.promoted[-1] if outcomes.promoted else None
-        figures = {
-            "tiebreak_deployment_retrain_success_ratio": outcomes.retrain_success,
-            "tiebreak_deployment_regret_ratio": outcomes.regret,
-            "tiebreak_deployment_promoted_nll_nats": newest.nll if newest else None,
-            "tiebreak_deployment_promoted_entropy_drop_ratio": newest.entropy_drop if newest else None,
-        }
-        for name, value in figures.items():
-            if value is not None:
-                self._tools.metrics.set(name, value)
 
     def _learn(self, value: bytes | None) -> None:
         try:
@@ -321,6 +313,19 @@ class Deployer:
         key = self._project.project.encode()
         await self._writer.publish(Outputs([Message(self._topic, key, encode(stamped), headers_for(PROTOBUF))]))
         await self._follow()
+
+
+def _measure(outcomes: Outcomes, metrics: Metrics) -> None:
+    newest = outcomes.promoted[-1] if outcomes.promoted else None
+    figures = {
+        "tiebreak_deployment_retrain_success_ratio": outcomes.retrain_success,
+        "tiebreak_deployment_regret_ratio": outcomes.regret,
+        "tiebreak_deployment_promoted_nll_nats": newest.nll if newest else None,
+        "tiebreak_deployment_promoted_entropy_drop_ratio": newest.entropy_drop if newest else None,
+    }
+    for name, value in figures.items():
+        if value is not None:
+            metrics.set(name, value)
 
 
 def _record(

@@ -165,9 +165,18 @@ class Scorer:
                 try:
                     self._challenger = await self._load(manifest, model)
                 except ModelRefused:
-                    self._compared, self._trial = Comparison(failed=1), trial
+                    self._fail(trial)
                     raise
             self._trial = trial
+
+    async def fail(self, trial: Trial) -> None:
+        """Count a challenger that could not even be read as one that failed: its rollout ends by that, and not never."""
+        async with self._changing:
+            self._forget_trial()
+            self._fail(trial)
+
+    def _fail(self, trial: Trial) -> None:
+        self._compared, self._trial = Comparison(failed=1), trial
 
     async def unshare(self) -> None:
         """The rollout is over: the champion answers alone from the next batch on."""

@@ -12,7 +12,7 @@ from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.codec import decode_model
 from tiebreak.contracts.errors import BadRecord, CheckLate, ModelRefused, NotFound, Unreachable
 from tiebreak.contracts.log import Batch, Partition, Reader
-from tiebreak.contracts.messages import ModelEvent, ModelRecord
+from tiebreak.contracts.messages import Manifest, ModelEvent, ModelRecord
 from tiebreak.contracts.ports import ModelStore
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.scoring.stage import Scorer
@@ -39,6 +39,7 @@ class ModelFollower:
         self._metrics = metrics
         self._clock = clock
         self._champion = ""
+        self._judged: dict[str, str] = {}
         self._trial: Trial | None = None
         self._late = 0
         self._behind: dict[Partition, int] = {}
@@ -66,6 +67,9 @@ class ModelFollower:
             await self._clock.sleep(_RETRY_S)
             return
         records = list(self._read(batch))
+        for record in records:
+            if record.sha256:
+                self._judged.setdefault(record.version, record.sha256)
         before, self._champion = self._champion, newest_champion(records, self._champion)
         if self._champion != before:
             self._late = 0
@@ -98,8 +102,7 @@ class ModelFollower:
 
     async def _serve(self, version: str) -> None:
         try:
-            manifest, model = await self._store.get(self._project, version)
-            await self._scorer.swap(manifest, model)
+            await self._scorer.swap(*await self._get(version))
         except ModelRefused as refusal:
             self._log.error("model_refused", version=version, reason=str(refusal), serving=self._scorer.version)
             self._late = self._late + 1 if isinstance(refusal, CheckLate) else _MOST_LATE
@@ -115,14 +118,24 @@ class ModelFollower:
             self._late = 0
             self._log.info("model_serving", version=version)
 
+    async def _get(self, version: str) -> tuple[Manifest, bytes]:
+        manifest, model = await self._store.get(self._project, version)
+        # Whoever can write to the store's folder can write a manifest that fits other bytes; what was judged is on the topic.
+        if manifest.sha256 != self._judged.get(version, manifest.sha256):
+            raise ModelRefused(
+                f"The store holds another model {version} than the one that topic `models` names by its sha256."
+            )
+        return manifest, model
+
     async def _try(self, trial: Trial | None) -> None:
         if trial is None:
             await self._scorer.unshare()
             return
         try:
-            await self._scorer.share(trial, *await self._store.get(self._project, trial.version))
+            await self._scorer.share(trial, *await self._get(trial.version))
         except ModelRefused as refusal:
             self._log.error("challenger_refused", version=trial.version, reason=str(refusal))
+            await self._scorer.fail(trial)
         except (NotFound, OSError) as error:
             self._log.warning("challenger_missing", version=trial.version, error=str(error))
             await self._clock.sleep(_RETRY_S)

@@ -219,7 +219,6 @@ def evaluate(
         champion_accuracy=theirs.accuracy(alpha) if theirs else None,
         per_class=_per_class(audit, ours, alpha),
         metrics={
-            "training_labels": float(len(training)),
             "audit_labels": float(len(audit)),
             "temperature": challenger.temperature,
             **_variety(challenger.model, ours, training, audit),

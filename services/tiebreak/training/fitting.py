@@ -110,7 +110,9 @@ def train(
     )
     judging = material.audit if len(evaluation.audit) else ()
     in_slices = {**slices_of(judging, project), **target.parts([row.value for row in judging])}
-    evaluation = replace(evaluation, audit=replace(evaluation.audit, slices=in_slices))
+    # All that trained it: the evidence of labels left out is of the newest alone.
+    metrics = {"training_labels": float(len(material.training)), **evaluation.metrics}
+    evaluation = replace(evaluation, audit=replace(evaluation.audit, slices=in_slices), metrics=metrics)
     if stamp.era_ms:
         settled = {row.label_id: row.settled_ms for row in (*material.training, *material.audit)}
         evaluation = of_era(evaluation, settled, stamp.era_ms)

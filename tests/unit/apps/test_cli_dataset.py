@@ -25,9 +25,10 @@ from tiebreak.events.memory import MemoryLog
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.project_file import load_project
+from tiebreak.training.dataset import Aside
 from tiebreak.training.datasheet import Changes, changes
 from tiebreak.training.retraction import without
-from tiebreak.training.sqlite import Ledger, LedgerLabel, Step
+from tiebreak.training.sqlite import AsideLabel, Ledger, LedgerLabel, Step
 from tiebreak.training.sqlite_changes import Erasure, Retraction
 
 TEXT = """\
@@ -94,6 +95,17 @@ async def test_versions_are_listed_shown_and_compared(project: Path, tmp_path: P
     assert (compared[0], compared[-2:]) == ("added: 20", ["revised: 0", "removed: 0"])
     backwards = tiebreak("dataset", "diff", project, 60, 40, "--data", tmp_path).out.splitlines()
     assert backwards == ["added: 0", "revised: 0", "removed: 20", *compared[1:21]]
+
+
+def test_what_is_kept_aside_is_listed_with_its_reason(project: Path, tmp_path: Path, tiebreak: CommandLine) -> None:
+    """Where each stands in the topic, and what it lacks: nobody reads a metric to learn which label it was."""
+    with closing(Ledger(ledger_of(tmp_path))) as ledger:
+        ledger.commit(
+            Step(aside=[AsideLabel(Partition("t", 1), n, Aside.UNKNOWN_CLASS, f"no {n}", b"") for n in range(22)])
+        )
+    said = tiebreak("dataset", "list", project, "--data", tmp_path).out.splitlines()
+    assert "22 labels are kept aside." in said[-22]
+    assert (said[-21], said[-1]) == ("  t/1 at 2: unknown_class, no 2", "  and 2 more")
 
 
 async def test_a_version_that_is_not_there_yet_is_none(project: Path, tmp_path: Path, tiebreak: CommandLine) -> None:

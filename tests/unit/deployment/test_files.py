@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -64,6 +65,14 @@ def _edit(**changes: object) -> Callable[[Path], None]:
     return spoil
 
 
+def _pipe(name: str) -> Callable[[Path], None]:
+    def spoil(place: Path) -> None:
+        (place / name).unlink()
+        os.mkfifo(place / name)
+
+    return spoil
+
+
 def _append(place: Path) -> None:
     with (place / "model.onnx").open("ab") as file:
         file.write(b"more")
@@ -85,6 +94,8 @@ def _append(place: Path) -> None:
         _edit(classes=[1, 2]),
         _edit(inputs=None),
         _edit(metrics=["a"]),
+        _pipe("model.onnx"),
+        _pipe("manifest.json"),
         _link("model.onnx"),
         _link("manifest.json"),
         _link_folder,

@@ -222,8 +222,8 @@ async def test_people_roll_back_promote_and_pin(world: World) -> None:
     assert (await deployer.registry()).line == (v1, v2, after.manifest.version)
 
 
-async def test_what_became_of_the_models_is_measured_by_every_deployer(world: World) -> None:
-    """One held, two served, one of them taken back: a deployer that reads the topic anew exports the same figures."""
+async def test_what_became_of_the_models_is_exported_by_one_process(world: World) -> None:
+    """One held, two served, one of them taken back: a trainer that reads the topic anew exports it, and what people ask does not."""
     deployer = await world.deployer()
     one = candidate(20)
     two = candidate(60, one)
@@ -234,7 +234,10 @@ async def test_what_became_of_the_models_is_measured_by_every_deployer(world: Wo
     await deployer.unpin("bob", "over")
     await deployer.rollback("ann", "odd answers")
     metrics = Metrics(PROJECT.project)
-    fresh = Deployer(PROJECT, Tools(world.store, world.log, PassAll(), metrics, SystemClock()))
+    asked = Metrics(PROJECT.project)
+    await Deployer(PROJECT, Tools(world.store, world.log, PassAll(), asked, SystemClock())).start()
+    assert "regret_ratio{" not in asked.exposition().decode()
+    fresh = Deployer(PROJECT, Tools(world.store, world.log, PassAll(), metrics, SystemClock(), metrics))
     await fresh.start()
     found = metrics.exposition().decode()
     assert f'tiebreak_deployment_retrain_success_ratio{{project="tests"}} {2 / 3}' in found

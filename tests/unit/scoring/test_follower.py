@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.eventually import PATIENCE_S, eventually
 from tests.support.models import dense, manifest_of, points, project_of
@@ -28,8 +29,10 @@ PROJECT = project_of()
 TOPIC = Topic.MODELS.of("test")
 
 
-def decision(version: str, event: ModelEvent = ModelEvent.PROMOTED, project: str = "test") -> ModelRecord:
-    return ModelRecord(project, version, event, "0" * 64, "", 1, (), "", "gate", 1)
+def decision(
+    version: str, event: ModelEvent = ModelEvent.PROMOTED, project: str = "test", sha256: str = ""
+) -> ModelRecord:
+    return ModelRecord(project, version, event, sha256, "", 1, (), "", "gate", 1)
 
 
 class World:
@@ -127,6 +130,26 @@ async def test_a_missing_model_is_tried_again_and_a_refused_one_is_not(world: Wo
     await world.decide(decision("v3"))
     await eventually(lambda: world.scorer.version == "v3")
     assert _swaps(world, "refused") == 1
+    world.stop.set()
+    await running
+
+
+async def test_another_model_under_the_name_of_the_one_that_was_judged_never_serves(world: World) -> None:
+    """Somebody wrote a sound model with a manifest of its own into the store's folder: topic `models` says which one was judged."""
+    await world.keep("v1", seed=1)
+    await world.keep("v2", seed=2)
+    judged, _ = await world.store.get("test", "v1")
+    await world.decide(decision("v1", sha256=judged.sha256), decision("v2", ModelEvent.CANDIDATE, sha256="0" * 64))
+    running = asyncio.create_task(world.follower.run(world.stop))
+    await eventually(lambda: world.scorer.version == "v1")
+    with capture_logs() as logs:
+        await world.decide(decision("v2"))
+        await eventually(lambda: any(entry["event"] == "model_refused" for entry in logs))
+    assert world.scorer.version == "v1"
+    assert "another model v2 than the one that topic `models` names" in logs[0]["reason"]
+    await world.decide(decision("v2", ModelEvent.SHADOW))
+    await eventually(lambda: world.scorer.trial is not None)
+    assert world.scorer.take_comparison().failed == 1
     world.stop.set()
     await running
 
