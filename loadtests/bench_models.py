@@ -2,7 +2,7 @@
 
 SECTIONS="rollouts slower" chooses; the default is all of them, in this order. On two cores, as far as they were timed:
 
-- rollouts: A/A and worse challengers, flattered ones, one class collapsed, what an accuracy is worth: simulated, half a minute
+- rollouts: A/A and worse challengers, flattered ones, one class collapsed, what an accuracy is worth: simulated, two minutes
 - broken: NaN, one class always, one slice collapsed; trained, exported, checked, judged: 3 minutes (RUNS=100 of each)
 - slower: perceptrons of the same cost and of 1.3 times the cost, through the sandbox: 15 minutes (RUNS=100 of each)
 - cost: a step after 10^3 and 10^6 labels (LABELS): 5 minutes, most of them to fill ledgers
@@ -24,7 +24,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.models import broken, contest, costs, disagreements, entrant, live, rollouts, steps
+from loadtests.models import broken, contest, costs, disagreements, entrant, lines, live, rollouts, steps
 from loadtests.models.peers import peers
 from tiebreak.contracts.project import Gate
 
@@ -159,9 +159,26 @@ def simulated(ask: Ask) -> list[Figure]:
         fair = rollouts.fair(200, rule, audit, 0.02)
         name = f"2 points better, as selected labels say, on {audit} audit labels: promoted of 200"
         found.append(Figure(name, float(fair), "", None))
+    found += _lines(ask, rule)
     lost = rollouts.collapsed(200, rule, 10, rule.young_labels)
     found.append(Figure("one class of 10 collapsed: promoted of 200", float(lost), "0", lost == 0))
     return [*found, *_honesty(ask, rule)]
+
+
+def _lines(ask: Ask, rule: Gate) -> list[Figure]:
+    """Lines of challengers that differ little, each from the one before."""
+    found = []
+    for name, line in lines.LINES.items():
+        told = lines.follow(line, rule, 5 if ask.quick else 20)
+        same = not line.better
+        reach, ok = ("<= 0.05", told.rolled_back <= 0.05) if same else ("", None)
+        found += [
+            Figure(f"line, {name}: rolled back", told.rolled_back, reach, ok),
+            Figure(f"line, {name}: held", told.held, "", None),
+            Figure(f"line, {name}: accuracy served at the end", told.served, "", None),
+            Figure(f"line, {name}: accuracy of the newest model", told.newest, "", None),
+        ]
+    return found
 
 
 def _looked_for(runs: int, labels: int, rule: Gate) -> list[Figure]:
@@ -254,7 +271,7 @@ def cost(ask: Ask) -> list[Figure]:
     ]
 
 
-def to_live(ask: Ask) -> list[Figure]:
+def to_live(ask: Ask, console: Console) -> list[Figure]:
     """From submit to the first prediction of a model that learned from it."""
     with tempfile.TemporaryDirectory() as folder:
         median, p95 = asyncio.run(steps.label_to_live(Path(folder), 10 if ask.quick else 40))
@@ -263,18 +280,19 @@ def to_live(ask: Ask) -> list[Figure]:
     own, own_p95 = (live.quantile(waits.own, share) for share in (0.5, 0.95))
     every, every_p95 = (live.quantile(waits.every, share) for share in (0.5, 0.95))
     served, labels = len(waits.own), len(waits.every)
+    for verdict, many in waits.verdicts.items():
+        console.print(f"{many} of {labels} labels' own models {verdict}", soft_wrap=True)
     return [
         Figure("label to live, in one process: median (s)", median, "", None),
         Figure("label to live, in one process: p95 (s)", p95, "<= 2", p95 <= 2.0),
         Figure(f"label to live, `tiebreak up`, model let through ({served} of {labels}): median (s)", own, "", None),
+        Figure(f"label to live, `tiebreak up`, model let through ({served} of {labels}): p95 (s)", own_p95, "", None),
+        Figure("the same of all training labels, the gate's holds included: median (s)", every, "", None),
         Figure(
-            f"label to live, `tiebreak up`, model let through ({served} of {labels}): p95 (s)",
-            own_p95,
-            "<= 2",
-            own_p95 <= 2.0,
+            "the same of all training labels, the gate's holds included: p95 (s)", every_p95, "<= 2", every_p95 <= 2.0
         ),
-        Figure("the same of all labels, the gate's holds included: median (s)", every, "", None),
-        Figure("the same of all labels, the gate's holds included: p95 (s)", every_p95, "", None),
+        Figure("accuracy served meanwhile", waits.accuracy, "", None),
+        Figure("deployment regret meanwhile", waits.regret, "", None),
     ]
 
 
@@ -286,7 +304,7 @@ def main() -> None:
         lambda: broken_ones(ask),
         lambda: slower_ones(ask),
         lambda: cost(ask),
-        lambda: to_live(ask),
+        lambda: to_live(ask, console),
         lambda: learners(ask, console),
     )
     named = dict(zip(SECTIONS, parts, strict=True))

@@ -11,6 +11,9 @@ from tiebreak.contracts.project import Gate
 _AUDIT, _RUNS, _FIRST = (5, 10, 20, 30, 60, 100, 200, 299), 200, 90_000
 # By how much the challenger is better on audit labels, and by how much on labels that its training left out.
 _CHALLENGERS = (
+    (-0.1, -0.1),
+    (-0.05, -0.05),
+    (-0.02, -0.02),
     (-0.1, 0.1),
     (-0.1, 0.05),
     (-0.05, 0.05),

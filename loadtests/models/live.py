@@ -8,7 +8,9 @@ somebody answers the next question.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -21,22 +23,23 @@ from tests.support.producing import Mix, Producer
 from tiebreak.apps.admitting import admit
 from tiebreak.apps.demo.digits import digits_world
 from tiebreak.apps.demo.people import recognise
-from tiebreak.apps.demo.world import World, WorldSettings
+from tiebreak.apps.demo.world import CLASSES, World, WorldSettings, event_index
 from tiebreak.apps.stream import models_of
 from tiebreak.apps.up import running, until_ready
 from tiebreak.apps.wiring import open_log
 from tiebreak.client import AsyncClient
 from tiebreak.contracts import codec
 from tiebreak.contracts.log import Log
-from tiebreak.contracts.messages import Manifest
+from tiebreak.contracts.messages import Manifest, ModelEvent, ModelRecord, Prediction
 from tiebreak.contracts.topics import Topic
+from tiebreak.deployment.outcomes import Outcomes
 from tiebreak.labeling.access import Role
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.project_file import load_project
 from tiebreak.runtime.settings import Options, resolve
 
 _NAME = "live"
-_PROJECT = """
+PROJECT = """
 project: live
 partitions: 2
 input: {tensors: [{name: pixels, shape: [64]}]}
@@ -51,17 +54,23 @@ _SEED = 11
 _WARM = 40  # labels before the measured ones: the first models need some
 _PACE_S = 0.5  # between two answers: each is a person's, not a flood
 _LATE_S = 20.0  # how long the last labels are waited for
+_FIGURES = re.compile(r"v\d+-[0-9a-f]+|[+-]?\d+(\.\d+)?(e[+-]?\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
 class Waits:
     """Seconds from answer to first prediction, ascending: ``own`` of the labels whose own model was let through, ``every`` of all.
 
-    Infinite where no model that trained on the label served before the end.
+    Infinite where no model that trained on the label served before the end. ``verdicts``: what the gate said of the labels' own
+    models, without its figures -> how many labels' (several labels may share a model). ``accuracy``: of what was served from the first
+    model to the last answer; ``regret``: the share of the models that served which were taken back.
     """
 
     own: Sequence[float]
     every: Sequence[float]
+    verdicts: Mapping[str, int]
+    accuracy: float
+    regret: float
 
 
 def quantile(ascending: Sequence[float], share: float) -> float:
@@ -73,16 +82,35 @@ def quantile(ascending: Sequence[float], share: float) -> float:
     return ascending[min(len(ascending) - 1, int(share * len(ascending)))] if ascending else float("inf")
 
 
+def kind_of(reasons: Sequence[str]) -> str:
+    """The reasons of a verdict without their figures, so that they can be counted.
+
+    >>> kind_of(["fast lane (5 of 300 audit labels): it ties", "5 audit and 9 left-out labels: +0.0 points"])
+    'fast lane (n of n audit labels): it ties'
+    """
+    return "; ".join(_FIGURES.sub("n", reason) for reason in reasons if not reason[:1].isdigit())
+
+
 @dataclass(slots=True)
 class _Seen:
-    """On the monotonic clock: when each model's first prediction was read. ``labels``: of each task, its label's id; audits apart."""
+    """On the monotonic clock: when each model's first prediction was read. ``labels``: of each task, its label's id; audits apart.
 
+    ``verdicts``: of each model, the gate's verdict with its reasons. ``right`` of ``told`` predictions, while ``counts``.
+    """
+
+    world: World
     first: dict[str, float] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     audits: set[str] = field(default_factory=set)
+    verdicts: dict[str, str] = field(default_factory=dict)
+    outcomes: Outcomes = field(default_factory=Outcomes)
+    counts: bool = True
+    right: int = 0
+    told: int = 0
 
     async def watch(self, log: Log, stop: asyncio.Event) -> None:
-        reader = log.reader([Topic.PREDICTIONS.of(_NAME), Topic.LABELS.of(_NAME)], None)
+        topics = (Topic.PREDICTIONS, Topic.LABELS, Topic.MODELS)
+        reader = log.reader([topic.of(_NAME) for topic in topics], None)
         await reader.start()
         try:
             while not stop.is_set():
@@ -93,10 +121,23 @@ class _Seen:
                             label = codec.decode_label(record.value)
                             self.labels[label.task_id] = label.label_id
                             self.audits |= {label.label_id} if label.selection.audit else set()
+                        elif partition.topic == Topic.MODELS.of(_NAME):
+                            self._learn(codec.decode_model(record.value))
                         else:
-                            self.first.setdefault(codec.decode_prediction(record.value).model_version, now)
+                            self._meet(codec.decode_prediction(record.value), now)
         finally:
             await reader.close(5.0)
+
+    def _meet(self, prediction: Prediction, now: float) -> None:
+        self.first.setdefault(prediction.model_version, now)
+        if prediction.label and self.counts:
+            self.told += 1
+            self.right += prediction.label == CLASSES[self.world.truths[event_index(prediction.event_id)]]
+
+    def _learn(self, record: ModelRecord) -> None:
+        self.outcomes = self.outcomes.after(record)
+        if record.event in {ModelEvent.PROMOTED, ModelEvent.HELD}:
+            self.verdicts.setdefault(record.version, f"{record.event.value}: {kind_of(record.reasons)}")
 
 
 async def label_to_live(folder: Path, rounds: int) -> Waits:
@@ -111,12 +152,12 @@ async def label_to_live(folder: Path, rounds: int) -> Waits:
 
 async def _measured(folder: Path, kafka: str, rounds: int) -> Waits:
     file = folder / "project.yaml"
-    file.write_text(yaml.safe_dump(yaml.safe_load(_PROJECT)))
+    file.write_text(yaml.safe_dump(yaml.safe_load(PROJECT)))
     project = load_project(file)
     settings = resolve(Options(kafka=kafka, redis="", data=str(folder / "data"), port=0, stop_timeout_s=20.0), {})
     seconds = (rounds + _WARM) * (_PACE_S + 1.0) + _LATE_S
     world = await asyncio.to_thread(digits_world, WorldSettings(events=int(seconds * _RATE), seed=_SEED, drift_at=1.0))
-    seen, stop = _Seen(), asyncio.Event()
+    seen, stop = _Seen(world), asyncio.Event()
     async with AsyncExitStack() as stack:
         up = await stack.enter_async_context(running(project, file, settings, folder))
         if not await until_ready(up):
@@ -129,6 +170,7 @@ async def _measured(folder: Path, kafka: str, rounds: int) -> Waits:
             client = AsyncClient(up.children["label"].part.address, token=token, project=_NAME)
             async with client:
                 sent = await _answers(client, world, rounds)
+            seen.counts = False
             await asyncio.sleep(_LATE_S)
         finally:
             stop.set()
@@ -163,6 +205,7 @@ async def _answers(client: AsyncClient, world: World, rounds: int) -> Mapping[st
 def _waits(sent: Mapping[str, float], seen: _Seen, made: Sequence[Manifest]) -> Waits:
     own: list[float] = []
     every: list[float] = []
+    verdicts: Counter[str] = Counter()
     for task, began in sent.items():
         label = seen.labels.get(task, "")
         if label in seen.audits:
@@ -171,6 +214,9 @@ def _waits(sent: Mapping[str, float], seen: _Seen, made: Sequence[Manifest]) -> 
         # A model that a later step made may have begun to serve first: the earliest counts.
         wait = min((seen.first[m.version] for m in trained if m.version in seen.first), default=float("inf")) - began
         every.append(wait)
-        if trained and min(trained, key=lambda m: m.created_ms).version in seen.first:
+        first = min(trained, key=lambda m: m.created_ms).version if trained else ""
+        verdicts[seen.verdicts.get(first, "no verdict")] += 1
+        if first in seen.first:
             own.append(wait)
-    return Waits(sorted(own), sorted(every))
+    accuracy, regret = seen.right / max(seen.told, 1), seen.outcomes.regret or 0.0
+    return Waits(sorted(own), sorted(every), dict(verdicts.most_common()), accuracy, regret)

@@ -47,6 +47,15 @@ class Paired:
 
 
 @dataclass(frozen=True, slots=True)
+class Against:
+    """The challenger beside the model ``version``: in both, ``champion`` is that model."""
+
+    version: str
+    audit: Paired
+    left_out: Paired
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """A challenger's report, with the champion on the same labels where there is one.
 
@@ -55,6 +64,7 @@ class Evaluation:
     ``since_ms``: both hold only labels settled since then, the newest confirmed drift (0: none was). The figures beside them are
     of all audit labels.
     ``measure``: what a point is, in words, where it is not a share of right answers.
+    ``reference``: the same evidence beside the model that was last accepted on evidence or by people; None where the champion is it.
     """
 
     champion: str
@@ -67,6 +77,7 @@ class Evaluation:
     metrics: dict[str, float] = field(default_factory=dict)
     since_ms: int = 0
     measure: str = ""
+    reference: Against | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +105,14 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Champion:
-    """The version that serves, and its verified file; None when the file cannot be read."""
+    """The version that serves, and its verified file; None when the file cannot be read.
+
+    ``reference``: the model that was last accepted on evidence or by people, where that is another.
+    """
 
     version: str
     model: bytes | None
+    reference: Champion | None = None
 
 
 @dataclass(frozen=True, slots=True)

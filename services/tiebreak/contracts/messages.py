@@ -255,7 +255,8 @@ class ModelRecord:
     """Topic ``models``. ``version`` is the model to serve after this record for ``promoted`` and ``rolled_back``.
 
     ``reasons`` has every reason of the verdict in plain words; ``report`` is the evaluation as JSON, for ``compared`` the counts.
-    ``share`` of the events that a ``canary`` answers.
+    ``share`` of the events that a ``canary`` answers. ``reference``: the version that challengers are compared with from now on,
+    beside the champion; empty: the one before.
     """
 
     project: str
@@ -269,6 +270,7 @@ class ModelRecord:
     decided_by: str
     time_ms: int
     share: float = 0.0
+    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,27 +2,30 @@
 
 "Not enough evidence" is ``hold``, never ``promote``. The one exception is named as such in its reason: the fast lane for young
 models, open while there are fewer audit labels than ``gate.young_labels``. Whatever the lane, a challenger that is shown to be
-worse, overall, on one class or slice, or in its probabilities, does not serve. Bounds are anytime-valid (``confidence.py``).
+worse, overall, on one class or slice, or in its probabilities, does not serve. Nor does one that is shown to be worse than the
+reference, the champion last accepted on evidence or by people: steps too small to be seen do not add up. Bounds are anytime-valid
+(``confidence.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import compress
 from math import comb
 
-from tiebreak.contracts.candidate import Evaluation, Paired
+from tiebreak.contracts.candidate import Against, Evaluation, Paired
 from tiebreak.contracts.confidence import Bounds, bounds, evidence_above
 from tiebreak.contracts.hashing import thinned
 from tiebreak.contracts.project import Gate
 
 # From so many audit labels on, they are asked what they say of the gain that training labels promise: at odds, then as a bound.
 _AUDIT_ASKED, _AUDIT_SPEAKS = 5, 30
-# While evidence is thin it is weighed by odds (e-values): audit labels decide for or against a challenger at two to one, and
-# against what labels that were selected promise at three to two. ADR 0018 has what others would let through.
+# While evidence is thin it is weighed by odds (e-values): audit labels decide for or against a challenger at two to one; against
+# what labels that were selected promise, and together with them against the challenger, at three to two. ADR 0018 and 0032 have
+# what others would let through.
 _DECIDING_ODDS, _DOUBTING_ODDS = 2.0, 1.5
 _MOST_PROMISED = 0.99  # a bet against certainty has no odds
 
@@ -37,10 +40,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A verdict with every reason for it."""
+    """A verdict with every reason for it. ``accepted``: evidence says that it is better, so it is the reference from then on."""
 
     verdict: Verdict
     reasons: tuple[str, ...]
+    accepted: bool = False
 
 
 def judge(evaluation: Evaluation, refusals: Sequence[str], gate: Gate) -> Decision:
@@ -51,7 +55,7 @@ def judge(evaluation: Evaluation, refusals: Sequence[str], gate: Gate) -> Decisi
         return decision
     when = datetime.fromtimestamp(evaluation.since_ms / 1000, UTC).isoformat(timespec="seconds")
     counted = f"evidence is of the time since the drift of {when}: {len(evaluation.audit)} of {known} audit labels"
-    return Decision(decision.verdict, (*decision.reasons, counted))
+    return replace(decision, reasons=(*decision.reasons, counted))
 
 
 def _judged(evaluation: Evaluation, refusals: Sequence[str], gate: Gate) -> Decision:
@@ -61,16 +65,38 @@ def _judged(evaluation: Evaluation, refusals: Sequence[str], gate: Gate) -> Deci
     if not evaluation.champion:
         return Decision(Verdict.PROMOTE, ("no model serves yet, and this one passed every mechanical check",))
     decision = _compared(evaluation, gate)
-    return Decision(decision.verdict, (*decision.reasons, *filter(None, (evaluation.measure,))))
+    return replace(decision, reasons=(*decision.reasons, *filter(None, (evaluation.measure,))))
 
 
 def _compared(evaluation: Evaluation, gate: Gate) -> Decision:
-    shown_worse = tuple(_shown_worse(evaluation.audit, gate))
-    lane = _grown if len(evaluation.audit) >= max(gate.young_labels, 1) else _young
-    decision = lane(evaluation, gate)
+    young = len(evaluation.audit) < max(gate.young_labels, 1)
+    shown_worse = (*_shown_worse(evaluation.audit, gate), *_below_reference(evaluation.reference, gate, young=young))
+    decision = (_young if young else _grown)(evaluation, gate)
     if shown_worse:
         return Decision(Verdict.HOLD, (*shown_worse, *(decision.reasons if decision.verdict is Verdict.HOLD else ())))
-    return decision
+    if decision.verdict is not Verdict.PROMOTE:
+        return decision
+    beside: Against | Evaluation = evaluation.reference or evaluation
+    return replace(decision, accepted=_accepted(beside.audit, beside.left_out if young else Paired()))
+
+
+def _accepted(audit: Paired, left_out: Paired) -> bool:
+    # What audit labels gainsay must not raise the mark that everything later is measured by.
+    gains, weights = _pooled(audit, left_out)
+    return _pooled_gain(audit, Paired()) >= 0.0 and evidence_above(gains, 0.0, weights) >= _DECIDING_ODDS
+
+
+def _below_reference(reference: Against | None, gate: Gate, *, young: bool) -> Iterator[str]:
+    if reference is None:
+        return
+    who = f"against {reference.version}, which was accepted last"
+    if young:
+        if against := _thin_evidence_against(reference.audit, reference.left_out, gate):
+            yield f"{who}: {against}"
+        return
+    odds = evidence_above([-g for g in _gains(reference.audit)], 0.0, reference.audit.weights)
+    if odds >= 1.0 / gate.alpha:
+        yield f"{who}: shown to be worse on {len(reference.audit)} audit labels, at odds of {odds:.3g} to 1"
 
 
 def unpriced(versions: Sequence[str]) -> tuple[str, ...]:
@@ -168,24 +194,40 @@ def _young(evaluation: Evaluation, gate: Gate) -> Decision:
     if not len(audit) and not len(left_out):
         return Decision(Verdict.HOLD, ("not enough evidence: no label judges both models without having trained one",))
     lane = f"fast lane for young models ({len(audit)} of {gate.young_labels} audit labels)"
+    if against := _thin_evidence_against(audit, left_out, gate):
+        return Decision(Verdict.HOLD, (f"{lane}: {against}",))
+    if len(left_out) and evidence_above(_gains(audit), 0.0, audit.weights) < _DECIDING_ODDS:
+        contradicted = _contradicted(audit, _pooled_gain(Paired(), left_out), gate)
+        if contradicted:
+            return Decision(Verdict.HOLD, (f"{lane}: {contradicted}",))
+    gain = _pooled_gain(audit, left_out)
+    # It learned from more labels than the champion did: nothing but odds against it keep it from serving.
+    what = "beats" if gain > 0.0 else "ties with" if gain == 0.0 else "is not shown to be worse than"
+    return Decision(
+        Verdict.PROMOTE,
+        (
+            f"{lane}: it {what} the champion on what evidence there is",
+            f"{len(audit)} audit and {len(left_out)} left-out labels: {_points(gain):+} points",
+        ),
+    )
+
+
+def _thin_evidence_against(audit: Paired, left_out: Paired, gate: Gate) -> str:
+    """What audit labels alone say against a challenger at two to one, or all labels together at three to two; else empty."""
     gains = _gains(audit)
     # A sign test knows no weights: it sees a uniform part of the labels, all of them where none was looked for.
     seen = list(compress(gains, thinned(audit.label_ids, audit.weights).tolist()))
     worse, better = sum(1 for g in seen if g < 0.0), sum(1 for g in seen if g > 0.0)
     chance, odds = _sign_test(worse, better), evidence_above([-g for g in gains], 0.0, audit.weights)
     if worse > better and (chance <= gate.alpha or odds >= _DECIDING_ODDS):
-        said = f"worse on {worse} audit labels, better on {better} (p = {chance:.3f}, odds {odds:.3g} to 1)"
-        return Decision(Verdict.HOLD, (f"{lane}: {said}",))
-    if len(left_out) and evidence_above(gains, 0.0, audit.weights) < _DECIDING_ODDS:
-        contradicted = _contradicted(audit, _pooled_gain(Paired(), left_out), gate)
-        if contradicted:
-            return Decision(Verdict.HOLD, (f"{lane}: {contradicted}",))
-    gain = _pooled_gain(audit, left_out)
-    evidence = f"{len(audit)} audit and {len(left_out)} left-out labels: {_points(gain):+} points"
-    if gain >= 0.0:
-        what = "beats" if gain > 0.0 else "ties with"
-        return Decision(Verdict.PROMOTE, (f"{lane}: it {what} the champion on what evidence there is", evidence))
-    return Decision(Verdict.HOLD, (f"{lane}: it does not reach the champion on what evidence there is", evidence))
+        return f"worse on {worse} audit labels, better on {better} (p = {chance:.3f}, odds {odds:.3g} to 1)"
+    together, weights = _pooled(audit, left_out)
+    odds = evidence_above([-g for g in together], 0.0, weights)
+    if odds >= _DOUBTING_ODDS:
+        points = _points(_pooled_gain(audit, left_out))
+        labels = f"{len(audit)} audit and {len(left_out)} left-out labels"
+        return f"it does not reach it: {points:+} points on {labels}, odds {odds:.3g} to 1"
+    return ""
 
 
 def _contradicted(audit: Paired, promised: float, gate: Gate) -> str:
@@ -202,12 +244,18 @@ def _contradicted(audit: Paired, promised: float, gate: Gate) -> str:
     )
 
 
-def _pooled_gain(audit: Paired, left_out: Paired) -> float:
+def _pooled(audit: Paired, left_out: Paired) -> tuple[list[float], list[float]]:
+    """Gains, and weights of at most 1."""
     # Within the training labels, weights undo the selection; between the two sources each label counts once, or its weight.
     mean = sum(left_out.weights) / len(left_out) if len(left_out) else 1.0
-    total = sum(g * w for g, w in zip(_gains(audit), audit.weights, strict=True))
-    total += sum(g * w / mean for g, w in zip(_gains(left_out), left_out.weights, strict=True))
-    return total / (sum(audit.weights) + len(left_out))
+    weights = [*audit.weights, *(w / mean for w in left_out.weights)]
+    most = max(weights, default=1.0)
+    return [*_gains(audit), *_gains(left_out)], [w / most for w in weights]
+
+
+def _pooled_gain(audit: Paired, left_out: Paired) -> float:
+    gains, weights = _pooled(audit, left_out)
+    return sum(g * w for g, w in zip(gains, weights, strict=True)) / max(sum(weights), 1e-12)
 
 
 def _gains(pairs: Paired) -> list[float]:

@@ -18,7 +18,7 @@ _DECIDES = frozenset({ModelEvent.PROMOTED, ModelEvent.ROLLED_BACK})
 class Rollout:
     """A stage of a rollout: who is on trial, its share of the events (0: a shadow), since when, and what was counted since.
 
-    ``began_ms``: when its first stage began.
+    ``began_ms``: when its first stage began. ``reference``: its version where evidence accepts it, once it serves.
     """
 
     version: str
@@ -26,6 +26,7 @@ class Rollout:
     since_ms: int
     began_ms: int
     counted: Comparison = field(default_factory=Comparison)
+    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,8 @@ class Registry:
     """``line``: the champions, oldest first, the serving one last. ``judged``: versions with a verdict; ``known``: all of them.
 
     ``pinned``: who pinned the champion, or empty. ``since_ms``: when the champion came to serve, or its rollout began: from then on
-    labels had no part in choosing it. ``rollout``: the one under way.
+    labels had no part in choosing it. ``rollout``: the one under way. ``reference``: the champion that was last accepted, on evidence
+    or by people: challengers are compared with it too, and what serves since ``left_ms``, when another took its place (0: none has).
     ``history`` is without what scorers counted.
     """
 
@@ -43,6 +45,8 @@ class Registry:
     pinned: str = ""
     since_ms: int = 0
     rollout: Rollout | None = None
+    reference: str = ""
+    left_ms: int = 0
     history: tuple[ModelRecord, ...] = field(default=(), repr=False)
 
     @property
@@ -84,11 +88,25 @@ class Registry:
         if record.event in _VERDICTS:
             judged = judged | {record.version}
         known, history = self.known | {record.version}, (*self.history, record)
-        return Registry(line, judged, known, pinned, since_ms, self._rollout_after(record), history)
+        reference = self._reference_after(record, line)
+        known_ms = self.left_ms if reference == self.reference else 0
+        left_ms = known_ms or since_ms if line and line[-1] != reference else 0
+        rollout = self._rollout_after(record)
+        return Registry(line, judged, known, pinned, since_ms, rollout, reference, left_ms, history)
+
+    def _reference_after(self, record: ModelRecord, line: tuple[str, ...]) -> str:
+        if record.event is ModelEvent.PROMOTED:
+            by_hand = record.version if record.decided_by != GATE else ""
+            return by_hand or record.reference or self.reference or record.version
+        # What a rollback takes off the line was not worth its acceptance.
+        return self.reference if self.reference in line or not line else line[-1]
 
     def _rollout_after(self, record: ModelRecord) -> Rollout | None:
         if record.event in {ModelEvent.SHADOW, ModelEvent.CANARY}:
-            return Rollout(record.version, record.share, record.time_ms, self._began(record))
+            r = self.rollout
+            going_on = r is not None and r.version == record.version
+            reference = record.reference or (r.reference if r is not None and going_on else "")
+            return Rollout(record.version, record.share, record.time_ms, self._began(record), reference=reference)
         ended = record.event in _DECIDES or (
             record.event is ModelEvent.HELD and self.rollout is not None and self.rollout.version == record.version
         )

@@ -11,6 +11,7 @@ from tiebreak.contracts.candidate import Candidate, Paired
 def report_of(candidate: Candidate) -> str:
     """Canonical JSON. Label by label evidence stays out: the counts of it are in."""
     e = candidate.evaluation
+    r = e.reference
     said = {
         "weights": candidate.digest,
         "champion": e.champion,
@@ -20,6 +21,7 @@ def report_of(candidate: Candidate) -> str:
         "per_class": {name: asdict(interval) for name, interval in e.per_class.items()},
         "audit": _counts(e.audit),
         "left_out": _counts(e.left_out),
+        "reference": {"version": r.version, "audit": _counts(r.audit), "left_out": _counts(r.left_out)} if r else None,
         "metrics": e.metrics,
         **({"measure": e.measure} if e.measure else {}),
     }

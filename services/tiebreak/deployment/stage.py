@@ -92,11 +92,16 @@ class Deployer:
 
     async def champion(self) -> Champion | None:
         """The model that serves, or None."""
-        version = (await self.registry()).champion
-        return await self._read(version) if version else None
+        registry = await self.registry()
+        if not registry.champion:
+            return None
+        champion = await self._read(registry.champion)
+        if registry.reference == registry.champion:
+            return champion
+        return replace(champion, reference=await self._read(registry.reference))
 
     async def incumbents(self) -> Sequence[Incumbents]:
-        """What serves beside what served before it, and a challenger in a rollout beside what serves."""
+        """What serves beside what served before it and beside the reference, and a challenger in a rollout beside what serves."""
         registry = await self.registry()
         found: list[Incumbents] = []
         if registry.pinned:
@@ -104,6 +109,9 @@ class Deployer:
         champion = await self._read(registry.champion) if registry.previous or registry.rollout else None
         if champion is not None and registry.previous:
             found.append(Incumbents(champion, await self._read(registry.previous), registry.since_ms))
+        if champion is not None and registry.reference not in {registry.champion, registry.previous}:
+            # Small steps, each as good as the one before by all that can be seen, may lead down: the whole way is looked at.
+            found.append(Incumbents(champion, await self._read(registry.reference), registry.left_ms))
         if champion is not None and registry.rollout:
             challenger = await self._read(registry.rollout.version)
             found.append(Incumbents(challenger, champion, registry.rollout.began_ms, tried=True))
@@ -117,10 +125,10 @@ class Deployer:
         better, condemned = incumbents.previous.version, incumbents.serving.version
         async with self._lock:
             registry = await self._follow()
-            pair = (registry.previous, registry.champion)
+            pairs = {(registry.previous, registry.champion), (registry.reference, registry.champion)}
             if incumbents.tried:
-                pair = (registry.champion, registry.rollout.version if registry.rollout else "")
-            if pair != (better, condemned):
+                pairs = {(registry.champion, registry.rollout.version if registry.rollout else "")}
+            if (better, condemned) not in pairs:
                 return
             if registry.pinned:
                 return
@@ -159,7 +167,8 @@ class Deployer:
             event = ModelEvent.PROMOTED if decision.verdict is Verdict.PROMOTE else ModelEvent.HELD
             if event is ModelEvent.PROMOTED and await self._by_stages(candidate, registry):
                 event = ModelEvent.SHADOW
-            await self._publish(_record(manifest, event, decision.reasons, report_of(candidate)))
+            record = _record(manifest, event, decision.reasons, report_of(candidate))
+            await self._publish(replace(record, reference=manifest.version if decision.accepted else ""))
         self._tools.metrics.count("tiebreak_deployment_verdicts_total", verdict=decision.verdict.value)
         self._tools.metrics.observe("tiebreak_deployment_gate_seconds", self._tools.clock.monotonic() - began)
         _log.info("verdict", version=manifest.version, verdict=decision.verdict.value, reasons=decision.reasons)
@@ -190,7 +199,8 @@ class Deployer:
             record = _record(
                 manifest, stage.event, stage.reasons, "", parent=rollout.version if back else registry.champion
             )
-            await self._publish(replace(record, share=stage.share))
+            accepted = rollout.reference if stage.event is ModelEvent.PROMOTED else ""
+            await self._publish(replace(record, share=stage.share, reference=accepted))
         if stage.event is not ModelEvent.CANARY:
             verdict = Verdict.ROLL_BACK if back else Verdict.PROMOTE
             self._tools.metrics.count("tiebreak_deployment_verdicts_total", verdict=verdict.value)
@@ -264,7 +274,7 @@ class Deployer:
         champion, accepted, unread = await self._rivals(candidate, registry)
         refusals = await self._tools.probe.check(candidate, champion, accepted)
         decision = judge(candidate.evaluation, refusals, self._project.gate)
-        return Decision(decision.verdict, (*decision.reasons, *unread))
+        return replace(decision, reasons=(*decision.reasons, *unread))
 
     async def _rivals(
         self, candidate: Candidate, registry: Registry

@@ -57,7 +57,9 @@ def of_era(evaluation: Evaluation, settled_ms: Mapping[str, int], since_ms: int)
     kept = {label_id for label_id, at in settled_ms.items() if at >= since_ms}
     audit, left_out = only(evaluation.audit, kept), only(evaluation.left_out, kept)
     metrics = evaluation.metrics | {"audit_labels_since_drift": float(len(audit))}
-    return replace(evaluation, audit=audit, left_out=left_out, since_ms=since_ms, metrics=metrics)
+    r = evaluation.reference
+    reference = replace(r, audit=only(r.audit, kept), left_out=only(r.left_out, kept)) if r is not None else None
+    return replace(evaluation, audit=audit, left_out=left_out, since_ms=since_ms, metrics=metrics, reference=reference)
 
 
 def only(pairs: Paired, kept: AbstractSet[str]) -> Paired:

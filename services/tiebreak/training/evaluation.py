@@ -13,7 +13,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from tiebreak.contracts.candidate import Evaluation, Interval, Paired
+from tiebreak.contracts.candidate import Against, Evaluation, Interval, Paired
 from tiebreak.contracts.hashing import hashes
 from tiebreak.contracts.tensors import FloatArray, Form
 from tiebreak.training.dataset import Row, weights_of
@@ -156,10 +156,14 @@ def temperature_of(logs: FloatArray, columns: NDArray[np.int64], weights: Matrix
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """The champion: its version, and itself where it is a model of this trainer (else it cannot be judged on features)."""
+    """The champion: its version, and itself where it is a model of this trainer (else it cannot be judged on features).
+
+    ``reference``: the model that was last accepted on evidence or by people, where that is another.
+    """
 
     version: str
     contender: Contender | None
+    reference: Serving | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,7 +210,9 @@ def evaluate(
     x = _features(audit) if audit else None
     ours = _Answers.of(challenger, audit, x)
     theirs = _Answers.of(champion, audit, x) if champion else None
-    left_out = _left_out(challenger, champion, training)
+    reference = serving.reference if serving else None
+    accepted = reference.contender if reference else None
+    left_out, left_out_before = _left_out(challenger, (champion, accepted), training)
     total = sum(left_out.weights)
     effective = total * total / max(sum(w * w for w in left_out.weights), 1e-12)
     hits = sum(w * r for w, r in zip(left_out.weights, left_out.challenger, strict=True)) / max(total, 1e-12)
@@ -226,6 +232,9 @@ def evaluate(
             **_figures("champion_", theirs),
         },
         measure=challenger.target.measure,
+        reference=Against(reference.version, _pairs(audit, _Answers.of(accepted, audit, x), ours), left_out_before)
+        if reference and accepted
+        else None,
     )
 
 
@@ -247,20 +256,26 @@ def right(contender: Contender, rows: Sequence[Row]) -> Matrix:
     return _Answers.of(contender, rows).right()
 
 
-def _left_out(challenger: Contender, champion: Contender | None, rows: Sequence[Row]) -> Paired:
+def _left_out(challenger: Contender, others: Sequence[Contender | None], rows: Sequence[Row]) -> list[Paired]:
+    """Beside each of ``others``; beside itself for None."""
     # The bootstrap is a hash of label and member, so what a member of the challenger left out, the same member of a champion
     # with the same seed left out as well: both are judged at equal strength, on labels that neither saw.
+    if not rows:
+        return [Paired() for _ in others]
     model = challenger.model
-    members = model.size
-    if not rows or (champion and (champion.model.seed, champion.model.size) != (model.seed, members)):
-        return Paired()
-    out = bootstrap([r.label_id for r in rows], members, model.seed) == 0.0
+    out = bootstrap([r.label_id for r in rows], model.size, model.seed) == 0.0
     kept = [i for i in range(len(rows)) if out[:, i].any()]
     chosen, mask = [rows[i] for i in kept], out[:, kept]
     ours = _share_right(challenger, chosen, mask)
-    theirs = _share_right(champion, chosen, mask) if champion else ours
     weights = tuple(min(1.0 / max(r.propensity, 1e-9), _MOST_WEIGHT) for r in chosen)
-    return _paired(chosen, (theirs, ours), challenger.target, weights)
+
+    def beside(other: Contender | None) -> Paired:
+        if other and (other.model.seed, other.model.size) != (model.seed, model.size):
+            return Paired()
+        theirs = _share_right(other, chosen, mask) if other else ours
+        return _paired(chosen, (theirs, ours), challenger.target, weights)
+
+    return [beside(other) for other in others]
 
 
 def _share_right(contender: Contender, rows: Sequence[Row], mask: NDArray[np.bool_]) -> Matrix:

@@ -18,7 +18,7 @@ from tiebreak.training.blocks import marks
 from tiebreak.training.dataset import Row
 from tiebreak.training.trees import TreeModel
 
-_MODELS = 3  # whose members are kept: the champion, the challenger, and the one before it
+_MODELS = 4  # whose members are kept: the champion, the challenger, the one before it, the one accepted last
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TypeVar
 import structlog
 from threadpoolctl import ThreadpoolController
 
-from tiebreak.contracts.candidate import Candidate, CandidateSink, ServingJudge
+from tiebreak.contracts.candidate import Candidate, CandidateSink, Champion, ServingJudge
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.codec import decode_drift, decode_label, encode
 from tiebreak.contracts.errors import BadRecord, Conflict, PublishFailed, SlowDown, Unreachable
@@ -85,7 +85,7 @@ class Trainer:
         self._drift_topic = Topic.DRIFT.of(project.project)
         self._gathered = _Gathered()
         self._offer: Candidate | None = None
-        self._serving: Serving | None = None
+        self._read: dict[str, Serving] = {}
         self._recall = Recall()
         self._owed = False
         self._unreviewed = True
@@ -328,12 +328,17 @@ class Trainer:
         known = await sink.champion()
         if known is None:
             return None
-        if self._serving is None or self._serving.version != known.version:
-            ours = read_back(known.model) if known.model is not None else None
-            target = target_of(self._project)
-            contender = Contender(*ours, target=target, recall=self._recall) if ours is not None else None
-            self._serving = Serving(known.version, contender)
-        return self._serving
+        reference = self._readable(known.reference) if known.reference is not None else None
+        serving = self._readable(known)
+        self._read = {one.version: one for one in (serving, reference) if one is not None}
+        return replace(serving, reference=reference)
+
+    def _readable(self, known: Champion) -> Serving:
+        if known.version in self._read:
+            return self._read[known.version]
+        ours = read_back(known.model) if known.model is not None else None
+        contender = Contender(*ours, target=target_of(self._project), recall=self._recall) if ours is not None else None
+        return Serving(known.version, contender)
 
     async def _bring(self, sink: CandidateSink) -> None:
         if self._offer is None:

@@ -53,3 +53,34 @@ def test_champion_previous_verdicts_and_pin_are_what_happened_last() -> None:
     assert done.known == {"1", "2", "3", "4"}
     assert done.after(record(ModelEvent.UNPINNED, "2")).pinned == ""
     assert (registry_of([]).champion, registry_of([]).previous) == ("", "")
+
+
+def test_the_reference_is_what_was_accepted_last_and_the_line_left_it_when_another_took_its_place() -> None:
+    """The first champion; then whom a record names, or a person promotes; a rollback below it takes it away."""
+
+    def at(event: ModelEvent, version: str, time_ms: int, by: str = "gate", reference: str = "") -> ModelRecord:
+        return replace(record(event, version), time_ms=time_ms, decided_by=by, reference=reference)
+
+    def held_to(*steps: ModelRecord) -> tuple[str, int]:
+        found = registry_of(steps)
+        return found.reference, found.left_ms
+
+    first = at(UP, "1", 1)
+    assert held_to() == ("", 0)
+    assert held_to(first, at(NEW, "2", 2)) == ("1", 0)
+    assert held_to(first, at(UP, "2", 2), at(UP, "3", 3), at(HELD, "4", 4)) == ("1", 2)
+    assert held_to(first, at(UP, "2", 2), at(UP, "3", 3, reference="3")) == ("3", 0)
+    assert held_to(first, at(UP, "2", 2), at(UP, "3", 3, reference="3"), at(UP, "4", 4)) == ("3", 4)
+    assert held_to(first, at(UP, "2", 2), at(UP, "3", 3, by="ann")) == ("3", 0)
+    assert held_to(first, at(UP, "2", 2, reference="2"), at(UP, "3", 3), at(BACK, "2", 4)) == ("2", 0)
+    assert held_to(first, at(UP, "2", 2, reference="2"), at(UP, "3", 3), at(BACK, "1", 4)) == ("1", 0)
+    assert held_to(first, at(UP, "2", 2), at(UP, "3", 3), at(BACK, "2", 4)) == ("1", 2)
+
+
+def test_a_rollout_carries_its_acceptance_to_its_end() -> None:
+    """What the gate accepted is the reference once it serves, not while it is a shadow."""
+    shadow = replace(record(ModelEvent.SHADOW, "2"), decided_by="gate", reference="2")
+    trying = registry_of([replace(record(UP, "1"), decided_by="gate"), shadow, record(ModelEvent.CANARY, "2")])
+    assert trying.reference == "1"
+    assert trying.rollout is not None
+    assert trying.rollout.reference == "2"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,12 +11,13 @@ import pytest
 from tests.support.eventually import eventually
 from tests.support.labels import blob_labels, dataset_of, project_of
 from tests.support.training import PassAll, Running, log_for, publish_labels
-from tiebreak.contracts.candidate import Candidate
+from tiebreak.contracts.candidate import Against, Candidate, Evaluation, Paired
 from tiebreak.contracts.errors import Conflict, NotFound
 from tiebreak.contracts.log import Message, Outputs
 from tiebreak.contracts.messages import ModelEvent, ModelRecord
 from tiebreak.contracts.topics import Topic
 from tiebreak.deployment.memory import MemoryModelStore
+from tiebreak.deployment.report import report_of
 from tiebreak.deployment.sandbox import SandboxProbe
 from tiebreak.deployment.shelf import Shelf
 from tiebreak.deployment.stage import Deployer, Tools
@@ -24,7 +26,7 @@ from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.training.evaluation import Contender, Serving
 from tiebreak.training.export import read_back
-from tiebreak.training.fitting import Stamp, material_of, train
+from tiebreak.training.fitting import Material, Stamp, material_of, train
 from tiebreak.training.learner import Settings, SoftmaxCommittee
 
 PROJECT = project_of([2], ("a", "b", "c"))
@@ -125,6 +127,83 @@ async def test_costs_are_compared_with_what_people_accepted_too(world: World) ->
     await deployer.consider(replace(sixth, manifest=replace(sixth.manifest, classes=("a", "b", "c", "d"))))
     v4, v5 = fourth.manifest.version, fifth.manifest.version
     assert world.probe.rivals[3:] == [(v2, ""), (v4, v2), (v5, "")]
+
+
+def judged(given: Candidate, audit: Paired, reference: Against | None = None) -> Candidate:
+    """The same model with other evidence."""
+    return replace(given, evaluation=replace(given.evaluation, audit=audit, left_out=Paired(), reference=reference))
+
+
+def of(both: int, won: int = 0, lost: int = 0) -> Paired:
+    n = both + won + lost
+    old, new = (1.0,) * both + (0.0,) * won + (1.0,) * lost, (1.0,) * (both + won) + (0.0,) * lost
+    return Paired(tuple(map(str, range(n))), ("a",) * n, old, new, (1.0,) * n)
+
+
+async def test_a_line_of_ties_is_compared_with_the_model_that_was_accepted_last(world: World) -> None:
+    """Two ties: the trainer gets the first model beside the champion, and the review as well, which takes the whole line back. A
+
+    gain over it raises the mark; a restart changes nothing.
+    """
+    deployer = await world.deployer()
+    first = candidate(20)
+    second, third = judged(candidate(60, first), of(9)), judged(candidate(120, candidate(60, first)), of(9))
+    v1, v2, v3 = (c.manifest.version for c in (first, second, third))
+    for each in (first, second, third):
+        await deployer.consider(each)
+    for one in (deployer, await world.deployer()):
+        champion = await one.champion()
+        assert champion is not None
+        assert champion.reference is not None
+        assert (champion.version, champion.reference.version, champion.reference.model) == (v3, v1, first.model)
+    at = {record.version: record.time_ms for record in await world.records() if record.event is ModelEvent.PROMOTED}
+    asked = await deployer.incumbents()
+    assert [(i.previous.version, i.serving.version, i.since_ms) for i in asked] == [(v2, v3, at[v3]), (v1, v3, at[v2])]
+    better = judged(candidate(140, third), of(9), Against(v1, of(9, won=5), Paired()))
+    below = judged(candidate(150, third), of(9), Against(v1, of(9, lost=5), Paired()))
+    await deployer.consider(below)
+    assert (await deployer.registry()).champion == v3
+    await deployer.consider(better)
+    registry = await (await world.deployer()).registry()
+    assert registry.reference == registry.champion == better.manifest.version
+
+
+async def test_a_line_that_labels_condemn_goes_back_to_the_model_that_was_accepted_last(world: World) -> None:
+    """The champion is as good as the one before it and worse than the first: all of them go."""
+    deployer = await world.deployer()
+    first = candidate(20)
+    for each in (first, judged(candidate(60, first), of(9)), judged(candidate(120, candidate(60, first)), of(9))):
+        await deployer.consider(each)
+    before, accepted = await deployer.incumbents()
+    await deployer.review(before, of(40, lost=1))
+    await deployer.review(accepted, of(40, lost=1))
+    assert len((await deployer.registry()).line) == 3
+    await deployer.review(accepted, of(40, lost=20))
+    assert (await deployer.registry()).line == (first.manifest.version,)
+    assert await deployer.incumbents() == []
+
+
+def test_a_candidate_is_trained_and_judged_beside_the_reference_too() -> None:
+    """The evidence beside it is of the same labels as that beside the champion, and the report on the topic has its counts."""
+    first, second = candidate(40), candidate(60)
+    read = [read_back(c.model) for c in (first, second)]
+    old, new = (Serving(c.manifest.version, Contender(*r)) for c, r in zip((first, second), read, strict=True) if r)
+    material = material_of(dataset_of(blob_labels(120)), PROJECT)
+    third = train(
+        SoftmaxCommittee(Settings(committee=3)), PROJECT, material, replace(new, reference=old), Stamp(120, 1)
+    )
+    found = third.evaluation.reference
+    assert found is not None
+    assert found.version == first.manifest.version
+    assert found.audit.label_ids == third.evaluation.audit.label_ids
+    assert found.left_out.label_ids == third.evaluation.left_out.label_ids
+    assert found.audit.champion == candidate_judged_by(material, old).audit.champion
+    said = json.loads(report_of(third))["reference"]
+    assert (said["version"], said["audit"]["labels"]) == (first.manifest.version, len(found.audit))
+
+
+def candidate_judged_by(material: Material, serving: Serving) -> Evaluation:
+    return train(SoftmaxCommittee(Settings(committee=3)), PROJECT, material, serving, Stamp(120, 1)).evaluation
 
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["running", "restarted"])

@@ -66,12 +66,12 @@ def test_known_rows_are_not_looked_at_again() -> None:
 
 
 def test_members_that_are_gone_are_forgotten() -> None:
-    """However many models came: memory is that of three."""
+    """However many models came: memory is that of four."""
     recall = Recall()
     for seed in range(6):
         model = SklearnTrees(3, seed).fit(training_set(TRAINING, CLASSES))
         recall.sums(model, AUDIT, features(AUDIT))
-    assert len(recall) == 9
+    assert len(recall) == 12
 
 
 def test_a_step_says_the_same_with_and_without() -> None:
