@@ -142,8 +142,9 @@ def test_the_interval_holds_at_every_look() -> None:
 
 
 def test_labels_of_another_burst_tell_nothing() -> None:
-    """A label of an older burst, or one without a weight, changes nothing; a new burst begins anew."""
-    known = heard(Known(), "new", [InBurst("old", True, 1.0), InBurst("new", True, 0.0)])
+    """A label of an older burst, or one whose weight is none, changes nothing; a new burst begins anew."""
+    odd = [InBurst("new", True, weight) for weight in (0.0, -1.0, 5.0)]
+    known = heard(Known(), "new", [InBurst("old", True, 1.0), *odd])
     assert (known.burst_id, len(known.labels), known.low, known.high) == ("new", 0, 0.0, 1.0)
     full = heard(known, "new", [InBurst("new", True, 1.0)] * 50)
     assert full.low > 0.8

@@ -64,6 +64,13 @@ def test_the_more_events_are_labelled_the_more_mistakes_an_alarm_needs() -> None
     assert opened == {(0.02, 63): True, (0.02, 68): True, (0.2, 63): False, (0.2, 68): True}
 
 
+@pytest.mark.parametrize(("uncertainty", "band"), [(-5.0, 0), (0.0, 0), (1.0, 3), (7.0, 3)])
+def test_an_uncertainty_out_of_range_counts_in_the_nearest_band(uncertainty: float, band: int) -> None:
+    """Whatever a label of elsewhere says of its question: it is counted once, and the others stay as they are."""
+    mistakes, alarm = heard(Mistakes(), uncertainty, wrong=True)
+    assert (np.flatnonzero(mistakes.labels).tolist(), mistakes.labels.sum(), alarm) == ([band], 1.0, False)
+
+
 def test_other_questions_of_the_same_model_are_no_change() -> None:
     """From questions that are mostly easy to questions that are all hard: mistakes are four times as many, and none the wiser."""
     rng, mistakes, told = np.random.default_rng(6), Mistakes(), list[int]()

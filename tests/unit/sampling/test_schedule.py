@@ -42,6 +42,23 @@ def test_a_replica_takes_its_part_of_the_budget() -> None:
     assert half == pytest.approx(whole / 2)
 
 
+@pytest.mark.parametrize(
+    ("arrived", "elapsed_s", "cooldown", "rest_s"),
+    [
+        (0.0, 0.0, 2000, 60.0),
+        (1e9, 10.0, 2000, 60.0),
+        (100.0, 10.0, 2000, 200.0),
+        (1.0, 1e6, 2000, 86_400.0),
+        (100.0, 10.0, 0, 0.0),
+    ],
+)
+def test_a_burst_is_shared_for_the_rest_in_seconds_of_traffic(
+    arrived: float, elapsed_s: float, cooldown: int, rest_s: float
+) -> None:
+    """The events of the rest at the rate of late; a minute where that is unknown or higher, a day at most, nothing without a rest."""
+    assert s.rest_s(s.Plan(arrived=arrived, elapsed_s=elapsed_s), Burst(cooldown_events=cooldown)) == rest_s
+
+
 def test_a_clock_that_jumps_adds_no_time() -> None:
     """An hour back or an hour ahead changes neither the elapsed time nor the share by more than a batch can."""
     plan = watched(1000, 60)
