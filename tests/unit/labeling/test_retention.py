@@ -173,6 +173,8 @@ async def test_a_task_that_comes_after_its_time_is_over_is_not_taken_in(queue: Q
     assert not await queue.gold()
     answer = annotation(old[0], "ann", Receipt(1, AnnotationState.SUBMITTED, 1, NOW_MS, NOW_MS))
     assert [a.outcome for a in await queue.apply([answer])] == [Outcome.DONE]
+    added = office.metrics.registry.get_sample_value("tiebreak_labeling_tasks_added_total", {"project": "pets"})
+    assert added == 1.0  # it was not on offer for a moment either
 
 
 async def test_what_ends_while_it_is_taken_in_is_not_kept(queue: Queues, monkeypatch: pytest.MonkeyPatch) -> None:
