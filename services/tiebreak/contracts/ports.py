@@ -71,7 +71,7 @@ class ModelStore(Protocol):
     """``<project>/<version>/{model.onnx, manifest.json}``. A version, once written, never changes."""
 
     async def put(self, manifest: Manifest, model: bytes) -> None:
-        """Durable when it returns. The same version with other bytes raises Conflict."""
+        """Durable when it returns. The same version with other bytes raises Conflict; a disk that refuses raises SlowDown."""
 
     async def manifest(self, project: str, version: str) -> Manifest:
         """Raises NotFound."""

@@ -14,7 +14,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from tiebreak.contracts.errors import Invalid, ModelRefused, NotFound
+from tiebreak.contracts.errors import Invalid, ModelRefused, NotFound, SlowDown
 from tiebreak.contracts.messages import Manifest
 from tiebreak.deployment.files_seal import Seal
 from tiebreak.deployment.manifests import check_bytes, manifest_from_json, manifest_to_json, no_such_model, other_bytes
@@ -22,6 +22,7 @@ from tiebreak.deployment.naming import checked_name, natural_order
 
 _MODEL, _MANIFEST, _SIGNATURE = "model.onnx", "manifest.json", "manifest.sig"
 _SIGNATURE_BYTES = 64
+_RETRY_S = 5.0
 _PARTIAL = ".partial-"
 _MAX_MANIFEST = 256 * 2**20
 
@@ -35,7 +36,14 @@ class FileModelStore:
         self._seal = seal or Seal()
 
     async def put(self, manifest: Manifest, model: bytes) -> None:
-        await asyncio.to_thread(self._put, manifest, model)
+        try:
+            await asyncio.to_thread(self._put, manifest, model)
+        except OSError as error:
+            raise SlowDown(
+                f"The model store {self._root} cannot be written ({error.strerror}).",
+                retry_after_s=_RETRY_S,
+                fix="Make room on the disk; what serves goes on serving, and nothing is lost meanwhile.",
+            ) from error
 
     async def manifest(self, project: str, version: str) -> Manifest:
         return await asyncio.to_thread(self._manifest, project, version)

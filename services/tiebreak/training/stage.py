@@ -117,6 +117,9 @@ class Trainer:
             except (Unreachable, PublishFailed) as error:
                 # Nothing of the step is lost: it is gathered, or in the ledger, or still on the topic.
                 await self._pause("the log does not answer", _RETRY_S, error)
+            except SlowDown as full:
+                # The candidate is still on offer, and its step in the ledger.
+                await self._pause("the candidate cannot be stored", full.retry_after_s, full)
 
     async def _claimed(self, stop: asyncio.Event) -> str | None:
         """The vectors that models were made with before, where those are others now."""

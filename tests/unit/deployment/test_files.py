@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tiebreak.contracts.errors import ModelRefused, NotFound
+from tiebreak.contracts.errors import ModelRefused, NotFound, SlowDown
 from tiebreak.contracts.messages import Manifest
 from tiebreak.deployment.files import FileModelStore
 
@@ -139,3 +139,15 @@ async def test_a_project_folder_that_is_a_link_is_not_written_through(tmp_path: 
     with pytest.raises(ModelRefused, match="symbolic link"):
         await FileModelStore(tmp_path).put(MANIFEST, MODEL)
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+async def test_a_disk_that_refuses_is_a_wait_and_leaves_nothing_half(tmp_path: Path) -> None:
+    """Full, or read-only: the same put goes in later."""
+    (tmp_path / "models").write_bytes(b"in the way")
+    store = FileModelStore(tmp_path / "models")
+    with pytest.raises(SlowDown) as refused:
+        await store.put(MANIFEST, MODEL)
+    assert "cannot be written" in str(refused.value)
+    (tmp_path / "models").unlink()
+    await store.put(MANIFEST, MODEL)
+    assert await store.get("tests", "v1") == (MANIFEST, MODEL)

@@ -10,8 +10,9 @@ import pytest
 
 from tests.support.eventually import eventually
 from tests.support.labels import blob_labels, make_label, project_of, revised
-from tests.support.training import Running, log_for, publish_labels, publish_raw
+from tests.support.training import Running, ServeAll, log_for, publish_labels, publish_raw
 from tiebreak.contracts.candidate import Candidate
+from tiebreak.contracts.errors import SlowDown
 from tiebreak.contracts.messages import Label
 from tiebreak.contracts.project import Classes
 from tiebreak.training import stage
@@ -83,6 +84,28 @@ async def test_labels_with_nothing_but_replays_behind_them_are_learned_from(
     async with Running(project, log, tmp_path / "l") as run:
         await run.trains(40)
         assert run.ledger.dataset_version() == 40
+
+
+class FullStore(ServeAll):
+    """No room for the first candidate, twice."""
+
+    tries = 0
+
+    async def consider(self, candidate: Candidate) -> None:
+        self.tries += 1
+        if self.tries <= 2:
+            raise SlowDown("The disk is full.", retry_after_s=0.01)
+        await super().consider(candidate)
+
+
+async def test_a_candidate_that_finds_no_room_is_brought_again(tmp_path: Path) -> None:
+    """The store's disk is full: the trainer goes on, and the same candidate is offered once there is room."""
+    log, sink = await log_for(PROJECT), FullStore()
+    await publish_labels(log, PROJECT, blob_labels(30))
+    async with Running(PROJECT, log, tmp_path / "l", sink):
+        await eventually(lambda: len(sink.candidates) == 1)
+    assert sink.candidates[0].digest == await digest_of(tmp_path, "plain", blob_labels(30))
+    assert sink.tries == 3
 
 
 async def test_a_lost_ledger_is_rebuilt_from_the_topic_to_the_same_digest(tmp_path: Path) -> None:
