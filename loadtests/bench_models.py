@@ -92,7 +92,11 @@ def learners(ask: Ask, console: Console) -> list[Figure]:
             tracks = {name: _peer(stream, name, ask) for name in peers()}
             # A peer that was too slow for the whole stream is compared on the events that it reached; without one, on none.
             gaps = [own.accuracy(t.reached(own)) - t.accuracy(t.reached(own)) for t in tracks.values() if len(t.hits)]
-            table.add_row(f"{stream.name} {seed or ''}", str(len(stream.x)), *map(_cell, (own, *tracks.values())))
+            table.add_row(
+                f"{stream.name} {seed or ''}",
+                str(len(stream.x)),
+                *(_cell(track, own) for track in (own, *tracks.values())),
+            )
             name, gap = f"{stream.name}{f' (seed {seed})' if seed else ''}", min(gaps)
             found.append(
                 Figure(f"{name}: points above the best peer", round(100.0 * gap, 2), ">= -0.5", gap >= -_MARGIN)
@@ -112,10 +116,12 @@ def _peer(stream: contest.Stream, name: str, ask: Ask) -> contest.Track:
     return contest.kept(contest.place(stream, ask.portion, name), run)
 
 
-def _cell(track: contest.Track) -> str:
+def _cell(track: contest.Track, own: contest.Track) -> str:
     if not len(track.hits):
         return f"predicted nothing in {track.seconds:.0f} s"
-    return f"{track.accuracy():.4f} ({len(track.hits)}, {track.seconds:.0f} s)"
+    reached = track.reached(own)
+    beside = f"; ours there {own.accuracy(reached):.4f}" if reached < len(own.hits) else ""
+    return f"{track.accuracy():.4f} ({len(track.hits)}, {track.seconds:.0f} s{beside})"
 
 
 def simulated(ask: Ask) -> list[Figure]:
