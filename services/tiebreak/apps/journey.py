@@ -127,7 +127,8 @@ def _asked(journey: Journey) -> list[Step]:
         return []
     s = task.selection
     slice_ = " (audit slice: measures, never trains)" if s.audit else ""
-    burst = f", burst {s.burst_id}" if s.burst_id else ""
+    told = f" (counts {s.burst_weight:.3g} in its error)" if s.burst_weight else ""
+    burst = f", burst {s.burst_id}{told}" if s.burst_id else ""
     reached = f"{s.strategy} {s.uncertainty:.4f} against threshold {s.threshold:.4f}"
     if s.reason is Reason.RARE:
         reached = f"{s.strategy} is owed labels, uncertainty {s.uncertainty:.4f}"
@@ -137,6 +138,8 @@ def _asked(journey: Journey) -> list[Step]:
     if s.challenger:
         agree = "differ: looked for, counts" if s.counts < 1.0 else "agree: counts"
         chance += f"; {s.model_version} and challenger {s.challenger} {agree} {s.counts:.3g}"
+    elif s.audit and s.weight:
+        chance += f"; an origin that sends too much is held back, counts {s.counts:.3g}"
     return [
         ("selected", f"{s.reason.value}{slice_}: {reached}, {chance}"),
         ("task", f"{task.task_id}: {task.votes_wanted} vote(s) wanted, lane {task.lane or 'normal'}"),

@@ -122,6 +122,16 @@ def test_an_audit_question_asked_where_two_models_differ_says_so() -> None:
     assert told[1.0].endswith("; v1 and challenger v2 agree: counts 1")
 
 
+def test_a_question_of_a_burst_and_one_under_a_cap_say_what_they_count() -> None:
+    """The weight in the error of a burst stands beside its id; a weight without a challenger is that of the cap per origin."""
+    picked = replace(PICKED, reason=Reason.AUDIT, audit=True, burst_id="b7", burst_weight=0.25, weight=0.5)
+    journey = Journey("p", "e1")
+    journey.take(_record("tasks", TASK, replace(_task(), selection=picked)))
+    told = dict(story(journey))["selected"]
+    assert ", burst b7 (counts 0.25 in its error), sampler state" in told
+    assert told.endswith("; an origin that sends too much is held back, counts 0.5")
+
+
 def test_an_event_that_was_not_selected_says_so() -> None:
     """Most events end at their prediction."""
     journey = Journey("p", "e2")

@@ -119,7 +119,10 @@ def _drift(r: Recording) -> RenderableType:
         word, style = words[record.event]
         at = r.where(record)
         where = f"at {at:,}" if at is not None else ""
-        table.add_row(Text(word, style=style), where, Text(f"{record.detector} {record.signal}".strip(), style="dim"))
+        told = f"{record.detector} {record.signal}".strip()
+        if record.ended:
+            told = f"{record.ended}: {100 * record.error_low:.0f} to {100 * record.error_high:.0f} % wrong"
+        table.add_row(Text(word, style=style), where, Text(told, style="dim"))
     if not r.drift:
         table.add_row(Text("quiet", style="dim"))
     return Panel(table, title="drift", title_align="left", border_style="bright_black")
