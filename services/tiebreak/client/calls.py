@@ -111,6 +111,18 @@ def keep_gold(project_name: str, task_id: str, answer: str) -> Call[str]:
     return Call("POST", f"{_project(project_name)}/gold", m.gold_of, body, once=True)
 
 
+def gold_proposals(project_name: str, limit: int) -> Call[tuple[m.Proposal, ...]]:
+    """What gold could be made of."""
+    path = f"{_project(project_name)}/gold/proposals"
+    return Call("GET", path, m.proposals_of, params={"limit": str(limit)}, wait_s=SLOW_S)
+
+
+def decline_gold(project_name: str, task_id: str) -> Call[None]:
+    """Make no gold of a proposed task."""
+    path = f"{_project(project_name)}/gold/proposals/{quote(task_id, safe='')}:decline"
+    return Call("POST", path, m.nothing_of)
+
+
 def reveal(task_id: str, reason: str) -> Call[m.Revealed]:
     """See an original."""
     return Call("POST", f"/v1/tasks/{quote(task_id, safe='')}:reveal", m.revealed_of, {"reason": reason})

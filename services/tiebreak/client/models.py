@@ -173,6 +173,17 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class Proposal:
+    """A settled task that would make gold: ``votes`` people gave ``answer``, nobody another."""
+
+    task_id: str
+    answer: str
+    confidence: float
+    votes: int
+    payload: Payload
+
+
+@dataclass(frozen=True, slots=True)
 class Crowd:
     """The project and everybody in it. ``work_s``: percentiles 50, 90, 99 of the time on a task. None: nothing to say yet."""
 
@@ -309,6 +320,11 @@ def reopened_of(raw: Json) -> Reopened:
 def revealed_of(raw: Json) -> Revealed:
     """An original."""
     return Revealed(raw["task_id"], _payload(raw["payload"]), raw["audit_sequence"])
+
+
+def proposals_of(raw: Json) -> tuple[Proposal, ...]:
+    """What gold could be made of."""
+    return tuple(_plain(Proposal, item, payload=_payload(item["payload"])) for item in raw["proposals"])
 
 
 def crowd_of(raw: Json) -> Crowd:

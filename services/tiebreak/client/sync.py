@@ -156,11 +156,20 @@ class Client:
         return self._do(calls.crowd(self._project))
 
     def keep_gold(self, task: m.Task | str, answer: str) -> str:
-        """For reviewers: make gold of a task (or its id) that is still on the queue; the id of the piece.
+        """For reviewers: make gold of a task (or its id), proposed or still on the queue; the id of the piece.
 
-        Its answer must be certain. Not repeated where the outcome is not known: a second time makes a second piece.
+        Its answer must be certain. Not repeated where the outcome is not known: a second time may make a second piece.
         """
         return self._do(calls.keep_gold(self._project, task if isinstance(task, str) else task.task_id, answer))
+
+    def gold_proposals(self, limit: int = 20) -> tuple[m.Proposal, ...]:
+        """For reviewers: settled tasks of which people are sure, the newest first. :meth:`keep_gold` says yes."""
+        return self._do(calls.gold_proposals(self._project, limit))
+
+    def decline_gold(self, proposal: m.Proposal | str) -> None:
+        """For reviewers: no gold is to be made of a task that is proposed (or its id), for good."""
+        task = proposal if isinstance(proposal, str) else proposal.task_id
+        self._do(calls.decline_gold(self._project, task))
 
     def reveal(self, task: m.Task | str, reason: str) -> m.Revealed:
         """For managers: the payload as the producer sent it, unmasked. Who, which task and why is on the audit trail."""

@@ -139,6 +139,9 @@ def test_figures_and_gold(api: ApiServer) -> None:
         assert piece not in {first.task_id, second.task_id}
         with pytest.raises(Invalid):
             rita.keep_gold(second.task_id, "no such class")
+        assert rita.gold_proposals(5) == ()
+        with pytest.raises(NotFound):
+            rita.decline_gold(second.task_id)
 
         async def known() -> bool:
             return "ann" in {p.name for p in await asyncio.to_thread(lambda: boss.crowd().people)}

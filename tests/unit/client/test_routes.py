@@ -40,6 +40,8 @@ CALLS: Mapping[str, tuple[Any, ...]] = {
     "add_class": ("ferret",),
     "crowd": (),
     "keep_gold": (TASK, "cat"),
+    "gold_proposals": (),
+    "decline_gold": ("t1",),
     "reveal": (TASK, "a complaint"),
     "models": (),
     "served": (datetime(2026, 11, 27, tzinfo=UTC),),
