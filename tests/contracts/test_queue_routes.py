@@ -36,6 +36,23 @@ async def test_a_task_of_ones_own_waits_for_that_person_however_long(bench: Benc
     assert lease.task == own
 
 
+async def test_what_waits_for_one_person_has_no_place_of_its_own_among_several(bench: Bench) -> None:
+    """Gold that always came first, with the lowest token, could be told by that: it comes at each place, and always comes."""
+    queue, places = bench.queue(), set[int]()
+    for turn in range(60):
+        await queue.add([*(a_task(4 * turn + n) for n in range(2)), a_task(4 * turn + 2, audience="ann")])
+        leases = (await queue.claim("ann", 3, routes=routes_of("ann", [], personal=True))).leases
+        assert [lease.token for lease in leases] == sorted(lease.token for lease in leases)
+        (place,) = [place for place, lease in enumerate(leases) if lease.task.audience]
+        places.add(place)
+        for lease in leases:
+            await queue.apply([await answer(queue, lease, "ann")])
+        await bench.pass_ms(1 + turn % 4)
+    assert places == {0, 1, 2}
+    await queue.add([a_task(900, audience="ann")])
+    assert len((await queue.claim("ann", 3, routes=routes_of("ann", [], personal=True))).leases) == 1
+
+
 async def test_a_second_opinion_on_a_skilled_task_is_asked_of_the_skilled(bench: Bench) -> None:
     """Begun tasks stay on the line they came from."""
     queue = bench.queue()

@@ -36,7 +36,7 @@ from tiebreak.labeling.port import (
 )
 from tiebreak.labeling.port_erasing import Erased
 from tiebreak.labeling.refusals import building, not_found, refused
-from tiebreak.labeling.routing import Usher, everybody, expires_from, place_of, route_of
+from tiebreak.labeling.routing import Usher, everybody, expires_from, is_personal, place_of, route_of
 from tiebreak.labeling.settling import Remembered
 
 _TAKES_BACK = frozenset({Act.UNDO, Act.WITHDRAW})
@@ -106,7 +106,10 @@ class MemoryQueue:
         flying = s.in_flight(annotator, now - self._settings.pending_ms) | {promised}
         leases = self._held(annotator, want, now, flying)
         while len(leases) < want:
-            task_id = s.take(annotator, routes, self._settings.head_start_ms)
+            # What waits for one person may be gold: of several tasks it is not always the first, or its place would tell it.
+            common = routes if len(leases) >= now % want else [route for route in routes if not is_personal(route)]
+            places = (s.take(annotator, some, self._settings.head_start_ms) for some in (common, routes))
+            task_id = next((place for place in places if place is not None), None)
             if task_id is None:
                 break
             leases.append(self._lease(task_id, annotator, now))

@@ -82,6 +82,11 @@ def expires_from(task: Task) -> int:
     return task.created_ms + _TEN_YEARS_MS if task.audience else task.created_ms
 
 
+def is_personal(route: str) -> bool:
+    """Whether it is one person's own line, on which gold waits."""
+    return route.startswith(_PERSONAL)
+
+
 def kept_for(name: str) -> str:
     """The line of tasks that are kept for a person for a while, since nobody would tell more about them."""
     return _KEPT + name
