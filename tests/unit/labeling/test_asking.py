@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -69,12 +70,14 @@ def test_who_is_at_work_is_who_answered_lately_as_the_log_tells() -> None:
     at_work.hear("bob", 2_000)
     at_work.hear("cem", 1_001 + PRESENT_MS)
     assert at_work.present() == ["bob", "cem"]
+    at_work.leave("bob")
+    assert at_work.present() == ["cem"]
     for number in range(500):
         at_work.hear(f"p{number}", 2_000 + PRESENT_MS)
     assert len(at_work.present()) == 64
 
 
-async def office_with_a_doubt(skill: str = "", **changes: float) -> Office:
+async def office_with_a_doubt(skill: str = "", suspect: str = "", **changes: float) -> Office:
     """One task on which p1 and p2 differ, after hundreds that six people answered (and that are gone from the queue)."""
     project = a_project(max_votes=4)
     settings = {"consensus": "dawid_skene", "confidence": 0.99, "skills": {"birds": ("p4", "p5")}, **changes}
@@ -83,7 +86,7 @@ async def office_with_a_doubt(skill: str = "", **changes: float) -> Office:
     said = [(int(task[1:]), person, value) for task, person, value in votes(3, 300, people, 4).said]
     said += [(300, "p1", "ant"), (300, "p2", "bee")]
     await office.queue.add([a_task(300, lane=f"normal+{skill}" if skill else "normal")])
-    answers = [_answer(at, *line) for at, line in enumerate(said)]
+    answers = [replace(_answer(at, *line), suspect=line[1] == suspect and at > 900) for at, line in enumerate(said)]
     await office.log.writer().publish(Outputs(messages=[annotation_message(a) for a in answers]))
     batch: dict[Partition, list[Record]] = {}
     async for record in records_of(office.log, Topic.ANNOTATIONS.of("pets")):
@@ -103,6 +106,12 @@ async def test_a_task_that_needs_a_skill_is_kept_for_somebody_who_has_it() -> No
     """p0 would tell most and may not take it."""
     office = await office_with_a_doubt("birds")
     assert [await holds(office, f"p{n}") for n in (0, 5, 4)] == [False, False, True]
+
+
+async def test_no_task_is_kept_for_somebody_under_suspicion() -> None:
+    """p0 would tell most, were p0 not suspected: it goes to p4."""
+    office = await office_with_a_doubt(suspect="p0")
+    assert [await holds(office, name) for name in ("p0", "p5", "p4")] == [False, False, True]
 
 
 async def test_without_the_setting_a_doubted_task_is_everybodys_at_once() -> None:
