@@ -16,7 +16,7 @@ from tiebreak.apps import cli_options as o
 from tiebreak.apps.deploying import open_deployer
 from tiebreak.apps.recording_runs import RUNS_FOLDER
 from tiebreak.contracts.errors import ConfigError, Invalid, Unreachable
-from tiebreak.deployment.files_runs import RunFiles
+from tiebreak.deployment.files_runs import RunFiles, audit_labels
 from tiebreak.deployment.outcomes import Outcomes
 from tiebreak.runtime.project_file import load_project
 from tiebreak.runtime.settings import Options
@@ -42,10 +42,9 @@ def list_runs(project: o.ProjectFile, kafka: o.Kafka = None, redis: o.Redis = No
     outcomes = _outcomes(project, Options(kafka, redis, data)) if found else None
     for run in found:
         drop = _drop(run["report"]["metrics"])
-        audit = run["report"]["accuracy"]["n"]
         cells = [_number(_figure(run, name)) for name in _CURVES[:3]]
         fate = _fate(outcomes, run["version"])
-        table.add_row(run["version"], fate, str(run["labels"]), str(audit), *cells, _percent(drop))
+        table.add_row(run["version"], fate, str(run["labels"]), str(audit_labels(run)), *cells, _percent(drop))
     Console().print(table)
     for line in _said(outcomes) if outcomes is not None else ():
         typer.echo(line)

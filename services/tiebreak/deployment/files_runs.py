@@ -77,10 +77,23 @@ def run_of(project: Project, candidate: Candidate) -> dict[str, Any]:
     }
 
 
+def audit_labels(run: Mapping[str, Any]) -> int:
+    """How many labels of the audit slice judged it, whatever each counts.
+
+    >>> audit_labels({"report": {"accuracy": {"n": 374}, "metrics": {"audit_labels": 383.0}}})
+    383
+    """
+    report = run["report"]
+    return int(report["metrics"].get("audit_labels", report["accuracy"]["n"]))
+
+
 def card_of(run: Mapping[str, Any]) -> str:
     """A model card: what it is, what it was made from, how it did, what it must not be taken for."""
     report = run["report"]
     accuracy = report["accuracy"]
+    labels = audit_labels(run)
+    # Labels that a rollout looked for count less than one: the interval is of as many as they are worth.
+    worth = f" (weighted: worth {accuracy['n']} of equal weight)" if labels != accuracy["n"] else ""
     lines = [
         f"# {run['project']} {run['version']}",
         "",
@@ -90,7 +103,7 @@ def card_of(run: Mapping[str, Any]) -> str:
         "## How it did",
         "",
         (
-            f"On {accuracy['n']} audit labels, a uniform sample of the stream that never trains: accuracy"
+            f"On {labels} audit labels{worth}, a uniform sample of the stream that never trains: accuracy"
             f" {accuracy['estimate']:.3f} ({accuracy['low']:.3f} to {accuracy['high']:.3f})."
         ),
         "",

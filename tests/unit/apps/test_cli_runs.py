@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from tiebreak.apps.deploying import open_deployer
 from tiebreak.apps.recording_runs import RecordingSink
 from tiebreak.contracts.candidate import Candidate
 from tiebreak.contracts.project import Project
-from tiebreak.deployment.files_runs import RunFiles
+from tiebreak.deployment.files_runs import RunFiles, audit_labels, card_of, run_of
 from tiebreak.runtime.project_file import load_project
 from tiebreak.runtime.settings import Options, resolve
 from tiebreak.training.evaluation import Contender, Serving
@@ -100,6 +101,18 @@ def test_the_list_says_what_became_of_them(
     assert "Deployment regret: 50.0% (1 of 2 were taken back)." in said.out
     assert "Median entropy drop per promoted model: " in said.out
     assert "Held-out NLL of the newest promoted model, v000050-" in said.out
+
+
+def test_labels_of_less_weight_are_counted_and_said(project: Path) -> None:
+    """A rollout looked for some of them: the card says how many there were, and how many of equal weight they are worth."""
+    loaded = load_project(project)
+    one = candidate(loaded, 40)
+    judged = int(one.evaluation.metrics["audit_labels"])
+    assert f"On {judged} audit labels, a uniform sample" in card_of(run_of(loaded, one))
+    accuracy = replace(one.evaluation.accuracy, n=judged - 2)
+    run = run_of(loaded, replace(one, evaluation=replace(one.evaluation, accuracy=accuracy)))
+    assert audit_labels(run) == judged
+    assert f"On {judged} audit labels (weighted: worth {judged - 2} of equal weight), a uniform" in card_of(run)
 
 
 def test_mistakes_are_one_clear_line(project: Path, tmp_path: Path, tiebreak: CommandLine) -> None:
