@@ -103,6 +103,14 @@ def test_the_list_says_what_became_of_them(
     assert "Held-out NLL of the newest promoted model, v000050-" in said.out
 
 
+def test_the_card_counts_all_labels_that_trained(project: Path) -> None:
+    """The evidence of labels left out is of the newest few alone: their number is not that of the labels it learned from."""
+    loaded = load_project(project)
+    young = loaded.model_copy(update={"gate": loaded.gate.model_copy(update={"young_labels": 5})})
+    made = candidate(young, 40)
+    assert made.evaluation.metrics["training_labels"] == len(made.manifest.label_ids) > 5
+
+
 def test_labels_of_less_weight_are_counted_and_said(project: Path) -> None:
     """A rollout looked for some of them: the card says how many there were, and how many of equal weight they are worth."""
     loaded = load_project(project)
