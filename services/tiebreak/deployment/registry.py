@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from tiebreak.contracts.champions import DECIDES, line_after
 from tiebreak.contracts.comparison import Comparison, comparison_from_json
 from tiebreak.contracts.messages import ModelEvent, ModelRecord
 
 GATE = "gate"  # who decided, where nobody did
 
 _VERDICTS = frozenset({ModelEvent.PROMOTED, ModelEvent.HELD, ModelEvent.SHADOW})
-_DECIDES = frozenset({ModelEvent.PROMOTED, ModelEvent.ROLLED_BACK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +74,10 @@ class Registry:
         """The registry once ``record`` has happened. The same record twice changes nothing but the history."""
         if record.event is ModelEvent.COMPARED:
             return self._counting(record)
-        line, judged, pinned, since_ms = self.line, self.judged, self.pinned, self.since_ms
+        line, judged, pinned, since_ms = line_after(self.line, record), self.judged, self.pinned, self.since_ms
+        if line != self.line:
+            since_ms = self._began(record) if record.event is ModelEvent.PROMOTED else record.time_ms
         match record.event:
-            case ModelEvent.PROMOTED if record.version != self.champion:
-                line, since_ms = (*line, record.version), self._began(record)
-            case ModelEvent.ROLLED_BACK if record.version != self.champion:
-                kept = line[: line.index(record.version)] if record.version in line else line
-                line, since_ms = (*kept, record.version), record.time_ms
             case ModelEvent.PINNED:
                 pinned = record.decided_by
             case ModelEvent.UNPINNED:
@@ -107,7 +104,7 @@ class Registry:
             going_on = r is not None and r.version == record.version
             reference = record.reference or (r.reference if r is not None and going_on else "")
             return Rollout(record.version, record.share, record.time_ms, self._began(record), reference=reference)
-        ended = record.event in _DECIDES or (
+        ended = record.event in DECIDES or (
             record.event is ModelEvent.HELD and self.rollout is not None and self.rollout.version == record.version
         )
         return None if ended else self.rollout
@@ -140,6 +137,6 @@ def served_at(history: Iterable[ModelRecord], time_ms: int | None = None) -> Mod
     """The decision by which a model served at ``time_ms`` (None: now), or None where none did."""
     found = None
     for record in history:
-        if record.event in _DECIDES and (time_ms is None or record.time_ms <= time_ms):
+        if record.event in DECIDES and (time_ms is None or record.time_ms <= time_ms):
             found = record
     return found

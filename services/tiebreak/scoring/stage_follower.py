@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import structlog
 
+from tiebreak.contracts.champions import DECIDES, line_after
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.codec import decode_model
 from tiebreak.contracts.errors import BadRecord, CheckLate, ModelRefused, NotFound, Unreachable
@@ -18,7 +19,6 @@ from tiebreak.runtime.metrics import Metrics
 from tiebreak.scoring.stage import Scorer
 from tiebreak.scoring.trial import Trial
 
-_DECIDES = frozenset({ModelEvent.PROMOTED, ModelEvent.ROLLED_BACK})
 _TRIES = frozenset({ModelEvent.SHADOW, ModelEvent.CANARY})
 _MAX_RECORDS = 500
 _POLL_S = 0.5
@@ -38,7 +38,8 @@ class ModelFollower:
         self._scorer = scorer
         self._metrics = metrics
         self._clock = clock
-        self._champion = ""
+        self._line: tuple[str, ...] = ()
+        self._left: tuple[str, ...] = ()  # of the line: what may serve, the last one first; empty once that was refused
         self._judged: dict[str, str] = {}
         self._trial: Trial | None = None
         self._late = 0
@@ -48,7 +49,8 @@ class ModelFollower:
         self._log = structlog.get_logger().bind(stage="scoring", project=project)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until ``stop`` is set. A missing or refused model leaves the one before it serving; a silent log is waited for."""
+        """Until ``stop`` is set. A missing or refused model leaves the one before it serving, after a restart too where that one
+        is sound; a silent log is waited for."""
         await self._reader.start()
         try:
             self._behind = {p: end for p, end in (await self._reader.end_positions()).items() if end > 0}
@@ -70,19 +72,24 @@ class ModelFollower:
         for record in records:
             if record.sha256:
                 self._judged.setdefault(record.version, record.sha256)
-        before, self._champion = self._champion, newest_champion(records, self._champion)
-        if self._champion != before:
-            self._late = 0
+        self._decided(record for record in records if record.event in DECIDES)
         self._trial = newest_trial(records, self._trial)
         self._catch_up(batch)
         # Decisions older than our start are skipped over: a model that was rolled back since must not serve for a moment.
         if self._behind:
             return
-        if self._champion and self._champion != self._scorer.version:
-            await self._serve(self._champion)
+        before = None
+        while self._left != before and self._left and self._left[-1] != self._scorer.version:
+            before = self._left
+            await self._serve(self._left[-1])
         if self._trial != self._scorer.trial:
             await self._try(self._trial)
         self.caught_up.set()
+
+    def _decided(self, decisions: Iterable[ModelRecord]) -> None:
+        for record in decisions:
+            self._line = self._left = line_after(self._line, record)
+            self._late = 0
 
     def _catch_up(self, batch: Batch) -> None:
         """Strike off the partitions read as far as they went at the start; an empty poll means that all are."""
@@ -109,7 +116,10 @@ class ModelFollower:
             if self._late < _MOST_LATE:
                 return  # the machine was busy, or asleep: it passed the gate, and is checked again
             self._late = 0
-            self._champion = ""  # the same file would be refused again: wait for the next decision
+            # The same file would be refused again. Who serves nothing yet serves what people and gate trusted before it.
+            self._left = () if self._scorer.version else tuple(v for v in self._left if v != version)
+            if self._left:
+                self._log.error("model_before_it_tried", version=self._left[-1], instead_of=version)
         except (NotFound, OSError) as error:
             self._metrics.count("tiebreak_scoring_swaps_total", outcome="missing")
             self._log.warning("model_missing", version=version, error=str(error), serving=self._scorer.version)
@@ -143,21 +153,11 @@ class ModelFollower:
             self._log.info("challenger_shares", version=trial.version, share=trial.share)
 
 
-def newest_champion(records: Iterable[ModelRecord], champion: str) -> str:
-    """The version that serves after ``records`` (oldest first), when ``champion`` served before them."""
-    for record in records:
-        if record.event in _DECIDES:
-            champion = record.version
-    return champion
-
-
 def newest_trial(records: Iterable[ModelRecord], trial: Trial | None) -> Trial | None:
     """The stage of a rollout after ``records`` (oldest first), when ``trial`` was under way before them."""
     for record in records:
         if record.event in _TRIES:
             trial = Trial(record.version, record.share)
-        elif record.event in _DECIDES or (
-            record.event is ModelEvent.HELD and trial and trial.version == record.version
-        ):
+        elif record.event in DECIDES or (record.event is ModelEvent.HELD and trial and trial.version == record.version):
             trial = None
     return trial

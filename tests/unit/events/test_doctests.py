@@ -7,10 +7,13 @@ from types import ModuleType
 
 import pytest
 
+from tiebreak.contracts import champions
 from tiebreak.events import assignment, bad_share, partitioner, redis_store
 
 
-@pytest.mark.parametrize("module", [assignment, bad_share, partitioner, redis_store], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "module", [champions, assignment, bad_share, partitioner, redis_store], ids=lambda m: m.__name__
+)
 def test_examples(module: ModuleType) -> None:
     """Each example gives what it says."""
     failed, tried = doctest.testmod(module)

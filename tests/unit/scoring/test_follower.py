@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
@@ -23,7 +23,7 @@ from tiebreak.runtime.metrics import Metrics
 from tiebreak.runtime.model_plan import Wanted
 from tiebreak.runtime.sandbox import Checked, Limits, Sandbox
 from tiebreak.scoring.stage import Scorer
-from tiebreak.scoring.stage_follower import ModelFollower, newest_champion
+from tiebreak.scoring.stage_follower import ModelFollower
 
 PROJECT = project_of()
 TOPIC = Topic.MODELS.of("test")
@@ -65,26 +65,6 @@ async def world() -> AsyncIterator[World]:
     await world.log.ensure_topics(specs_for("test", 1))
     yield world
     world.scorer.close()
-
-
-@pytest.mark.parametrize(
-    ("records", "champion"),
-    [
-        ([], "v0"),
-        (
-            [decision("v1", ModelEvent.CANDIDATE), decision("v2", ModelEvent.HELD), decision("v3", ModelEvent.CANARY)],
-            "v0",
-        ),
-        ([decision("v1"), decision("v2", ModelEvent.CANDIDATE)], "v1"),
-        (
-            [decision("v1"), decision("v2"), decision("v1", ModelEvent.ROLLED_BACK), decision("v1", ModelEvent.PINNED)],
-            "v1",
-        ),
-    ],
-)
-def test_only_promotions_and_rollbacks_decide(records: Sequence[ModelRecord], champion: str) -> None:
-    """The newest of them names the champion; candidates, canaries and pins change nothing."""
-    assert newest_champion(records, "v0") == champion
 
 
 async def test_the_newest_decision_serves_and_later_ones_take_over(world: World) -> None:
@@ -150,6 +130,37 @@ async def test_another_model_under_the_name_of_the_one_that_was_judged_never_ser
     await world.decide(decision("v2", ModelEvent.SHADOW))
     await eventually(lambda: world.scorer.trial is not None)
     assert world.scorer.take_comparison().failed == 1
+    world.stop.set()
+    await running
+
+
+@pytest.mark.parametrize(
+    ("decisions", "serves"),
+    [
+        ([decision("v1"), decision("v2"), decision("bad"), decision("v1", ModelEvent.CANDIDATE)], "v2"),
+        ([decision("v1"), decision("bad"), decision("v2"), decision("bad", ModelEvent.ROLLED_BACK)], "v1"),
+        ([decision("v1"), decision("bad"), decision("worse"), decision("bad")], "v1"),
+        ([decision("bad")], ""),
+    ],
+)
+async def test_a_scorer_that_starts_with_a_damaged_champion_serves_what_was_trusted_before_it(
+    world: World, decisions: list[ModelRecord], serves: str
+) -> None:
+    """Not what was rolled back, and not for a moment no model; the next decision is followed."""
+    await world.keep("v1")
+    await world.keep("v2", seed=2)
+    for version in ("bad", "worse"):
+        bad = dense(points(4, 5, seed=3))
+        await world.store.put(manifest_of(PROJECT, bad, version), bad)
+    await world.decide(*decisions)
+    with capture_logs() as logs:
+        running = asyncio.create_task(world.follower.run(world.stop))
+        await asyncio.wait_for(world.follower.caught_up.wait(), PATIENCE_S)
+        assert world.scorer.version == serves
+    assert next(e["version"] for e in logs if e["event"] == "model_refused") == "bad"
+    await world.keep("v3", seed=4)
+    await world.decide(decision("v3"))
+    await eventually(lambda: world.scorer.version == "v3")
     world.stop.set()
     await running
 
