@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tiebreak.training.blocks import newest_cuts, reach_of
-from tiebreak.training.dataset import Row, training_set
+from tiebreak.training.dataset import Row
 from tiebreak.training.learner import Base, Continuing, Model, TrainingSet
 from tiebreak.training.plans import Plan
 
@@ -67,5 +67,5 @@ class Bases:
             rows = plan.select(before)
             if not isinstance(plan.learner, Continuing) or len({row.value for row in rows}) < 2:
                 return None
-            kept = self._kept[plan.name] = _Kept(key, plan.learner.base(training_set(rows, classes, plan.target)), rows)
+            kept = self._kept[plan.name] = _Kept(key, plan.learner.base(plan.given(rows, classes)), rows)
         return kept

@@ -25,6 +25,7 @@ from tiebreak.training.targets import CLASSES, Target, target_of
 
 _LEAST_WEIGHT = 0.05
 _BALANCE = 0.25
+_MOST_STOOD_FOR = 20.0  # as where plans are judged: beyond it one unlikely label would be the model
 _MOST_UNLABELLED = 2000  # more cost every fit time, and teach little more
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -249,12 +250,17 @@ def classes_of(names: Sequence[str], rows: Sequence[Row], target: Target = CLASS
     return tuple(found)
 
 
-def training_set(rows: Sequence[Row], classes: Sequence[str], target: Target = CLASSES) -> TrainingSet:
-    """Soft targets from the distributions; weights from confidence, for single classes tempered towards equal ones."""
+def training_set(
+    rows: Sequence[Row], classes: Sequence[str], target: Target = CLASSES, propensity: float = 0.0
+) -> TrainingSet:
+    """Soft targets from the distributions; weights from confidence, for single classes tempered towards equal ones.
+
+    ``propensity`` in [0, 1]: the power of one over the chance of having been chosen that a label's weight has, too.
+    """
     if target.form is not Form.CLASSES:
         targets = np.array([_mean_target(row, classes, target) for row in rows])
         ids, names = tuple(r.label_id for r in rows), target.columns(classes)
-        return TrainingSet(ids, names, _features_of(rows), targets, _confidences(rows))
+        return TrainingSet(ids, names, _features_of(rows), targets, _weights(rows, propensity))
     column = {name: i for i, name in enumerate(classes)}
     targets = np.zeros((len(rows), len(classes)))
     for i, row in enumerate(rows):
@@ -264,7 +270,7 @@ def training_set(rows: Sequence[Row], classes: Sequence[str], target: Target = C
     mass = np.maximum(targets.sum(axis=0), 1e-12)
     fair = len(rows) / max(int((targets.sum(axis=0) > 0.0).sum()), 1)
     balance = targets @ (fair / mass) ** _BALANCE if len(rows) else np.zeros(0)
-    weights = _confidences(rows) * balance
+    weights = _weights(rows, propensity) * balance
     ids, unlabelled = tuple(r.label_id for r in rows), _unlabelled_of(rows)
     return TrainingSet(ids, tuple(classes), _features_of(rows), targets, weights, unlabelled)
 
@@ -287,8 +293,14 @@ def _mean_target(row: Row, classes: Sequence[str], target: Target) -> Matrix:
     return mean
 
 
-def _confidences(rows: Sequence[Row]) -> Matrix:
-    return np.array([max(row.confidence, _LEAST_WEIGHT) for row in rows])
+def _weights(rows: Sequence[Row], propensity: float) -> Matrix:
+    weights = np.array([max(row.confidence, _LEAST_WEIGHT) for row in rows])
+    if not propensity or not rows:
+        return weights
+    # The mean stays: regularisation is set against what a label weighs.
+    stands_for = np.array([min(1.0 / max(row.propensity, 1e-9), _MOST_STOOD_FOR) for row in rows]) ** propensity
+    whole: Matrix = weights * stands_for / stands_for.mean()
+    return whole
 
 
 def _features_of(rows: Sequence[Row]) -> FloatArray:

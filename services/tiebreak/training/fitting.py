@@ -94,7 +94,8 @@ def train(
     ``recall`` saves work and changes nothing.
     """
     target = target_of(project)
-    model = learner.fit(training_set(material.training, material.classes, target))
+    told = training_set(material.training, material.classes, target, project.training.propensity)
+    model = learner.fit(told)
     judged = calibrated(model, material.audit, target, recall)
     temperature = judged.temperature
     data = export(model, project.input.tensors, temperature, stamp.encoder)

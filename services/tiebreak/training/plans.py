@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 
 from tiebreak.training.blocks import told
 from tiebreak.training.dataset import Row, choose, training_set
-from tiebreak.training.learner import Accompanied, Learner, Model
+from tiebreak.training.learner import Accompanied, Learner, Model, TrainingSet
 from tiebreak.training.targets import CLASSES, Target
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A learner and the labels it is given: the ``newest``, at most ``limit`` of them, older ones balanced over classes."""
+    """A learner and the labels it is given: the ``newest``, at most ``limit`` of them, older ones balanced over classes.
+
+    ``propensity``: how far a label weighs by how seldom its like is chosen (:func:`~tiebreak.training.dataset.training_set`).
+    """
 
     name: str
     learner: Learner
@@ -21,6 +24,7 @@ class Plan:
     limit: int
     seed: int
     target: Target = CLASSES
+    propensity: float = 0.0
 
     def select(self, rows: Sequence[Row]) -> tuple[Row, ...]:
         """Of the standing training rows in canonical order."""
@@ -28,7 +32,11 @@ class Plan:
 
     def fit(self, rows: Sequence[Row], classes: Sequence[str]) -> Model:
         """The learner on its share of the rows. Raises ValueError where there are none."""
-        return self.learner.fit(training_set(self.select(rows), classes, self.target))
+        return self.learner.fit(self.given(self.select(rows), classes))
+
+    def given(self, rows: Sequence[Row], classes: Sequence[str]) -> TrainingSet:
+        """What the learner is told of rows that were selected."""
+        return training_set(rows, classes, self.target, self.propensity)
 
     def key(self, rows: Sequence[Row], classes: Sequence[str]) -> tuple[object, ...]:
         """What a fit to these rows is known by."""

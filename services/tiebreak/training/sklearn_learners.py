@@ -43,7 +43,7 @@ def contest_of(training: Training, width: int, target: Target = CLASSES, names: 
     limit = max(training.refit_below, training.min_labels)
 
     def plan(name: str, learner: Learner, newest: int = training.window, most: int = limit) -> Plan:
-        return Plan(name, learner, min(newest, training.window), most, training.seed, target)
+        return Plan(name, learner, min(newest, training.window), most, training.seed, target, training.propensity)
 
     wide = Settings().units(width) == 0
     _refuse_untaught(training, width)

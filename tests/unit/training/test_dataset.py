@@ -11,6 +11,7 @@ from tests.support.labels import blob_labels, dataset_of, make_label, project_of
 from tiebreak.contracts.messages import Label
 from tiebreak.training.dataset import Aside, choose, classes_of, refuse, training_set
 from tiebreak.training.retraction import erased
+from tiebreak.training.targets import CLASSES, Number
 
 PROJECT = project_of([2], ("a", "b"))
 GOOD, OTHER = make_label("e", "a", [1, 2]), make_label("other", "b", [1, 2])
@@ -106,3 +107,22 @@ def test_targets_are_distributions_and_rare_classes_weigh_more() -> None:
     weight = dict(zip(found.label_ids, found.weights, strict=True))
     rare = weight[labels[-1].label_id]
     assert 1.0 < rare / weight[labels[0].label_id] < 3.0
+
+
+@pytest.mark.parametrize(("power", "ratio"), [(0.0, 1.0), (0.5, 2.0), (1.0, 4.0)])
+def test_a_label_weighs_by_how_seldom_its_like_is_chosen(power: float, ratio: float) -> None:
+    """To the power of the project's ``training.propensity``; the mean weight stays, for numbers as for classes."""
+    labels = [make_label("often", "1", [0, 0], propensity=0.8), make_label("seldom", "1", [1, 1], propensity=0.2)]
+    rows = dataset_of(labels).rows(audit=False)
+    for target in (CLASSES, Number(0.0, 2.0)):
+        found = training_set(rows, ("1",), target, power)
+        weight = dict(zip(found.label_ids, found.weights, strict=True))
+        assert weight[labels[1].label_id] / weight[labels[0].label_id] == pytest.approx(ratio)
+        assert found.weights.mean() == pytest.approx(1.0)
+
+
+def test_no_label_stands_for_more_than_twenty() -> None:
+    """One that was chosen against all odds must not be the model."""
+    labels = [make_label("sure", "a", [0, 0]), make_label("lucky", "a", [1, 1], propensity=1e-6)]
+    found = training_set(dataset_of(labels).rows(audit=False), ("a",), propensity=1.0)
+    assert found.weights.max() / found.weights.min() == pytest.approx(20.0)
