@@ -119,7 +119,9 @@ def judge_serving(previous_and_serving: Paired, gate: Gate, *, tried: bool = Fal
     In the pairs it is the ``challenger``, and the one before it the ``champion``.
 
     Back it goes once it is shown to be worse at all. The labels should be those settled since it serves, or its rollout began: the
-    ones before chose it. May be asked after every label: a model as good is ever rolled back with probability ``gate.alpha`` at most.
+    ones before chose it. May be asked after every label: a model as good is ever rolled back with probability ``gate.alpha`` at most
+
+    for each model it is compared with: twice that where the reference is another than the one before.
 
     Only the sign of the mean is asked for, so where labels were looked for on events on which these very two differ, each of those
     counts one: were the models as good, the mean over such events would be 0 too. Where the two agree, nobody gains.

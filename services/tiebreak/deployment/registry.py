@@ -30,13 +30,20 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """The champion that was last accepted, on evidence or by people; ``left_ms``: when another took its place (0: it serves)."""
+
+    version: str
+    left_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Registry:
     """``line``: the champions, oldest first, the serving one last. ``judged``: versions with a verdict; ``known``: all of them.
 
     ``pinned``: who pinned the champion, or empty. ``since_ms``: when the champion came to serve, or its rollout began: from then on
-    labels had no part in choosing it. ``rollout``: the one under way. ``reference``: the champion that was last accepted, on evidence
-    or by people: challengers are compared with it too, and what serves since ``left_ms``, when another took its place (0: none has).
-    ``history`` is without what scorers counted.
+    labels had no part in choosing it. ``rollout``: the one under way. ``references``: for each of ``line``, the reference while it
+    served. ``history`` is without what scorers counted.
     """
 
     line: tuple[str, ...] = ()
@@ -45,8 +52,7 @@ class Registry:
     pinned: str = ""
     since_ms: int = 0
     rollout: Rollout | None = None
-    reference: str = ""
-    left_ms: int = 0
+    references: tuple[Reference, ...] = ()
     history: tuple[ModelRecord, ...] = field(default=(), repr=False)
 
     @property
@@ -58,6 +64,16 @@ class Registry:
     def previous(self) -> str:
         """What a rollback goes to; empty when there is nothing before the champion."""
         return self.line[-2] if len(self.line) > 1 else ""
+
+    @property
+    def reference(self) -> str:
+        """The version last accepted, beside which challengers and what serves are judged too; empty while there is none."""
+        return self.references[-1].version if self.references else ""
+
+    @property
+    def left_ms(self) -> int:
+        """When another model took the reference's place; 0 while it serves itself."""
+        return self.references[-1].left_ms if self.references else 0
 
     @property
     def accepted(self) -> tuple[str, ...]:
@@ -85,18 +101,19 @@ class Registry:
         if record.event in _VERDICTS:
             judged = judged | {record.version}
         known, history = self.known | {record.version}, (*self.history, record)
-        reference = self._reference_after(record, line)
-        known_ms = self.left_ms if reference == self.reference else 0
-        left_ms = known_ms or since_ms if line and line[-1] != reference else 0
+        references = self._references_after(record, line, since_ms)
         rollout = self._rollout_after(record)
-        return Registry(line, judged, known, pinned, since_ms, rollout, reference, left_ms, history)
+        return Registry(line, judged, known, pinned, since_ms, rollout, references, history)
 
-    def _reference_after(self, record: ModelRecord, line: tuple[str, ...]) -> str:
-        if record.event is ModelEvent.PROMOTED:
-            by_hand = record.version if record.decided_by != GATE else ""
-            return by_hand or record.reference or self.reference or record.version
-        # What a rollback takes off the line was not worth its acceptance.
-        return self.reference if self.reference in line or not line else line[-1]
+    def _references_after(self, record: ModelRecord, line: tuple[str, ...], since_ms: int) -> tuple[Reference, ...]:
+        if record.event is not ModelEvent.PROMOTED and len(line) <= len(self.line):
+            # A rollback brings back what its model was held to: its own acceptance if it had one, not that of what came after it.
+            return self.references[: len(line)]
+        by_hand = record.event is ModelEvent.PROMOTED and record.decided_by != GATE
+        version = record.version if by_hand else record.reference or self.reference or record.version
+        known_ms = self.left_ms if version == self.reference else 0
+        left_ms = known_ms or since_ms if record.version != version else 0
+        return (*self.references[: len(line) - 1], Reference(version, left_ms))
 
     def _rollout_after(self, record: ModelRecord) -> Rollout | None:
         if record.event in {ModelEvent.SHADOW, ModelEvent.CANARY}:

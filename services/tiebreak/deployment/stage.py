@@ -108,7 +108,9 @@ class Deployer:
             return found
         champion = await self._read(registry.champion) if registry.previous or registry.rollout else None
         if champion is not None and registry.previous:
-            found.append(Incumbents(champion, await self._read(registry.previous), registry.since_ms))
+            # Where that is the reference, what was seen since the line left it stays evidence: a rollback does not end it.
+            left_ms = registry.left_ms if registry.previous == registry.reference else 0
+            found.append(Incumbents(champion, await self._read(registry.previous), left_ms or registry.since_ms))
         if champion is not None and registry.reference not in {registry.champion, registry.previous}:
             # Small steps, each as good as the one before by all that can be seen, may lead down: the whole way is looked at.
             found.append(Incumbents(champion, await self._read(registry.reference), registry.left_ms))

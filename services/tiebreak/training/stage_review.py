@@ -17,10 +17,10 @@ Compute = Callable[[Callable[[], Paired]], Awaitable[Paired]]
 
 
 class Reviewer:
-    """Compares the serving model with the one before it, and a challenger in a rollout with the champion, on the audit labels
+    """Compares the serving model with the one before it and with the reference, and a challenger in a rollout with the champion, on
 
-    settled since its service or its rollout began. Only those: the labels before helped to choose it, and would speak for it whatever
-    it is worth.
+    the audit labels settled since its service or its rollout began, or since the line left the reference. Only those: the labels before
+    helped to choose it, and would speak for it whatever it is worth.
     """
 
     def __init__(self, judge: ServingJudge, target: Target = CLASSES, recall: Recall | None = None) -> None:

@@ -56,7 +56,7 @@ def test_champion_previous_verdicts_and_pin_are_what_happened_last() -> None:
 
 
 def test_the_reference_is_what_was_accepted_last_and_the_line_left_it_when_another_took_its_place() -> None:
-    """The first champion; then whom a record names, or a person promotes; a rollback below it takes it away."""
+    """The first champion; then whom a record names, or a person promotes; a rollback below it brings back the one before it."""
 
     def at(event: ModelEvent, version: str, time_ms: int, by: str = "gate", reference: str = "") -> ModelRecord:
         return replace(record(event, version), time_ms=time_ms, decided_by=by, reference=reference)
@@ -75,6 +75,27 @@ def test_the_reference_is_what_was_accepted_last_and_the_line_left_it_when_anoth
     assert held_to(first, at(UP, "2", 2, reference="2"), at(UP, "3", 3), at(BACK, "2", 4)) == ("2", 0)
     assert held_to(first, at(UP, "2", 2, reference="2"), at(UP, "3", 3), at(BACK, "1", 4)) == ("1", 0)
     assert held_to(first, at(UP, "2", 2), at(UP, "3", 3), at(BACK, "2", 4)) == ("1", 2)
+    assert held_to(at(BACK, "0", 1), at(UP, "1", 2)) == ("0", 2)
+
+
+def test_a_rollback_makes_no_reference_of_a_model_that_nobody_accepted() -> None:
+    """The model gone back to is held to what it was held to while it served, since then; also if it served twice, or never before."""
+
+    def at(event: ModelEvent, version: str, time_ms: int, by: str = "gate", reference: str = "") -> ModelRecord:
+        return replace(record(event, version), time_ms=time_ms, decided_by=by, reference=reference)
+
+    def held_to(*steps: ModelRecord) -> tuple[str, int]:
+        found = registry_of((at(UP, "a", 1), at(UP, "b", 2), *steps))
+        return found.reference, found.left_ms
+
+    accepted = at(UP, "c", 3, reference="c")
+    assert held_to(accepted, at(BACK, "b", 4)) == ("a", 2)
+    assert held_to(accepted, at(BACK, "b", 4), at(UP, "d", 5)) == ("a", 2)
+    assert held_to(at(UP, "c", 3, by="ann"), at(BACK, "b", 4)) == ("a", 2)
+    assert held_to(accepted, at(UP, "d", 4), at(UP, "e", 5, reference="e"), at(BACK, "d", 6)) == ("c", 4)
+    assert held_to(accepted, at(UP, "b", 4, by="ann"), at(BACK, "c", 5)) == ("c", 0)
+    assert held_to(accepted, at(BACK, "z", 4)) == ("c", 4)
+    assert held_to(at(UP, "b", 3, by="ann"), at(UP, "c", 4), at(BACK, "b", 5)) == ("b", 0)
 
 
 def test_a_rollout_carries_its_acceptance_to_its_end() -> None:

@@ -1,0 +1,50 @@
+"""Which pairs of models the review is asked about, and since when."""
+
+from __future__ import annotations
+
+from tests.support.labels import project_of
+from tests.support.training import PassAll, log_for
+from tiebreak.contracts.codec import PROTOBUF, encode, headers_for
+from tiebreak.contracts.log import Message, Outputs
+from tiebreak.contracts.messages import ModelEvent, ModelRecord
+from tiebreak.contracts.topics import Topic
+from tiebreak.deployment.memory import MemoryModelStore
+from tiebreak.deployment.registry import GATE
+from tiebreak.deployment.stage import Deployer, Tools
+from tiebreak.runtime.clock import SystemClock
+from tiebreak.runtime.metrics import Metrics
+
+PROJECT = project_of([2], ("a", "b", "c"))
+UP, BACK = ModelEvent.PROMOTED, ModelEvent.ROLLED_BACK
+
+
+async def asked(*steps: tuple[ModelEvent, str, str]) -> list[tuple[str, str, int]]:
+    """Previous, serving, since: after these events, versions and references at 1, 2, 3 and so on."""
+    log = await log_for(PROJECT)
+    writer = log.writer()
+    await writer.start()
+    for time_ms, (event, version, reference) in enumerate(steps, 1):
+        record = ModelRecord(PROJECT.project, version, event, "", "", 1, (), "", GATE, time_ms, reference=reference)
+        message = Message(
+            Topic.MODELS.of(PROJECT.project), PROJECT.project.encode(), encode(record), headers_for(PROTOBUF)
+        )
+        await writer.publish(Outputs([message]))
+    metrics = Metrics(PROJECT.project)
+    deployer = Deployer(PROJECT, Tools(MemoryModelStore(), log, PassAll(), metrics, SystemClock()))
+    await deployer.start()
+    return [(one.previous.version, one.serving.version, one.since_ms) for one in await deployer.incumbents()]
+
+
+async def test_what_was_seen_since_the_line_left_the_reference_counts_after_a_rollback() -> None:
+    """The reference comes to be the one before what serves: labels from before the rollback are not thrown away."""
+    line = ((UP, "1", ""), (UP, "2", ""), (UP, "3", ""))
+    assert await asked(*line[:2]) == [("1", "2", 2)]
+    assert await asked(*line) == [("2", "3", 3), ("1", "3", 2)]
+    assert await asked(*line, (BACK, "2", "")) == [("1", "2", 2)]
+
+
+async def test_a_model_rolled_back_to_is_compared_with_what_was_accepted_before_it() -> None:
+    """The accepted model is gone: the small steps before it are measured by the one that was accepted before."""
+    line = ((UP, "1", ""), (UP, "2", ""), (UP, "3", ""), (UP, "4", "4"))
+    assert await asked(*line) == [("3", "4", 4)]
+    assert await asked(*line, (BACK, "3", "")) == [("2", "3", 5), ("1", "3", 2)]
