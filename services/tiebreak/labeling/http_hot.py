@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import orjson
-import structlog
 from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 from starlette.types import ASGIApp
@@ -28,8 +27,6 @@ from tiebreak.labeling.port import Refused
 from tiebreak.labeling.stage_answers import give_back
 from tiebreak.labeling.stage_token_cache import TokenCache
 from tiebreak.runtime.http_protocol import Answer, Asked, Reply
-
-_log = structlog.get_logger("tiebreak.labeling.http")
 
 Body = TypeVar("Body", bound=BaseModel)
 _SUBMIT = re.compile(rb"/v1/tasks/([0-9a-f]{32})/annotations(?:\?(?:next=(10|[0-9]))?)?")
@@ -83,7 +80,6 @@ class HotPaths:
                 self._ctx.metrics.count("tiebreak_labeling_refusals_total", reason=error.refusal)
             return _reply_of(of_error(error))
         except Exception as error:  # noqa: BLE001 - answered, and told to whoever runs this
-            _log.error("unexpected_error_at_the_door", exc_info=error)
             return _reply_of(of_bug(error))
         if reply is not None:
             took_s = self._ctx.clock.monotonic() - began

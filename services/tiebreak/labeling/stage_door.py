@@ -30,12 +30,6 @@ class Door:
         self._requests = Buckets(access.requests_per_s, access.request_burst)
         self._failures = Buckets(access.failures_per_s, access.failure_burst)
 
-    def seen_through(self, tokens: Tokens) -> Door:
-        """The same door, with the same buckets, over another view of the tokens."""
-        other = copy(self)
-        other._tokens = tokens  # noqa: SLF001 - our own copy
-        return other
-
     async def enter(self, authorization: str | None, address: str) -> Principal:
         """The principal of an ``Authorization`` header. Raises Unauthenticated (the same words whatever is wrong), or TooMany.
 

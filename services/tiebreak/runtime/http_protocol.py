@@ -127,7 +127,9 @@ class AtTheDoor(HttpToolsProtocol):
             return
         caller.body += body
         if self._door is not None and len(caller.body) > self._door.most:
-            self._start_asgi_task(self._shown_in(caller), self._door.behind)  # type: ignore[arg-type]  # as below
+            cycle = self._shown_in(caller)
+            cycle.message_event.set()  # it is too long already: whoever waits for the rest may wait for ever
+            self._start_asgi_task(cycle, self._door.behind)  # type: ignore[arg-type]  # as below
 
     def on_message_complete(self) -> None:
         self._arrived()
@@ -203,7 +205,7 @@ class _Caller:
         self.scope = scope
         self.url = url
         self.answer = answer
-        self.body = b""
+        self.body = bytearray()
         self.keep_alive = True
         self.disconnected = False
         self.response_complete = False

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import redis.asyncio
+from structlog.testing import capture_logs
 
 from tests.support.labeling import a_project, a_task
 from tests.support.labeling_api import Office, claim, listening, lose, open_office, submit
@@ -17,9 +18,12 @@ from tiebreak.contracts.errors import SlowDown
 from tiebreak.contracts.messages import AnnotationState, Payload, PayloadKind
 from tiebreak.labeling.http import create_app
 from tiebreak.labeling.http_context import LabelingContext
+from tiebreak.labeling.memory import MemoryQueue
+from tiebreak.labeling.port import Claimed
 from tiebreak.labeling.redis import RedisQueue
 from tiebreak.labeling.redis_tokens import RedisTokens
 from tiebreak.labeling.stage_answers import give_back
+from tiebreak.runtime.clock import SystemClock
 
 # A content type that the hot way leaves to the framework.
 SLOW = {"content-type": "application/json; charset=utf-8"}
@@ -146,6 +150,26 @@ async def test_a_token_that_is_ended_ends_for_the_very_next_claim_and_vote(redis
         assert [answer.status_code for answer in refused] == [401, 401]
         assert await office.annotations() == []
         assert len((await claim(bob))["tasks"]) == 1
+
+
+class Wrong(MemoryQueue):
+    """A queue with a bug, whose words repeat what was sent."""
+
+    async def claim(self, *_: object, **__: object) -> Claimed:
+        raise KeyError("rossi@example.org")
+
+
+async def test_what_nobody_expected_is_logged_once_and_by_its_kind_alone() -> None:
+    """On the hot way as through the framework: the words of the error may be somebody's data."""
+    project = a_project()
+    async with listening(await open_office(project, Wrong(project, SystemClock()))) as known:
+        ann = await known.client("ann")
+        with capture_logs() as logs:
+            answer = await ann.post("/v1/projects/pets/tasks:claim", json={})
+    assert (answer.status_code, answer.json()["type"]) == (500, "urn:tiebreak:problem:internal")
+    assert [line for line in logs if line["log_level"] == "error"] == [
+        {"event": "unexpected_error", "error": "KeyError", "log_level": "error"}
+    ]
 
 
 def over(ctx: LabelingContext, queue: RedisQueue, tokens: RedisTokens) -> LabelingContext:

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tests.support.eventually import PATIENCE_S
 from tiebreak.runtime import http_protocol
@@ -47,8 +47,8 @@ class Porter:
         await self.open.wait()
 
 
-class Hasty(AtTheDoor):
-    receive_s = 1.0
+class Patient(AtTheDoor):
+    receive_s = PATIENCE_S  # a short one would end requests wherever the machine is slow
 
 
 @dataclass
@@ -74,7 +74,7 @@ async def house() -> AsyncIterator[House]:
     app = Starlette(routes=[Route("/{rest:path}", answer, methods=["POST"])])
     porter = Porter(app)
     app.door = porter  # type: ignore[attr-defined]  # as an application of ours has it
-    server = HttpServer(app, bind("127.0.0.1", 0), protocol=Hasty)
+    server = HttpServer(app, bind("127.0.0.1", 0), protocol=Patient)
     await server.start()
     yield House(server, porter)
     porter.open.set()
@@ -113,6 +113,25 @@ async def test_a_request_is_answered_whoever_does_it(
             await writer.drain()
             await asyncio.sleep(0)
         assert await told(reader) == answer
+    writer.close()
+
+
+async def test_a_sender_that_waits_after_too_much_is_answered(house: House) -> None:
+    """A body without a stated length passes the limit in a piece that is not its last, and its sender waits for what we say."""
+
+    async def limited(scope: Scope, receive: Receive, send: Send) -> None:
+        body = b""
+        while len(body) <= house.porter.most:
+            body += (await receive())["body"]
+        await PlainTextResponse("too much", 413)(scope, receive, send)
+
+    house.porter.behind = limited
+    begun = b"POST /known HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n1234\r\n"
+    reader, writer = await house.ask(begun)
+    await _connection(house)
+    writer.write(b"5\r\n56789\r\n")
+    status, said = await told(reader)
+    assert (status.split()[1], said) == (b"413", b"too much")
     writer.close()
 
 
@@ -157,7 +176,7 @@ async def test_a_request_has_its_time_whatever_came_before_it(house: House) -> N
     later = connection._deadline
     assert deadline.cancelled()
     assert later is not None
-    assert deadline.when() < later.when() <= loop.time() + Hasty.receive_s
+    assert deadline.when() < later.when() <= loop.time() + Patient.receive_s
     writer.close()
 
 
