@@ -203,7 +203,10 @@ class Crowd:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was decided about a model, by whom (``gate`` or a person) and why. ``share`` of the events a canary answers."""
+    """What was decided about a model, by whom (``gate`` or a person) and why. ``share`` of the events a canary answers.
+
+    ``labels`` is the version of the data set that the model was made from, not how many labels trained it.
+    """
 
     version: str
     event: str

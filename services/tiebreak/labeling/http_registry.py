@@ -55,7 +55,9 @@ class DecisionOut(Out):
     version: str
     event: str
     parent: str
-    labels: int
+    labels: int = Field(
+        description="The version of the data set that the model was made from: not how many labels trained it."
+    )
     share: float
     reasons: tuple[str, ...]
     by: str

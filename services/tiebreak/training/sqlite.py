@@ -275,7 +275,7 @@ class Ledger:
         """
         with self._writing():
             self._write(step)
-        return self.dataset_version()
+            return self.dataset_version()
 
     def close(self) -> None:
         """Give the file up. Safe to call twice."""

@@ -49,6 +49,7 @@ def erase_before(db: sqlite3.Connection, before_ms: int, writing: Writing) -> in
     with writing():
         db.execute("UPDATE horizons SET reached = 1 WHERE before_ms = ?", (before_ms,))
         db.execute("DELETE FROM horizons WHERE before_ms < ?", (before_ms,))
+        # A ledger that is built again has nothing to overwrite, and so ends at a lower version (docs/training.md).
         if changed:
             write_change(db, Kind.ENDED, (str(before_ms), "", "retention", 0), changed)
     return changed

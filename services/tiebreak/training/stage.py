@@ -269,10 +269,16 @@ class Trainer:
         began = self._clock.monotonic()
         if due and (self._offer is None or self._owed or self._waiting()):
             await self._step(sink)
-        await self._bring(sink)
+        full: SlowDown | None = None
+        try:
+            await self._bring(sink)
+        except SlowDown as error:
+            full = error  # a model is taken back without room on a disk
         if reviewer is not None and self._unreviewed:
             await reviewer.review(self._dataset.rows(audit=True, newest=AUDIT_ROWS), self.era_ms, self._in_worker)
             self._unreviewed = False
+        if full is not None:
+            raise full
         ended = self._clock.monotonic()
         self._rested_at = ended + self._project.training.rest * (ended - began)
 
@@ -300,6 +306,9 @@ class Trainer:
             await self._pause("the ledger cannot be written", full.retry_after_s, full)
             return
         self._gathered = _Gathered(since=self._clock.monotonic())
+        if offer is not None and offer.manifest.dataset_version != version:
+            # Somebody's command line took something back during the fit: that was of another data set than its number says.
+            offer, self._offer, self._owed = None, None, True
         self._offer = offer or self._offer
         self._unreviewed = self._unreviewed or any(row.audit for row in taken.labels)
         self._metrics.set("tiebreak_training_dataset_version", version)
@@ -308,6 +317,9 @@ class Trainer:
 
     async def _fit(self, sink: CandidateSink) -> Candidate | None:
         """A candidate from all labels known now; None where there are too few."""
+        # The number first: what is taken back after it makes the commit come to another one.
+        version = self._ledger.dataset_version() + len(self._gathered.labels)
+        await self._heed_retractions()
         if self._dataset.short:
             await self._reload()
         material = gathered(self._dataset, self._project)
@@ -315,7 +327,6 @@ class Trainer:
             self._owed = False
             return None
         serving = await self._champion(sink)
-        version = self._ledger.dataset_version() + len(self._gathered.labels)
         stamp = Stamp(version, int(self._clock.wall() * 1000), self._encoder, self.era_ms)
         candidate = await self._in_worker(lambda: self._train(material, serving, stamp))
         self._owed = False

@@ -15,7 +15,8 @@ from tests.support.labels import blob_labels, dataset_of, project_of
 from tests.support.training import PassAll, log_for, publish_labels, publish_raw
 from tiebreak.contracts.candidate import Candidate, Paired
 from tiebreak.contracts.codec import encode
-from tiebreak.contracts.messages import DriftEvent, DriftRecord, Label, ModelEvent, ModelRecord
+from tiebreak.contracts.errors import SlowDown
+from tiebreak.contracts.messages import DriftEvent, DriftRecord, Label, Manifest, ModelEvent, ModelRecord
 from tiebreak.contracts.project import Gate
 from tiebreak.contracts.topics import Topic
 from tiebreak.deployment.memory import MemoryModelStore
@@ -50,11 +51,25 @@ def audits(n: int, settled_ms: int = LATER_MS) -> list[Label]:
     return [replace(x, settled_ms=settled_ms) for x in blob_labels(3 * n, audit_every=3, seed=9) if x.selection.audit]
 
 
+class FullStore(MemoryModelStore):
+    """While ``full``, whatever is put finds no room."""
+
+    full = False
+    refused = 0
+
+    async def put(self, manifest: Manifest, model: bytes) -> None:
+        if self.full:
+            self.refused += 1
+            raise SlowDown("The disk is full.", retry_after_s=0.01)
+        await super().put(manifest, model)
+
+
 @dataclass
 class World:
     """A good model, a bad one that a person promoted over it, and a trainer that reads what people say since."""
 
     log: MemoryLog
+    store: FullStore
     deployer: Deployer
     ledger: Ledger
     trainer: Trainer
@@ -77,7 +92,7 @@ def looked(label: Label, w: World, challenger: str = "") -> Label:
 @asynccontextmanager
 async def world(tmp_path: Path, *, rollout: bool = False) -> AsyncIterator[World]:
     """``rollout``: the bad one is in the shadow of the good one, since the gate had no audit label."""
-    log, store, clock, metrics = await log_for(PROJECT), MemoryModelStore(), SystemClock(), Metrics("tests")
+    log, store, clock, metrics = await log_for(PROJECT), FullStore(), SystemClock(), Metrics("tests")
     deployer = Deployer(STAGES if rollout else PROJECT, Tools(store, log, PassAll(), metrics, clock))
     await deployer.start()
     good, bad = model_from(blob_labels(60)), model_from(turned(blob_labels(60)))
@@ -95,7 +110,7 @@ async def world(tmp_path: Path, *, rollout: bool = False) -> AsyncIterator[World
     stop = asyncio.Event()
     running = asyncio.create_task(trainer.run(stop, deployer, deployer))
     try:
-        yield World(log, deployer, ledger, trainer, good.manifest.version, bad.manifest.version)
+        yield World(log, store, deployer, ledger, trainer, good.manifest.version, bad.manifest.version)
     finally:
         stop.set()
         await asyncio.wait_for(running, PATIENCE_S)
@@ -115,6 +130,20 @@ async def test_audit_labels_that_condemn_the_serving_model_roll_it_back(tmp_path
         last = (await w.history())[-1]
     assert (last.event, last.version, last.parent, last.decided_by) == (ModelEvent.ROLLED_BACK, w.good, w.bad, "gate")
     assert "on 30 audit labels since, the serving model is" in last.reasons[0]
+
+
+async def test_the_serving_model_is_rolled_back_while_the_store_has_no_room(tmp_path: Path) -> None:
+    """The store's disk is full, so a candidate waits to be stored: the labels that condemn what serves take it back all the same."""
+    async with world(tmp_path) as w:
+        w.store.full = True
+        await publish_labels(w.log, PROJECT, blob_labels(30, audit_every=0))
+        await eventually(lambda: w.store.refused > 0)
+        await publish_labels(w.log, PROJECT, audits(30))
+
+        async def back() -> bool:
+            return (await w.deployer.registry()).champion == w.good
+
+        await eventually(back)
 
 
 @pytest.mark.parametrize("few", [True, False])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +13,16 @@ import pytest
 from tests.support.eventually import eventually
 from tests.support.labels import blob_labels, make_label, project_of, revised
 from tests.support.training import Running, ServeAll, log_for, publish_labels, publish_raw
-from tiebreak.contracts.candidate import Candidate
+from tiebreak.contracts.candidate import Candidate, Champion
 from tiebreak.contracts.errors import SlowDown
-from tiebreak.contracts.messages import Label
+from tiebreak.contracts.log import Partition
+from tiebreak.contracts.messages import Label, Vote
 from tiebreak.contracts.project import Classes
+from tiebreak.contracts.topics import Topic
 from tiebreak.training import stage
 from tiebreak.training.dataset import Aside
+from tiebreak.training.sqlite import Ledger
+from tiebreak.training.sqlite_changes import Retraction
 
 PROJECT = project_of([2], ("a", "b", "c"))
 
@@ -106,6 +112,45 @@ async def test_a_candidate_that_finds_no_room_is_brought_again(tmp_path: Path) -
         await eventually(lambda: len(sink.candidates) == 1)
     assert sink.candidates[0].digest == await digest_of(tmp_path, "plain", blob_labels(30))
     assert sink.tries == 3
+
+
+class Retracting(ServeAll):
+    """Somebody retracts bob's votes, on a connection of their own, the first time that :meth:`now` is come to."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def now(self) -> None:
+        with closing(Ledger(self._path)) as ledger:
+            ledger.retract(Retraction("bob", "eve", "did not look", 1))
+
+    async def champion(self) -> Champion | None:
+        self.now()
+        return await super().champion()
+
+
+@pytest.mark.parametrize("early", [True, False])
+async def test_a_retraction_during_a_fit_leaves_no_model_under_a_wrong_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, early: bool
+) -> None:
+    """It comes after the trainer looked for one, before or while it fits: what is offered is the data set that its number says."""
+    log, labels, sink = await log_for(PROJECT), blob_labels(30, audit_every=0), Retracting(tmp_path / "l")
+    bobs = [replace(x, votes=(Vote(f"{x.label_id}-bob", "bob", x.value, 1, 1.0),)) for x in labels[:3]]
+    reader = log.reader([Topic.LABELS.of(PROJECT.project)], None)
+    ends = reader.end_positions
+
+    async def retracted() -> Mapping[Partition, int]:
+        sink.now()
+        return await ends()
+
+    if early:
+        monkeypatch.setattr(reader, "end_positions", retracted)
+    await publish_labels(log, PROJECT, [*bobs, *labels[3:]])
+    async with Running(PROJECT, log, tmp_path / "l", sink, reader=reader):
+        await eventually(lambda: bool(sink.candidates))
+    made = sink.candidates[0].manifest
+    assert (made.dataset_version, set(made.label_ids)) == (31, {x.label_id for x in labels[3:]})
 
 
 async def test_a_lost_ledger_is_rebuilt_from_the_topic_to_the_same_digest(tmp_path: Path) -> None:

@@ -96,9 +96,8 @@ def _models(r: Recording) -> RenderableType:
         serving = promoted and model.version == r.versions[-1]
         style = "bold green" if serving else "green" if promoted else "yellow"
         said = "serving" if serving else model.event.value
-        table.add_row(
-            Text(model.version, style=style), Text(f"{model.dataset_version} labels"), Text(said, style=style)
-        )
+        made_from = Text(f"data set {model.dataset_version}")
+        table.add_row(Text(model.version, style=style), made_from, Text(said, style=style))
     if not verdicts:
         table.add_row(Text("none yet: the first questions are chosen by chance", style="dim"))
     return Panel(table, title=f"models ({len(verdicts)})", title_align="left", border_style="bright_black")
