@@ -127,8 +127,9 @@ def test_the_table_and_the_screen_show_the_run(recording: Recording, summary: Su
         assert expected in table
     scene = Scene(recording, Journal(), (90.0, 100.0), 1, "http://127.0.0.1:1/#token=t", "a note")
     screen = _printed(render(scene))
-    for expected in ("http://127.0.0.1:1/#token=t", "1,000 of 1,000 events", "data set ", "burst opened", "a note"):
+    for expected in ("http://127.0.0.1:1/#token=t", "1,000 of 1,000 events", "v2", "burst opened", "a note"):
         assert expected in screen
+    assert "data set " in screen
     assert "labels 2  models 2  bursts 1  a note" in line_of(scene)
 
 
