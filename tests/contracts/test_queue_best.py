@@ -28,8 +28,9 @@ async def doubted(bench: Bench, *numbers: int, people: tuple[str, ...]) -> list[
 
 
 async def test_a_doubted_task_goes_to_the_best_person_and_meanwhile_to_nobody_else(bench: Bench) -> None:
-    """Kept for Bob: Ann is told that somebody has it, and when to come again; Bob gets it before common work, one time."""
+    """Kept for Bob, and waiting: Ann is told that somebody has it, and when to come again; Bob gets it before common work, one time."""
     (task,) = await doubted(bench, 1, people=("bob", "ann"))
+    assert await bench.queue().stats() == Stats(open_tasks=1, waiting=1, leased=0, in_review=0)
     nothing = await bench.queue().claim("ann", 1, routes=routes_of("ann", [], best=True))
     assert (nothing.leases, nothing.reason) == ((), Empty.ALL_LEASED)
     assert 50 < nothing.retry_after_s <= 60

@@ -27,28 +27,29 @@ class Proposals:
 
     def __init__(self, sure: float) -> None:
         self._sure = sure
-        self._revisions: dict[str, int] = {}
-        self._found: dict[str, tuple[str, float]] = {}
+        # Task -> revision, value ('': it was withdrawn, or is sure no more) and confidence.
+        self._found: dict[str, tuple[int, str, float]] = {}
+
+    def __len__(self) -> int:
+        """How many tasks are remembered, those that were withdrawn since too."""
+        return len(self._found)
 
     def settled(self, task_id: str, revision: int, value: str, confidence: float, method: str) -> None:
         """One label that stands (value empty: that was withdrawn). An older revision changes nothing."""
-        if revision <= self._revisions.get(task_id, 0):
+        known, *_ = self._found.get(task_id, (0, "", 0.0))
+        is_sure = bool(value) and method == LabelMethod.CONSENSUS and confidence >= self._sure
+        if revision <= known or not (known or is_sure):
             return
-        if task_id in self._found:
-            self._revisions[task_id] = revision
-            del self._found[task_id]
-        if value and method == LabelMethod.CONSENSUS and confidence >= self._sure:
-            self._revisions[task_id] = revision
-            self._found[task_id] = value, confidence
-            if len(self._found) > _MOST:
-                oldest = next(iter(self._found))
-                del self._found[oldest], self._revisions[oldest]
+        self._found.pop(task_id, None)
+        self._found[task_id] = revision, value if is_sure else "", confidence
+        if len(self._found) > _MOST:
+            del self._found[next(iter(self._found))]
 
     def newest(self, said: Callable[[str], Mapping[str, str]], but: Collection[str]) -> Iterator[Proposal]:
         """Proposals, the newest first, without the tasks ``but``. ``said`` gives a task's answers: two at least, all the same."""
-        for task_id, (value, confidence) in reversed(self._found.items()):
+        for task_id, (_, value, confidence) in reversed(self._found.items()):
             votes = said(task_id)
-            if task_id not in but and len(votes) >= _LEAST_VOTES and set(votes.values()) == {value}:
+            if value and task_id not in but and len(votes) >= _LEAST_VOTES and set(votes.values()) == {value}:
                 yield Proposal(task_id, value, confidence, len(votes))
 
 

@@ -341,7 +341,7 @@ class MemoryQueue:
         s = self._guard()
         disputed = sum(e.state is TaskState.IN_REVIEW for e in s.tasks.values())
         waiting = sum(len(s.routes[lane]) + len(s.again[lane]) for lane in Lane)
-        return Stats(s.open_tasks, waiting, len(s.leases), disputed)
+        return Stats(s.open_tasks, waiting + len(s.kept), len(s.leases), disputed)
 
     async def restore(self, known: Remembered) -> bool:
         now = self._now()

@@ -277,6 +277,7 @@ class RedisQueue:
         async with reachable(), self._client.pipeline(transaction=False) as pipe:
             pipe.mget(self._key("open_tasks"), self._key("in_review"))
             pipe.zcard(self._key("leases"))
+            pipe.zcard(self._key("kept"))
             for lane in Lane:
                 pipe.zcard(self._key(f"open:{lane}"))
                 pipe.zcard(self._key(f"again:{lane}"))

@@ -44,6 +44,10 @@ def test_what_is_proposed_is_bounded() -> None:
     for number in range(2000):
         found.settled(str(number), 1, "cat", 1.0, "consensus")
     assert [p.task_id for p in found.newest(two_votes, ())] == [str(n) for n in range(1999, 1499, -1)]
+    for number in range(2000, 4000):
+        found.settled(str(number), 1, "cat", 1.0, "consensus")
+        found.settled(str(number), 2, "", 0.0, "consensus")
+    assert (list(found.newest(two_votes, ())), len(found)) == ([], 500)
 
 
 def test_who_answered_a_task_or_made_gold_of_it_never_gets_that_piece() -> None:
