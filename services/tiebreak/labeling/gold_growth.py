@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tiebreak.contracts.messages import LabelMethod, Task
+from tiebreak.contracts.audit import Action
+from tiebreak.contracts.messages import AuditRecord, LabelMethod, Task
 
 _LEAST_VOTES = 2
 _MOST = 500
 _GROWN = "gold/grown"
+_KEPT = re.compile(r"kept as gold \[([0-9a-f]+)\]: (.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,35 @@ class Proposals:
             votes = said(task_id)
             if value and task_id not in but and len(votes) >= _LEAST_VOTES and set(votes.values()) == {value}:
                 yield Proposal(task_id, value, confidence, len(votes))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """That ``maker`` made gold of a task, with ``answer``. ``nonce``: nobody can guess the ids of its copies."""
+
+    answer: str
+    maker: str
+    nonce: str
+
+    def __str__(self) -> str:
+        """As the audit trail has it."""
+        return f"kept as gold [{self.nonce}]: {self.answer}"
+
+
+def kept_in(records: Iterable[AuditRecord], source: str) -> Kept | None:
+    """What the trail said first of gold of task ``source``: whoever says it again, anywhere, makes the same piece.
+
+    >>> kept = Kept("cat", "rev", "f00d")
+    >>> record = AuditRecord("pets", 0, "rev", Action.PROJECT_CHANGED, "0a1b", str(kept), 5, "", "")
+    >>> kept_in([record], "0a1b") == kept, kept_in([record], "2c3d")
+    (True, None)
+    """
+    for record in records:
+        if record.action == Action.PROJECT_CHANGED and record.target == source:
+            found = _KEPT.fullmatch(record.detail)
+            if found is not None:
+                return Kept(found[2], record.actor, found[1])
+    return None
 
 
 def grown_event(nonce: str, source: str, maker: str) -> str:

@@ -10,19 +10,21 @@ from fastapi import APIRouter, Depends
 from pydantic import ConfigDict, Field, StringConstraints
 
 from tiebreak.contracts.audit import Action
-from tiebreak.contracts.errors import Invalid
+from tiebreak.contracts.erasure import erased_in
+from tiebreak.contracts.errors import Conflict, Invalid
 from tiebreak.labeling.access import Principal, Right
 from tiebreak.labeling.figures import PersonFigures
 from tiebreak.labeling.gold import Standing
+from tiebreak.labeling.gold_growth import Kept, kept_in
 from tiebreak.labeling.http_context import LabelingContext
-from tiebreak.labeling.http_gold import people_of, task_content
+from tiebreak.labeling.http_gold import people_of, said_on, task_content
 from tiebreak.labeling.http_models import Body, Out
 from tiebreak.labeling.http_security import guarded_router, needs
 from tiebreak.labeling.http_tasks import task_id
 from tiebreak.labeling.port import Refusal
 from tiebreak.labeling.refusals import not_found
 from tiebreak.labeling.reopening import to_reopen
-from tiebreak.labeling.stage_people import People
+from tiebreak.labeling.stage_people import Made, People
 
 Manager = Annotated[Principal, Depends(needs(Right.MANAGE))]
 Reviewer = Annotated[Principal, Depends(needs(Right.REVIEW))]
@@ -172,22 +174,47 @@ def _looking(router: APIRouter, ctx: LabelingContext) -> None:
 
     @router.post("/projects/{name}/gold", status_code=201)
     async def keep_gold(name: str, body: GoldIn, who: Reviewer) -> GoldOut:
-        """Make gold of a task: of one that is proposed, or of any whose answer is certain. Again: the same piece."""
+        """Make gold of a task: of one that is proposed, or of any whose answer is certain. Again: the same piece.
+
+        With another answer than it has: 409, and the gold stays as it is.
+        """
         ctx.check_project(name)
         wanted, people = task_id(body.task_id), people_of(ctx)
         if body.answer not in await ctx.schema.classes():
             raise Invalid("The answer is not one of the project's classes.", fix="Choose one of `classes`.")
-        if (made := people.made_of(wanted)) is not None:
-            return GoldOut(gold_id=made.task_id)
-        task = await task_content(ctx, wanted)
-        if task is None or task.gold:
-            raise not_found()
-        if ctx.audit is not None:
-            await ctx.audit.append(who.name, Action.PROJECT_CHANGED, wanted, "kept as gold")
-        piece = await people.keep_gold(task, body.answer, who.name, secrets.token_hex(16))
-        if piece is None:
-            raise not_found()
-        return GoldOut(gold_id=piece.task_id)
+        async with people.making:
+            made = people.made_of(wanted) or await _made(ctx, people, wanted, Kept(body.answer, who.name, _nonce()))
+        _check_answer(made.gold, body.answer)
+        return GoldOut(gold_id=made.task_id)
+
+
+def _nonce() -> str:
+    return secrets.token_hex(16)
+
+
+async def _made(ctx: LabelingContext, people: People, wanted: str, kept: Kept) -> Made:
+    """Gold of a task: as the audit trail says first, which may be another process's word. Raises NotFound, Conflict."""
+    said = await said_on(ctx)
+    proposed = {proposal.task_id for proposal in people.proposed()}
+    task = await task_content(ctx, wanted, proposed, erased_in(said))
+    if task is None or task.gold:
+        raise not_found()
+    first = kept_in(said, wanted)
+    if first is None and ctx.audit is not None:
+        await ctx.audit.append(kept.maker, Action.PROJECT_CHANGED, wanted, str(kept))
+        first = kept_in(await said_on(ctx), wanted)
+    first = first or kept
+    _check_answer(first.answer, kept.answer)
+    made = await people.keep_gold(task, first)
+    if made is None:
+        raise not_found()
+    return made
+
+
+def _check_answer(stands: str, said: str) -> None:
+    if stands != said:
+        fix = "Leave it, or send that answer to learn its gold_id: the answer of gold does not change."
+        raise Conflict(f"This task is gold already, with the answer {stands!r}.", fix=fix)
 
 
 def _judging(router: APIRouter, ctx: LabelingContext) -> None:

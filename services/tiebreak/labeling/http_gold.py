@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from pydantic import ConfigDict, Field
 from tiebreak.contracts.audit import Action
 from tiebreak.contracts.erasure import erased_in, is_erased
 from tiebreak.contracts.errors import Conflict
-from tiebreak.contracts.messages import Task
+from tiebreak.contracts.messages import AuditRecord, Task
 from tiebreak.labeling.access import Principal, Right
 from tiebreak.labeling.gold_growth import Proposal
 from tiebreak.labeling.http_context import LabelingContext
@@ -70,8 +71,10 @@ def gold_routes(ctx: LabelingContext) -> APIRouter:
         """
         ctx.check_project(name)
         people = people_of(ctx)
-        found = list(islice(people.proposed(await _declined(ctx)), limit))
-        contents = await asyncio.gather(*(task_content(ctx, proposal.task_id) for proposal in found))
+        said = await said_on(ctx)
+        found = list(islice(people.proposed(_declined(said)), limit))
+        known, erased = {proposal.task_id for proposal in found}, erased_in(said)
+        contents = await asyncio.gather(*(task_content(ctx, proposal.task_id, known, erased) for proposal in found))
         return ProposalsOut(proposals=tuple(_shown(found, contents)))
 
     @router.post("/projects/{name}/gold/proposals/{task}:decline", status_code=204)
@@ -79,8 +82,7 @@ def gold_routes(ctx: LabelingContext) -> APIRouter:
         """Say no to a proposal, for good and on the audit trail. Again: no change."""
         ctx.check_project(name)
         wanted = task_id(task)
-        declined = await _declined(ctx)
-        if wanted in declined:
+        if wanted in _declined(await said_on(ctx)):
             return
         if ctx.audit is None or wanted not in {proposal.task_id for proposal in people_of(ctx).proposed()}:
             raise not_found()
@@ -96,21 +98,23 @@ def people_of(ctx: LabelingContext) -> People:
     return ctx.people
 
 
-async def task_content(ctx: LabelingContext, wanted: str) -> Task | None:
-    """A task as the queue has it, or else the log; None where its content is gone for good."""
+async def said_on(ctx: LabelingContext) -> Sequence[AuditRecord]:
+    """The audit trail as it is now; nothing where there is none."""
+    return await ctx.audit.sound() if ctx.audit is not None else ()
+
+
+async def task_content(
+    ctx: LabelingContext, wanted: str, proposed: Collection[str], erased: AbstractSet[str]
+) -> Task | None:
+    """A task as the queue has it or, of those ``proposed``, the log; None where its content is gone for good (``erased``: digests)."""
     task = await ctx.queue.look(wanted)
-    if task is not None or ctx.recall is None or ctx.audit is None:
+    if task is not None or ctx.recall is None or ctx.audit is None or wanted not in proposed:
         return task
-    if wanted not in {proposal.task_id for proposal in people_of(ctx).proposed()}:
-        return None
     known = await ctx.recall.task(wanted)
-    if known is None or is_erased(known.task.project, known.task.subject, erased_in(await ctx.audit.sound())):
-        return None
-    return known.task
+    return None if known is None or is_erased(known.task.project, known.task.subject, erased) else known.task
 
 
-async def _declined(ctx: LabelingContext) -> frozenset[str]:
-    said = await ctx.audit.sound() if ctx.audit is not None else ()
+def _declined(said: Sequence[AuditRecord]) -> frozenset[str]:
     return frozenset(record.target for record in said if record.action == Action.GOLD_DECLINED)
 
 

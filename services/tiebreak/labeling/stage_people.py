@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import NamedTuple
 
 import structlog
 
@@ -23,7 +24,7 @@ from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.figures import Figures
 from tiebreak.labeling.gold import Bank, declared, paused, rate
-from tiebreak.labeling.gold_growth import Proposal, Proposals, grown_event
+from tiebreak.labeling.gold_growth import Kept, Proposal, Proposals, grown_event
 from tiebreak.labeling.port import LabelingQueue, Refusal
 from tiebreak.labeling.refusals import refused
 from tiebreak.labeling.routing import routes_of, skills_of
@@ -63,6 +64,13 @@ class Around:
     audit: AuditTrail | None = None
 
 
+class Made(NamedTuple):
+    """A piece of gold that was made of a task."""
+
+    task_id: str
+    gold: str
+
+
 class People:
     """Follows the logs; says at each claim which lines a person is served from; keeps one piece of gold waiting for each."""
 
@@ -82,7 +90,10 @@ class People:
         self._look_again = float("-inf")
         # By task that gold was made of: who would know it again.
         self._met: dict[str, frozenset[str]] = {}
-        self._made: dict[str, Task] = {}
+        # By task, until the bank has it.
+        self._made: dict[str, Made] = {}
+        # Held from asking what was made of a task until some is: else two answers to one task would both be gold.
+        self.making = asyncio.Lock()
         self.figures = Figures()
         self.proposals = Proposals(project.labeling.gold.sure)
 
@@ -245,22 +256,24 @@ class People:
         await self._queue.forgive(name, self.figures.standing(name).asked)
         self._forgiven = await self._queue.forgiven()
 
-    async def keep_gold(self, task: Task, answer: str, maker: str, nonce: str) -> Task | None:
-        """Make gold of a task; None where it is gold. ``nonce``: not to be guessed.
+    async def keep_gold(self, task: Task, kept: Kept) -> Made | None:
+        """Make gold of a task; None where it is gold. Again: the same piece. The caller holds :attr:`making`.
 
         Durable when it returns: it is on ``tasks`` like everything that is asked. Raises PublishFailed.
         """
         if task.gold:
             return None
-        name, event_id = self._project.project, grown_event(nonce, task.task_id, maker)
-        piece = replace(task, task_id=made_id(name, event_id), event_id=event_id, gold=answer, audience="")
+        name, event_id = self._project.project, grown_event(kept.nonce, task.task_id, kept.maker)
+        piece = replace(task, task_id=made_id(name, event_id), event_id=event_id, gold=kept.answer, audience="")
         await self._ask([piece])
-        self._made[task.task_id] = piece
-        return piece
+        self._made[task.task_id] = made = Made(piece.task_id, piece.gold)
+        return made
 
-    def made_of(self, task_id: str) -> Task | None:
+    def made_of(self, task_id: str) -> Made | None:
         """The gold that was made of a task, if any."""
-        return self._made.get(task_id) or self._bank.made_of(task_id)
+        if (piece := self._bank.made_of(task_id)) is not None:
+            return Made(piece.task_id, piece.gold)
+        return self._made.get(task_id)
 
     def proposed(self, but: Collection[str] = ()) -> Iterator[Proposal]:
         """Settled tasks to make gold of, the newest first, without those ``but``."""
@@ -280,6 +293,8 @@ class People:
         if pieces is not None:
             self._bank = Bank(pieces, self._project)
             self._met = {source: self._met.get(source) or self.figures.asked(source) for source in self._bank.sources}
+            # What the bank had and has no more was erased: nothing here may remember it.
+            self._made = {source: made for source, made in self._made.items() if source not in self._bank.sources}
 
     def _next_gold(self, name: str) -> Task | None:
         had = self.figures.had_gold(name)

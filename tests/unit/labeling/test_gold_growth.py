@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import pytest
 from httpx import AsyncClient
 
 from tests.support.eventually import eventually
 from tests.support.labeling import a_project, a_task
 from tests.support.labeling_api import Office, claim, open_office, running, submit
+from tiebreak.contracts.codec import decode_task
 from tiebreak.contracts.ids import task_id
+from tiebreak.contracts.messages import AuditRecord, Task
 from tiebreak.contracts.project import Project
+from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.access import Role
 from tiebreak.labeling.gold import Bank, copy_of
 from tiebreak.labeling.gold_growth import Proposal, Proposals, grown_event
 from tiebreak.labeling.stage_people import Around, People
+from tiebreak.labeling.stage_reading import records_of
 from tiebreak.runtime.audit_trail import AuditTrail
 
 
@@ -162,3 +168,98 @@ async def test_a_declined_proposal_does_not_come_back() -> None:
     assert office.context.audit is not None
     records, _ = await office.context.audit.read()
     assert [(r.actor, r.action, r.target) for r in records] == [("rev", "gold.declined", found["task_id"])]
+
+
+GOLD = "/v1/projects/pets/gold"
+
+
+class Counting(AuditTrail):
+    """Knows how often it was read from its beginning."""
+
+    readings = 0
+
+    async def sound(self) -> Sequence[AuditRecord]:
+        self.readings += 1
+        return await super().sound()
+
+
+async def test_the_trail_is_read_once_however_many_proposals_there_are() -> None:
+    """Of tasks, too, that the queue has dropped: each reading takes a reader of its own from the start of the topic."""
+    project = a_project(votes=2)
+    quick = project.model_copy(update={"labeling": project.labeling.model_copy(update={"undo_s": 0.0})})
+    office, people = await crowd_office(quick)
+    trail = Counting(office.log, "pets", office.clock)
+    office.context = replace(office.context, audit=trail)
+    office.watch(people)
+    tasks = [a_task(number) for number in range(3)]
+    async with running(office):
+        await office.publish_tasks(*tasks)
+        rev, people_there = await office.client("rev", Role.REVIEWER), [await office.client(n) for n in ("ann", "bob")]
+        for client in people_there:
+            for _ in tasks:
+                (task,) = (await claim(client, wait_ms=20_000))["tasks"]
+                assert (await submit(client, task, "cat")).status_code == 201
+
+        async def dropped() -> bool:
+            return [await office.queue.look(task.task_id) for task in tasks] == [None] * 3
+
+        await eventually(dropped)
+        await eventually(lambda: len(list(people.proposed())) == 3)
+        trail.readings = 0
+        assert len(await proposals(rev)) == 3
+    assert trail.readings == 1
+
+
+async def replica_of(office: Office) -> Office:
+    """Another process over the same log and queue."""
+    around = Around(office.log, office.log.writer(), office.metrics, office.clock, lambda: 0.999, office.trail())
+    other = replace(office, context=replace(office.context, audit=office.trail()))
+    other.watch(People(office.project, office.queue, around))
+    return other
+
+
+async def gold_on_the_log(office: Office) -> list[Task]:
+    tasks = [decode_task(r.value) async for r in records_of(office.log, Topic.TASKS.of("pets"))]
+    return [task for task in tasks if task.gold]
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+async def test_two_answers_at_once_make_one_piece_of_gold(replicas: int) -> None:
+    """In one process and in two: one answer is gold, whoever sent the other is told which, and it stays so."""
+    office, people = await crowd_office(a_project(votes=2))
+    if replicas == 1:  # also without a trail to decide it
+        office.context = replace(office.context, audit=None)
+        office.watch(people)
+    await office.queue.add([a_task(1)])
+    other = await replica_of(office) if replicas == 2 else office
+    rev, ria = await office.client("rev", Role.REVIEWER), await other.client("ria", Role.REVIEWER)
+    bodies = [{"task_id": a_task(1).task_id, "answer": answer} for answer in ("cat", "dog")]
+    said = await asyncio.gather(rev.post(GOLD, json=bodies[0]), ria.post(GOLD, json=bodies[1]))
+    assert sorted(answer.status_code for answer in said) == [201, 409]
+    made, refused = sorted(said, key=lambda answer: answer.status_code)
+    (piece,) = await gold_on_the_log(office)
+    assert made.json()["gold_id"] == piece.task_id
+    assert refused.json()["detail"].startswith(f"This task is gold already, with the answer '{piece.gold}'.")
+    yes, no = sorted(bodies, key=lambda body: body["answer"] != piece.gold)
+    for client in (rev, ria):
+        again = await client.post(GOLD, json=yes)
+        assert (again.status_code, again.json()) == (201, made.json())
+        assert (await client.post(GOLD, json=no)).status_code == 409
+    assert {task.task_id for task in await gold_on_the_log(office)} == {piece.task_id}
+
+
+async def test_gold_that_was_erased_is_not_remembered() -> None:
+    """What was made is known by the queue's gold as soon as it has it, and gone with it."""
+    office, people = await crowd_office(a_project(votes=2))
+    source = a_task(1)
+    async with running(office):
+        await office.publish_tasks(source)
+        rev = await office.client("rev", Role.REVIEWER)
+        await eventually(lambda: office.queue.look(source.task_id))
+        yes = {"task_id": source.task_id, "answer": "cat"}
+        made = (await rev.post(GOLD, json=yes)).json()["gold_id"]
+        await eventually(lambda: source.task_id in people.bank.sources)
+        await office.queue.erase([made, source.task_id])
+        await eventually(lambda: not people.bank.sources)
+        assert people.made_of(source.task_id) is None
+        assert (await rev.post(GOLD, json=yes)).status_code == 404
