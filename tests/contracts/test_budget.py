@@ -157,6 +157,17 @@ async def test_replicas_share_one_burst(adapter: Adapter) -> None:
     assert await second.borrow(Lent("burst-2", 30, "predicted a"), 103.0, 3600.0) == ours
 
 
+async def test_a_batch_that_comes_again_is_told_of_the_burst_of_then(adapter: Adapter) -> None:
+    """What was open when it came first, or that nothing was; whatever is open by now."""
+    budget = adapter.budget(made())
+    ours = Lent("burst-1", 20, "slice old")
+    assert await budget.take(3, 100.0, "before") == Grant(3, 0, Lent())
+    await budget.borrow(ours, 100.0, 3600.0)
+    assert await budget.take(2, 100.0, "after") == Grant(2, 0, ours)
+    assert await budget.take(3, 101.0, "before") == Grant(3, 0, Lent())
+    assert await budget.take(2, 101.0, "after") == Grant(2, 0, ours)
+
+
 @pytest.mark.redis
 async def test_a_burst_that_borrowed_before_bursts_were_shared_borrows_no_more(
     redis_client: redis.asyncio.Redis,

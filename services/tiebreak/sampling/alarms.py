@@ -39,7 +39,7 @@ def heed(
     utility, share = seen
     known = knowing.heard(state.known, state.plan.burst.burst_id, moment.in_burst)
     state = replace(state, known=known, plan=_informed(policy, state.plan, known))
-    state = _joined(policy, state, moment, share)
+    state, over = _joined(policy, state, batch, share, moment)
     watched, within, from_labels = _labels(policy, state, moment)
     if batch.version != state.version and state.version:
         watched, within = drift.new_model(watched, inputs_too=batch.embedded), parts.new_model(within)
@@ -47,44 +47,61 @@ def heed(
     named = [*from_labels, *((one, _slice(policy, within, batch, utility, (one, state.seen))) for one in from_batch)]
     records, bursts, plan = _react(policy, state, batch, (named, share), moment)
     alarms = [one.at for one, _ in named if one.alarm]
-    heeded = Heeded(records, bursts, bool(alarms))
+    heeded = Heeded((*over, *records), bursts, bool(alarms))
     within = _observe_parts(policy, within, batch, utility, (state.seen, max([*alarms, 0])))
     last = bursts[-1].burst_id if bursts else state.burst_id
     return replace(state, drift=watched, parts=within, plan=plan, burst_id=last), heeded
 
 
-def lent(state: SamplerState, appraisal: Appraisal, asked: Lent, got: Lent) -> tuple[SamplerState, Appraisal]:
-    """What holds once the budget has said which burst the project has: the one ``asked`` for, or another replica's that was open."""
+def lent(
+    states: tuple[SamplerState, SamplerState], appraisal: Appraisal, asked: Lent, got: Lent
+) -> tuple[SamplerState, Appraisal]:
+    """What holds once the budget has said which burst the project has: the one ``asked`` for, or one that was open already.
+
+    ``states``: before the batch, and now. A burst that this replica has taken part in goes on as it was, or is over for it.
+    """
     if got.burst_id == asked.burst_id:
-        return state, appraisal
-    burst = state.plan.burst
+        return states[1], appraisal
+    before, state = states
+    earlier = any(one.event is DriftEvent.BURST_OPENED and one.burst_id == got.burst_id for one in appraisal.records)
+    again = got.burst_id == before.burst_id
+    burst, last = state.plan.burst, state.burst_id
     if burst.burst_id == asked.burst_id:
-        burst = replace(burst, burst_id=got.burst_id, part=got.part, own=False)
-    # It has been told as opened, by the one who opened it.
+        taken = replace(burst, burst_id=got.burst_id, part=got.part, own=earlier)
+        burst, last = (before.plan.burst if again else taken), got.burst_id
+    # The one asked for never was; the other has been told as opened, by the one who opened it.
+    gone = {(DriftEvent.BURST_OPENED, asked.burst_id), (DriftEvent.BURST_CLOSED, asked.burst_id)}
+    if earlier or again:
+        gone.add((DriftEvent.BURST_CLOSED, got.burst_id))
     records = tuple(
         replace(one, burst_id=got.burst_id) if one.burst_id == asked.burst_id else one
         for one in appraisal.records
-        if one.burst_id != asked.burst_id or one.event is not DriftEvent.BURST_OPENED
+        if (one.event, one.burst_id) not in gone
     )
     plan = replace(state.plan, burst=burst)
-    return replace(state, plan=plan, burst_id=got.burst_id), replace(appraisal, records=records)
+    return replace(state, plan=plan, burst_id=last), replace(appraisal, records=records)
 
 
-def _joined(policy: Policy, state: SamplerState, moment: Moment, share: float) -> SamplerState:
-    """Take part in a burst that another replica opened, once."""
+def _joined(
+    policy: Policy, state: SamplerState, batch: Scored, share: float, moment: Moment
+) -> tuple[SamplerState, tuple[DriftRecord, ...]]:
+    """Take part in a burst that another replica opened, once; one of this replica's own is over then."""
     ours, plan = moment.burst, state.plan
     if (
         not ours.burst_id
         or ours.burst_id in {plan.burst.burst_id, state.burst_id}
         or policy.sampling.rule != "adaptive"
     ):
-        return state
+        return state, ()
+    own = plan.burst
+    over = drift_records.closed(policy.project, batch, own, (schedule.REPLACED, state.known), moment.now_s)
     size = schedule.burst_labels(plan, ours.labels, moment.fleet)
     opened = OpenBurst(ours.burst_id, size, opens_at=state.seen, part=ours.part, own=False)
     plan = schedule.open_burst(plan, opened, policy.drift.burst, share)
     watched = drift.alarmed(state.drift, policy.drift, state.seen)
     within = parts.fresh(len(policy.parts))
-    return replace(state, plan=plan, drift=watched, parts=within, burst_id=ours.burst_id)
+    state = replace(state, plan=plan, drift=watched, parts=within, burst_id=ours.burst_id)
+    return state, (over,) if own.burst_id and own.own else ()
 
 
 def _informed(policy: Policy, plan: Plan, known: knowing.Known) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -42,7 +43,10 @@ class Told(NamedTuple):
 
 
 class Heard:
-    """Answers to questions of one project, as far as its policy listens. ``waiting`` is what no batch has taken in; then ``used``."""
+    """Answers to questions of one project, as far as its policy listens. ``waiting`` is what the next batch takes in; then ``used``.
+
+    Batches that come again take in what they did the first time, one after the other (``again``), and only then what is new.
+    """
 
     def __init__(self, policy: Policy, answer: Answer) -> None:
         self._policy, self._answer = policy, answer
@@ -50,6 +54,7 @@ class Heard:
         self._returned: list[Returned] = []
         self._checked: list[Checked] = []
         self._in_burst: list[InBurst] = []
+        self._again: deque[Told] = deque()
 
     @property
     def listens(self) -> bool:
@@ -81,15 +86,24 @@ class Heard:
             self._returned.append(Returned(chosen.strategy, chosen.audit, predicted, value, features))
 
     def waiting(self) -> Told:
-        """What no batch has taken in yet."""
+        """What the next batch takes in."""
+        if self._again:
+            return self._again[0]
         return Told(tuple(self._errors), tuple(self._returned), tuple(self._checked), tuple(self._in_burst))
 
     def used(self, told: Told) -> None:
         """Forget what a batch took in; more may have come meanwhile."""
+        if self._again:
+            self._again.popleft()
+            return
         del self._errors[: len(told.errors)]
         del self._returned[: len(told.returned)]
         del self._checked[: len(told.checked)]
         del self._in_burst[: len(told.in_burst)]
+
+    def again(self, told: Sequence[Told]) -> None:
+        """Batches that took this in, oldest first, will come again."""
+        self._again.extendleft(reversed(told))
 
     def _within(self, features: Sequence[float] | FloatArray) -> tuple[bool, ...]:
         if not self._policy.parts:

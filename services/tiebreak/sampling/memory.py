@@ -29,15 +29,16 @@ class MemoryBudget:
         self._open_tasks, self._settled = open_tasks, settled
         self._pace: budget.Pace | None = None
         self._bucket: budget.Bucket | None = None
-        self._grants: OrderedDict[str, int] = OrderedDict()
+        self._grants: OrderedDict[str, tuple[int, Lent]] = OrderedDict()
         self._bursts: OrderedDict[str, Lent] = OrderedDict()
         self._burst, self._burst_until_s = Lent(), 0.0
 
     async def take(self, wanted: int, now_s: float, batch_key: str, bill: Sequence[float] = ()) -> Grant:
         """Take up to ``wanted`` labels, once per ``batch_key``: a replayed batch gets its first answer again."""
         open_tasks = self._open_tasks()
-        granted = self._grants.get(batch_key)
-        if granted is None:
+        before = self._grants.get(batch_key)
+        granted, burst = (0, self._open_burst(now_s)) if before is None else before
+        if before is None:
             bucket = self._bucket or budget.full(self._limits, now_s)
             able = self._able(wanted, now_s, bill)
             limits = replace(self._limits, max_open=self._longest(now_s))
@@ -45,9 +46,9 @@ class MemoryBudget:
             if self._purse is not None:
                 self._purse = budget.pay(self._purse, sum(bill[:granted]))
             if wanted > 0:
-                self._grants[batch_key] = granted
+                self._grants[batch_key] = granted, burst
                 _forget(self._grants)
-        return Grant(min(granted, max(0, wanted)), open_tasks, self._open_burst(now_s))
+        return Grant(min(granted, max(0, wanted)), open_tasks, burst)
 
     def _longest(self, now_s: float) -> int:
         limits, settled = self._limits, self._settled()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from tiebreak.contracts.columns import offset_at, sizes_of
 from tiebreak.contracts.errors import Invalid, SlowDown
 from tiebreak.contracts.log import Partition, Positions, Record
 from tiebreak.contracts.messages import DriftEvent, DriftRecord, Label
-from tiebreak.contracts.ports import Budget, Grant, Lent, Snapshots
+from tiebreak.contracts.ports import NO_BURST, Budget, Grant, Lent, Snapshots
 from tiebreak.contracts.project import Answer, Project
 from tiebreak.contracts.sampled import Sampled
 from tiebreak.contracts.tensors import EventColumns, Scores
@@ -25,7 +25,7 @@ from tiebreak.sampling.appraisal import Appraisal, Moment, Policy, Scored, initi
 from tiebreak.sampling.appraising import appraise
 from tiebreak.sampling.decision import NOTHING, UNLIMITED, Decision
 from tiebreak.sampling.features import flat_inputs
-from tiebreak.sampling.heard import Answered, Heard
+from tiebreak.sampling.heard import Answered, Heard, Told
 from tiebreak.sampling.state import SamplerState, restore, snapshot
 
 SNAPSHOT_EVERY_S = 5.0
@@ -35,10 +35,13 @@ LONGEST_REST_S = 1.0
 
 @dataclass(slots=True)
 class _Pending:
-    """A batch whose outputs are not committed yet: the positions after it, and the state it left."""
+    """A batch whose outputs are not committed yet: the positions after it, what it took in of labels, and the state it left, with
+    the burst heard of by then."""
 
     ends: dict[Partition, int] = field(default_factory=dict)
+    told: Told = field(default_factory=Told)
     state: SamplerState | None = None
+    burst: Lent = NO_BURST
 
 
 class Sampler:
@@ -55,7 +58,7 @@ class Sampler:
         self._head = self._kept = initial(self._policy)
         self._pending: deque[_Pending] = deque()
         self._owned: frozenset[Partition] = frozenset()
-        self._burst = Lent()
+        self._burst = self._kept_burst = NO_BURST
         self._heard = Heard(self._policy, self._answer)
         self._saved_at = clock.monotonic()
         # A flood would ask an empty budget for every batch: after a refusal it is left alone for the time of half a label.
@@ -77,17 +80,18 @@ class Sampler:
         told = self._heard.waiting()
         moment = Moment(self._clock.wall(), self._fleet(), *told, burst=self._burst)
         appraisal, before = appraise(self._policy, self._head, batch, moment)
-        before, appraisal = await self._lent(before, appraisal, moment.now_s)
+        before, appraisal, burst = await self._lent(before, appraisal, moment)
         allowance = NOTHING if began < self._rests_until and not appraisal.bursts else UNLIMITED
         wanted, after = rule.choose(self._policy, before, batch, appraisal, allowance)
         decided_s = self._clock.monotonic() - began
-        grant = await self._grant(columns, wanted, moment.now_s)
+        grant = await self._grant(columns, wanted, (moment.now_s, burst))
         if grant.granted < len(wanted.rows):
             self._rests_until = began + self._rest_s
         decision, after = rule.within(self._policy, (before, after), batch, (appraisal, wanted), grant)
         self._heard.used(told)
-        self._head = after
-        self._pending.append(_Pending(_ends(columns), after))
+        # Not before: a batch that the budget did not answer is decided anew, and must not know the burst that it opened.
+        self._head, self._burst = after, grant.burst
+        self._pending.append(_Pending(_ends(columns), told, after, grant.burst))
         self._measure(appraisal, decision, len(wanted.rows), grant)
         self._metrics.observe("tiebreak_sampling_decide_seconds", decided_s)
         return Sampled(
@@ -101,15 +105,17 @@ class Sampler:
     async def committed(self, positions: Positions) -> None:
         """Keep the state of every batch that ``positions`` covers."""
         while self._pending and all(positions.get(p, -1) >= end for p, end in self._pending[0].ends.items()):
-            state = self._pending.popleft().state
-            self._kept = self._kept if state is None else state
+            done = self._pending.popleft()
+            if done.state is not None:
+                self._kept, self._kept_burst = done.state, done.burst
         if self._clock.monotonic() - self._saved_at >= SNAPSHOT_EVERY_S:
             await self._save()
 
     async def rewind(self) -> None:
         """Go back to the last committed state: the batches since then will come again."""
+        self._heard.again([pending.told for pending in self._pending])
         self._pending.clear()
-        self._head = self._kept
+        self._head, self._burst = self._kept, self._kept_burst
         # Batches that were granted labels get the same answer again, if they ask.
         self._rests_until = 0.0
 
@@ -118,11 +124,12 @@ class Sampler:
         self._owned |= partitions
         if self._head.seen:
             return
-        for key in (self._key(), LATEST):
-            loaded = await self._load(key)
-            if loaded is not None:
-                self._head = self._kept = loaded
-                return
+        loaded = await self._load(self._key())
+        if loaded is None and (newest := await self._load(LATEST)) is not None:
+            # Of another sampler, which tells of its burst itself.
+            loaded = replace(newest, plan=replace(newest.plan, burst=replace(newest.plan.burst, own=False)))
+        if loaded is not None:
+            self._head = self._kept = loaded
 
     async def revoked(self, partitions: frozenset[Partition]) -> None:
         """Own fewer partitions: what was selected from them no longer waits for a commit. Saves what is committed."""
@@ -141,24 +148,27 @@ class Sampler:
         """Write the committed state down."""
         await self._save()
 
-    async def _grant(self, columns: EventColumns, wanted: Decision, now_s: float) -> Grant:
+    async def _grant(self, columns: EventColumns, wanted: Decision, at: tuple[float, Lent]) -> Grant:
+        """The labels for ``wanted``. ``at``: the time, and the burst heard of so far, which stays where nobody is asked."""
+        now_s, burst = at
         tariff = self._policy.tariff
         if not wanted.rows:
-            return Grant(0, -1)
+            return Grant(0, -1, burst)
         bill = pricing.bill(tariff, wanted.selections)
-        grant = await self._budget.take(len(wanted.rows), now_s, _batch_key(columns), bill)
-        self._burst = grant.burst
-        return grant
+        return await self._budget.take(len(wanted.rows), now_s, _batch_key(columns), bill)
 
-    async def _lent(self, state: SamplerState, appraisal: Appraisal, now_s: float) -> tuple[SamplerState, Appraisal]:
+    async def _lent(
+        self, state: SamplerState, appraisal: Appraisal, moment: Moment
+    ) -> tuple[SamplerState, Appraisal, Lent]:
         """Borrow for the bursts opened now; one that another replica has opened for the same change is taken part in instead."""
         tariff = self._policy.tariff
+        burst = moment.burst
         usual = 0.0 if tariff is None else tariff.ordinary * state.spending.price
         for asked in appraisal.bursts:
             rest_s = schedule.rest_s(state.plan, self._policy.drift.burst)
-            got = await self._budget.borrow(asked, now_s, rest_s, asked.labels * usual)
-            state, appraisal = alarms.lent(state, appraisal, asked, got)
-        return state, appraisal
+            burst = await self._budget.borrow(asked, moment.now_s, rest_s, asked.labels * usual)
+            state, appraisal = alarms.lent((self._head, state), appraisal, asked, burst)
+        return state, appraisal, burst
 
     def _fleet(self) -> float:
         return len(self._owned) / self._partitions if 0 < len(self._owned) <= self._partitions else 1.0

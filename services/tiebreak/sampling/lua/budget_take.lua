@@ -2,7 +2,7 @@
 --
 -- KEYS[1] tb:{project}:budget         hash: tokens, debt, at (seconds); purse, purse_debt where money is counted;
 --                                     done, span, settled: the pace, where the queue has an age to keep
--- KEYS[2] tb:{project}:budget:batch:* string: what this batch was granted
+-- KEYS[2] tb:{project}:budget:batch:* string: what this batch was granted, and after a space the burst that it was told of
 -- KEYS[3] tb:{project}:open_tasks     integer, kept by labeling
 -- KEYS[4] tb:{project}:settled_tasks  integer, kept by labeling
 -- KEYS[5] tb:{project}:budget:burst   string: the burst that is open (`budget_borrow.lua`)
@@ -24,7 +24,7 @@
 -- Answer: {granted, open_tasks, burst}, the last empty where none is open
 --
 -- Invariant: over any span, granted <= carry_over + borrowed + per_s * span, their cost <= purse_most + borrowed + purse_per_s * span
--- and one task at most; a batch key is charged once.
+-- and one task at most; a batch key is charged once, and has one answer.
 
 local wanted = tonumber(ARGV[1])
 local per_s = tonumber(ARGV[2])
@@ -43,7 +43,10 @@ local open_tasks = math.max(0, tonumber(redis.call('GET', KEYS[3]) or '0') or 0)
 local burst = redis.call('GET', KEYS[5]) or ''
 local before = redis.call('GET', KEYS[2])
 if before then
-  return {math.max(0, math.min(wanted, tonumber(before))), open_tasks, burst}
+  -- A batch that comes again is told of the burst that was open then: the one it opened itself would be another's to it. Before bursts
+  -- were kept here, there was the number alone.
+  local count, told = string.match(before, '^(%d+) ?(.*)$')
+  return {math.max(0, math.min(wanted, tonumber(count))), open_tasks, told}
 end
 
 local now
@@ -111,6 +114,6 @@ if purse then
   redis.call('HSET', KEYS[1], 'purse', string.format('%.17g', purse), 'purse_debt', string.format('%.17g', purse_debt))
 end
 if wanted > 0 then
-  redis.call('SET', KEYS[2], granted, 'PX', ttl_ms)
+  redis.call('SET', KEYS[2], string.format('%d', granted) .. ' ' .. burst, 'PX', ttl_ms)
 end
 return {granted, open_tasks, burst}
