@@ -162,7 +162,7 @@ def simulated(ask: Ask) -> list[Figure]:
         name = f"flattered by selected labels, 10 points worse on {audit} audit labels: promoted of 200"
         found.append(Figure(name, float(promoted), "0", promoted == 0))
     for audit in (20, 30, 60, 200):
-        fair = rollouts.fair(200, rule, audit, 0.02)
+        fair = rollouts.fair(200, rule, audit, rollouts.Worth(0.02))
         name = f"2 points better, as selected labels say, on {audit} audit labels: promoted of 200"
         found.append(Figure(name, float(fair), "", None))
     found += _lines(ask, rule)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from statistics import NormalDist
 
@@ -74,13 +74,26 @@ def flattered(runs: int, gate: Gate, audit: int, worse: float) -> int:
     return promoted
 
 
-def fair(runs: int, gate: Gate, audit: int, better: float, promised: float | None = None, first_seed: int = 0) -> int:
-    """How often a challenger ``better`` on audit labels, and ``promised`` (as much, where None) on 500 left out, is promoted."""
+@dataclass(frozen=True, slots=True)
+class Worth:
+    """By how much a challenger is better on audit labels, and on 500 left out (as much, where None).
+
+    ``heavy`` of those left out weigh twenty, the others one.
+    """
+
+    better: float
+    promised: float | None = None
+    heavy: int = 0
+
+
+def fair(runs: int, gate: Gate, audit: int, worth: Worth, first_seed: int = 0) -> int:
+    """How often such a challenger is promoted."""
     promoted = 0
-    gains = ((audit, better), (500, better if promised is None else promised))
+    gains = ((audit, worth.better), (500, worth.better if worth.promised is None else worth.promised))
     for seed in range(first_seed, first_seed + runs):
         rng = np.random.default_rng(seed)
         seen, left_out = (_paired(rng, -differences(rng, (1, n), gain)[0]) for n, gain in gains)
+        left_out = replace(left_out, weights=(20.0,) * worth.heavy + left_out.weights[worth.heavy :])
         promoted += judge(Evaluation("v1", seen, left_out, _NONE, _NONE), (), gate).verdict is Verdict.PROMOTE
     return promoted
 

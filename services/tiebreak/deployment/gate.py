@@ -28,6 +28,8 @@ _AUDIT_ASKED, _AUDIT_SPEAKS = 5, 30
 # what others would let through.
 _DECIDING_ODDS, _DOUBTING_ODDS = 2.0, 1.5
 _MOST_PROMISED = 0.99  # a bet against certainty has no odds
+# Stakes are at most 1, so one label of twenty times the mean weight would make all others bet a twentieth: odds would see nothing.
+_MOST_STAKED = 3.0
 
 
 class Verdict(StrEnum):
@@ -83,7 +85,9 @@ def _compared(evaluation: Evaluation, gate: Gate) -> Decision:
 def _accepted(audit: Paired, left_out: Paired) -> bool:
     # What audit labels gainsay must not raise the mark that everything later is measured by.
     gains, weights = _pooled(audit, left_out)
-    return _pooled_gain(audit, Paired()) >= 0.0 and evidence_above(gains, 0.0, weights) >= _DECIDING_ODDS
+    # Without any, labels that were selected would raise it by themselves.
+    blind = len(audit) >= _AUDIT_ASKED and _pooled_gain(audit, Paired()) >= 0.0
+    return blind and evidence_above(gains, 0.0, weights) >= _DECIDING_ODDS
 
 
 def _below_reference(reference: Against | None, gate: Gate, *, young: bool) -> Iterator[str]:
@@ -247,16 +251,20 @@ def _contradicted(audit: Paired, promised: float, gate: Gate) -> str:
 
 
 def _pooled(audit: Paired, left_out: Paired) -> tuple[list[float], list[float]]:
-    """Gains, and weights of at most 1."""
+    """Gains, and what odds stake on each: at most 1."""
+    stakes = [min(w, _MOST_STAKED) for w in _pooled_weights(audit, left_out)]
+    most = max(stakes, default=1.0)
+    return [*_gains(audit), *_gains(left_out)], [s / most for s in stakes]
+
+
+def _pooled_weights(audit: Paired, left_out: Paired) -> list[float]:
     # Within the training labels, weights undo the selection; between the two sources each label counts once, or its weight.
     mean = sum(left_out.weights) / len(left_out) if len(left_out) else 1.0
-    weights = [*audit.weights, *(w / mean for w in left_out.weights)]
-    most = max(weights, default=1.0)
-    return [*_gains(audit), *_gains(left_out)], [w / most for w in weights]
+    return [*audit.weights, *(w / mean for w in left_out.weights)]
 
 
 def _pooled_gain(audit: Paired, left_out: Paired) -> float:
-    gains, weights = _pooled(audit, left_out)
+    gains, weights = [*_gains(audit), *_gains(left_out)], _pooled_weights(audit, left_out)
     return sum(g * w for g, w in zip(gains, weights, strict=True)) / max(sum(weights), 1e-12)
 
 

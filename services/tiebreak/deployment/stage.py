@@ -276,6 +276,14 @@ class Deployer:
         champion, accepted, unread = await self._rivals(candidate, registry)
         refusals = await self._tools.probe.check(candidate, champion, accepted)
         decision = judge(candidate.evaluation, refusals, self._project.gate)
+        beside = candidate.evaluation.reference
+        if registry.reference not in {"", registry.champion, beside.version if beside else ""}:
+            # What it was not measured by it does not replace.
+            unread = (
+                *unread,
+                f"it was not compared with {registry.reference}, which was accepted last and stays the reference",
+            )
+            decision = replace(decision, accepted=False)
         return replace(decision, reasons=(*decision.reasons, *unread))
 
     async def _rivals(

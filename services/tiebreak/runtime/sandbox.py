@@ -51,7 +51,9 @@ class Limits:
     @classmethod
     def of(cls, gate: Gate) -> Limits:
         """The project's ``gate`` section."""
-        return cls(gate.max_model_bytes, gate.max_nodes, gate.probe_timeout_s, wall_s=_WALL * gate.probe_timeout_s)
+        return cls(
+            gate.max_model_bytes, gate.max_nodes, gate.probe_timeout_s, wall_s=_WALL * math.ceil(gate.probe_timeout_s)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +189,8 @@ class Sandbox:
             except TimeoutError as error:
                 await self._end()
                 raise CheckLate(
-                    f"The check did not end within {limits.wall_s:g} s by the clock, and used less than {limits.cpu_s:g} s of"
-                    " processor time: the machine has other things to do.",
+                    f"The check did not end within {limits.wall_s:g} s by the clock, and used less than {math.ceil(limits.cpu_s)} s of"
+                    " processor time: the machine has other things to do, or the model waits for something.",
                     fix="Raise gate.probe_timeout_s.",
                 ) from error
             except BaseException:

@@ -23,7 +23,8 @@ _TRIES = frozenset({ModelEvent.SHADOW, ModelEvent.CANARY})
 _MAX_RECORDS = 500
 _POLL_S = 0.5
 _RETRY_S = 1.0
-_MOST_LATE = 5  # a model that is too slow by itself is not tried for ever
+_MOST_LATE = 2  # a model that is too slow by itself is not tried for ever
+_MOST_TRIED = 5  # champions of a store that was emptied are not looked for one by one for minutes
 
 
 class ModelFollower:
@@ -39,7 +40,9 @@ class ModelFollower:
         self._metrics = metrics
         self._clock = clock
         self._line: tuple[str, ...] = ()
-        self._left: tuple[str, ...] = ()  # of the line: what may serve, the last one first; empty once that was refused
+        self._left: tuple[
+            str, ...
+        ] = ()  # of the line: what was not refused; empty once the newest was while another serves
         self._judged: dict[str, str] = {}
         self._trial: Trial | None = None
         self._late = 0
@@ -49,8 +52,8 @@ class ModelFollower:
         self._log = structlog.get_logger().bind(stage="scoring", project=project)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until ``stop`` is set. A missing or refused model leaves the one before it serving, after a restart too where that one
-        is sound; a silent log is waited for."""
+        """Until ``stop`` is set. While the champion's file is missing or refused, the champion before it serves, after a restart too;
+        a missing one is tried again. A silent log is waited for."""
         await self._reader.start()
         try:
             self._behind = {p: end for p, end in (await self._reader.end_positions()).items() if end > 0}
@@ -78,10 +81,7 @@ class ModelFollower:
         # Decisions older than our start are skipped over: a model that was rolled back since must not serve for a moment.
         if self._behind:
             return
-        before = None
-        while self._left != before and self._left and self._left[-1] != self._scorer.version:
-            before = self._left
-            await self._serve(self._left[-1])
+        await self._serve_newest()
         if self._trial != self._scorer.trial:
             await self._try(self._trial)
         self.caught_up.set()
@@ -107,6 +107,15 @@ class ModelFollower:
                 if said.project == self._project:
                     yield said
 
+    async def _serve_newest(self) -> None:
+        # Who serves nothing yet, and cannot serve the champion, serves what was trusted before it until it can.
+        for version in [*dict.fromkeys(reversed(self._left))][:_MOST_TRIED]:
+            if version == self._scorer.version:
+                return
+            await self._serve(version)
+            if self._scorer.version or self._late:
+                return
+
     async def _serve(self, version: str) -> None:
         try:
             await self._scorer.swap(*await self._get(version))
@@ -116,17 +125,15 @@ class ModelFollower:
             if self._late < _MOST_LATE:
                 return  # the machine was busy, or asleep: it passed the gate, and is checked again
             self._late = 0
-            # The same file would be refused again. Who serves nothing yet serves what people and gate trusted before it.
+            # The same file would be refused again.
             self._left = () if self._scorer.version else tuple(v for v in self._left if v != version)
-            if self._left:
-                self._log.error("model_before_it_tried", version=self._left[-1], instead_of=version)
         except (NotFound, OSError) as error:
             self._metrics.count("tiebreak_scoring_swaps_total", outcome="missing")
             self._log.warning("model_missing", version=version, error=str(error), serving=self._scorer.version)
             await self._clock.sleep(_RETRY_S)
         else:
             self._late = 0
-            self._log.info("model_serving", version=version)
+            self._log.info("model_serving", version=version, champion=self._line[-1])
 
     async def _get(self, version: str) -> tuple[Manifest, bytes]:
         manifest, model = await self._store.get(self._project, version)

@@ -203,7 +203,7 @@ def test_a_flattered_challenger_is_never_promoted_from_twenty_audit_labels_on() 
     """200 seeds each: 10 points are promised, audit labels are 10 points worse; one that is better by 2 is mostly let through."""
     rule = Gate()
     assert [rollouts.flattered(200, rule, audit, 0.1) for audit in (20, 30, 60, 300)] == [0, 0, 0, 0]
-    assert rollouts.fair(200, rule, 60, 0.02) > 150
+    assert rollouts.fair(200, rule, 60, rollouts.Worth(0.02)) > 150
 
 
 def weighted(given: Paired, weight: float, name: str = "x") -> Paired:
@@ -339,6 +339,18 @@ def test_left_out_labels_count_beside_the_reference_too() -> None:
     assert "does not reach it: -36.7 points on 9 audit and 100 left-out labels" in decision.reasons[0]
 
 
+@pytest.mark.parametrize("heavy", [0, 1, 5])
+def test_a_label_of_much_weight_does_not_blind_the_odds(heavy: int) -> None:
+    """Of 300 labels left out a few stand for twenty others each, and say nothing: what loses on the others is still held."""
+    told = [-1.0] * 30 + [1.0] * 12 + [0.0] * 258
+    champion = tuple(1.0 if t <= 0.0 else 0.0 for t in told)
+    weights = (1.0,) * (300 - heavy) + (20.0,) * heavy
+    ids, challenger = tuple(map(str, range(300))), tuple(c + t for c, t in zip(champion, told, strict=True))
+    left_out = Paired(ids, ("a",) * 300, champion, challenger, weights)
+    decision = judge(evaluation(pairs(both=20), left_out), (), GATE)
+    assert decision.verdict is Verdict.HOLD
+
+
 def test_only_evidence_raises_the_mark_and_nothing_that_audit_labels_gainsay() -> None:
     """A tie raises nothing; a gain does, beside the reference where there is one; no promise does that audit labels are against."""
     promised = pairs(both=92, challenger=8)
@@ -350,6 +362,8 @@ def test_only_evidence_raises_the_mark_and_nothing_that_audit_labels_gainsay() -
     assert not judge(replace(better, reference=beside(pairs(both=9), pairs(both=50))), (), GATE).accepted
     doubted = replace(better, reference=beside(pairs(both=9, champion=1), promised))
     assert (judge(doubted, (), GATE).verdict, judge(doubted, (), GATE).accepted) == (Verdict.PROMOTE, False)
+    unseen = evaluation(pairs(both=4), promised)
+    assert (judge(unseen, (), GATE).verdict, judge(unseen, (), GATE).accepted) == (Verdict.PROMOTE, False)
 
 
 def test_steps_too_small_to_be_seen_do_not_add_up() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from tests.support.labels import project_of
+from tests.support.models import dense, manifest_of, points
 from tests.support.training import PassAll, log_for
+from tiebreak.contracts.candidate import Candidate, Evaluation, Golden, Interval, Paired
 from tiebreak.contracts.codec import PROTOBUF, encode, headers_for
 from tiebreak.contracts.log import Message, Outputs
 from tiebreak.contracts.messages import ModelEvent, ModelRecord
@@ -15,6 +17,7 @@ from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.metrics import Metrics
 
 PROJECT = project_of([2], ("a", "b", "c"))
+NONE = Interval(0.0, 0.0, 1.0, 0)
 UP, BACK = ModelEvent.PROMOTED, ModelEvent.ROLLED_BACK
 
 
@@ -48,3 +51,31 @@ async def test_a_model_rolled_back_to_is_compared_with_what_was_accepted_before_
     line = ((UP, "1", ""), (UP, "2", ""), (UP, "3", ""), (UP, "4", "4"))
     assert await asked(*line) == [("3", "4", 4)]
     assert await asked(*line, (BACK, "3", "")) == [("2", "3", 5), ("1", "3", 2)]
+
+
+async def test_what_was_not_compared_with_the_reference_does_not_replace_it() -> None:
+    """Its file cannot be read: the challenger beats the champion, serves, and the first model stays what later ones are measured by."""
+    deployer = Deployer(
+        PROJECT, Tools(MemoryModelStore(), await log_for(PROJECT), PassAll(), Metrics(PROJECT.project), SystemClock())
+    )
+    await deployer.start()
+    for version, champion, won in (("1", "", 0), ("2", "1", 0), ("3", "2", 5)):
+        await deployer.consider(candidate(version, champion, won))
+    registry = await deployer.registry()
+    assert (registry.champion, registry.reference) == ("3", "1")
+    assert "it was not compared with 1, which was accepted last and stays the reference" in registry.history[-1].reasons
+
+
+def candidate(version: str, champion: str, won: int) -> Candidate:
+    """Right on nine audit labels as the champion is, and on so many more where it is wrong; beside no other model."""
+    audit = Paired(
+        tuple(map(str, range(9 + won))),
+        ("a",) * (9 + won),
+        (1.0,) * 9 + (0.0,) * won,
+        (1.0,) * (9 + won),
+        (1.0,) * (9 + won),
+    )
+    evaluation = Evaluation(champion, audit if champion else Paired(), Paired(), NONE, NONE)
+    model = dense(points(2, 3, seed=int(version)))
+    golden = Golden({"x": points(1, 2)}, points(1, 3), 1.0)
+    return Candidate(manifest_of(PROJECT, model, version), model, evaluation, golden, version)

@@ -134,6 +134,21 @@ async def test_another_model_under_the_name_of_the_one_that_was_judged_never_ser
     await running
 
 
+async def test_a_scorer_that_starts_without_the_champions_file_serves_the_one_before_until_it_is_there(
+    world: World,
+) -> None:
+    """A folder that is gone, or a store that lags behind the topic."""
+    await world.keep("v1")
+    await world.decide(decision("v1"), decision("v2"))
+    running = asyncio.create_task(world.follower.run(world.stop))
+    await asyncio.wait_for(world.follower.caught_up.wait(), PATIENCE_S)
+    assert world.scorer.version == "v1"
+    await world.keep("v2", seed=2)
+    await eventually(lambda: world.scorer.version == "v2")
+    world.stop.set()
+    await running
+
+
 @pytest.mark.parametrize(
     ("decisions", "serves"),
     [
@@ -180,7 +195,7 @@ class Busy(Sandbox):
         return await super().check(model, wanted, slow, temperature=temperature, golden=golden)
 
 
-@pytest.mark.parametrize(("late", "serves"), [(4, "v1"), (5, "")])
+@pytest.mark.parametrize(("late", "serves"), [(1, "v1"), (2, "")])
 async def test_a_model_whose_check_came_late_is_checked_again_and_not_for_ever(late: int, serves: str) -> None:
     """A machine that was busy or asleep at the start must not score without its champion until somebody promotes another."""
     world = World(Busy(late))
