@@ -109,7 +109,7 @@ def _most(values: list[str]) -> str | None:
 
 
 def _colluding(shared: list[dict[str, str]]) -> set[str]:
-    """Pair after pair, the likeliest first and without the answers of those found before.
+    """Pair after pair with those who are in it with them, the likeliest first and without the answers of those found before.
 
     A ring is often the majority, and makes honest people look wrong together: nobody is judged by its answers once it is found.
     """
@@ -121,7 +121,10 @@ def _colluding(shared: list[dict[str, str]]) -> set[str]:
 
 
 def _likeliest(shared: list[dict[str, str]]) -> set[str]:
-    """The two who share the most unlikely errors; nobody where none are unlikely enough."""
+    """The two who share the most unlikely errors, and who shares such errors with one of them; nobody where none are unlikely enough.
+
+    Who is left of a ring without a partner could never be found.
+    """
     pairs = _pairs(shared)
     bound = ALPHA / max(1, len(pairs))
     tails = {names: _tail(pair, 0.0) for names, pair in pairs.items() if pair.both >= _LEAST}
@@ -133,7 +136,8 @@ def _likeliest(shared: list[dict[str, str]]) -> set[str]:
         elsewhere = [pair for others, pair in apart if not doubted.issuperset(others)]
         hard = (sum(p.same_error for p in elsewhere) + 1) / (sum(p.expected for p in elsewhere) + 1)
         if _tail(pairs[names], _MARGIN * hard) < bound:
-            return set(names)
+            beside = (p for p in likeliest if not set(names).isdisjoint(p))
+            return {name for p in beside if _tail(pairs[p], _MARGIN * hard) < bound for name in p}
     return set()
 
 

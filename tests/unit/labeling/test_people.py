@@ -146,10 +146,10 @@ def test_gold_that_was_answered_wrong_stays_wrong_when_the_answer_is_taken_back(
     assert figures.standing("ann") == Standing(1, 1)
 
 
-def crowd(seed: int) -> list[dict[str, str]]:
+def crowd(seed: int, people: int = 10) -> list[dict[str, str]]:
     rng = np.random.default_rng(seed)
     tasks: dict[str, dict[str, str]] = {}
-    for task, person, value in votes(seed, 600, [habits(a) for a in rng.beta(6, 2, size=10)], 5).said:
+    for task, person, value in votes(seed, 600, [habits(a) for a in rng.beta(6, 2, size=people)], 5).said:
         tasks.setdefault(task, {})[person] = value
     return list(tasks.values())
 
@@ -171,10 +171,12 @@ def test_honest_people_are_not_suspected_and_cheats_are() -> None:
     ]
 
 
-def test_all_of_a_ring_are_found() -> None:
-    """Four of ten who share one guess make each other look like hard tasks: all four are found, and nobody beside them."""
-    rng, ring = np.random.default_rng(5), ("p1", "p2", "p3", "p4")
-    said = [s | {name: guess for name in ring if name in s} for s in crowd(4) for guess in (CLASSES[rng.integers(4)],)]
+@pytest.mark.parametrize(("size", "people"), [(3, 10), (4, 10), (5, 14)])
+def test_all_of_a_ring_are_found(size: int, people: int) -> None:
+    """People who share one guess make each other look like hard tasks: all are found, the odd one too, and nobody beside them."""
+    rng, ring = np.random.default_rng(5), tuple(f"p{n}" for n in range(1, size + 1))
+    honest = crowd(4, people)
+    said = [s | {name: guess for name in ring if name in s} for s in honest for guess in (CLASSES[rng.integers(4)],)]
     assert suspects(said) == dict.fromkeys(ring, frozenset({Suspicion.COLLUDING}))
 
 
