@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from tiebreak.labeling.posterior import Crowd
 
 PRESENT_MS = 120_000
-# The newest so many are looked at: the cost of an answer does not grow with the crowd.
+# The newest so many are looked at: the cost of an answer does not grow with the crowd. It is people x likely classes (20 at most) x
+# classes, so in proportion to the classes.
 _MOST = 64
 # Who tells hardly more than the others is not worth waiting for.
 _WORTH = 1.1
@@ -38,15 +39,21 @@ class AtWork:
         return [name for name, at_ms in self._last_ms.items() if at_ms > self._now_ms - PRESENT_MS]
 
 
-def best_next(crowd: Crowd, votes: Mapping[str, str], people: Sequence[str], asked: Collection[str]) -> Sequence[str]:
+def best_next(
+    crowd: Crowd,
+    votes: Mapping[str, str],
+    people: Sequence[str],
+    asked: Collection[str],
+    suspects: Collection[str] = (),
+) -> Sequence[str]:
     """Of ``people`` but those ``asked``, who would tell more about a task with such ``votes`` than the average, the best first.
 
-    By expected information (:meth:`Crowd.gains`); of equals the first by name.
+    By expected information (:meth:`Crowd.gains`); of equals the first by name. ``suspects``: whose votes weigh as one.
     """
     free = sorted(name for name in people if name not in asked)
     if len(free) < 2:
         return ()
-    gains = crowd.gains(votes, free)
+    gains = crowd.gains(votes, free, suspects)
     worth = _WORTH * float(gains.mean())
     ranked = sorted(zip(-gains, free, strict=True))
     return [name for gain, name in ranked if -gain > worth]

@@ -90,8 +90,9 @@ class Review:
 Decision = Settle | Ask | Review
 
 
-Following = Callable[[Mapping[str, str], Collection[str]], Sequence[str]]
-"""Whom to ask next about a task with these answers (annotator to value), but for those who were asked; the best first."""
+Following = Callable[[Mapping[str, str], Collection[str], Collection[str]], Sequence[str]]
+"""Whom to ask next about a task with these answers (annotator to value), but for those who were asked, and who of those who
+answered is under suspicion; the best first."""
 
 
 class Consensus(Protocol):
@@ -161,7 +162,7 @@ class DawidSkene:
         decision = clear or ask_or_review(ballots, rule)
         if self._following is None or not isinstance(decision, Ask):
             return decision
-        return Ask(tuple(self._following(said, {b.annotator for b in ballots})))
+        return Ask(tuple(self._following(said, {b.annotator for b in ballots}, suspects)))
 
 
 def early(ballots: Sequence[Ballot], rule: Rule) -> Decision | None:

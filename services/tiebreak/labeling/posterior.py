@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 _GROWTH = 8
+# What somebody would tell is asked of so many of the likeliest classes of a task, and of the others not.
+_LIKELY = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,26 +244,29 @@ class Crowd:
         sound: Array = np.clip(own, 1.0 / k, 0.995)
         return sound
 
-    def gains(self, votes: Mapping[str, str], people: Sequence[str]) -> Array:
+    def gains(self, votes: Mapping[str, str], people: Sequence[str], suspects: Collection[str] = ()) -> Array:
         """What each of ``people`` (known ones) is expected to tell of a task with these answers, in nats.
 
         The mutual information of its class and their answer: ``sum_kv p(k) c(k, v) ln(c(k, v) / sum_j p(j) c(j, v))``, with ``p`` the
         posterior and ``c`` the person's confusion matrix (D. V. Lindley, "On a Measure of the Information Provided by an
-        Experiment", Annals of Mathematical Statistics 27(4), 1956).
+        Experiment", Annals of Mathematical Statistics 27(4), 1956). ``k`` goes over the 20 likeliest classes, as if there were no
+        others; of equals those that were named first. ``suspects`` as in :meth:`belief`.
         """
-        share = self._posterior(self._ballots(votes))
-        says = self._confusion(np.array([self._people[name] for name in people], dtype=np.intp))
+        share = self._posterior(self._ballots(votes, suspects))
+        likely = np.sort(np.argsort(-share, kind="stable")[:_LIKELY])
+        share = share[likely] / share[likely].sum()
+        says = self._confusion(np.array([self._people[name] for name in people], dtype=np.intp), likely)
         joint = share[:, None] * says
         gains: Array = (joint * (np.log(says) - np.log(joint.sum(axis=1, keepdims=True)))).sum(axis=(1, 2))
         return gains
 
-    def _confusion(self, people: NDArray[np.intp]) -> Array:
-        """``(people, truth, said)``; each row sums to 1."""
+    def _confusion(self, people: NDArray[np.intp], truths: NDArray[np.intp]) -> Array:
+        """``(people, truths, said)``; each row sums to 1."""
         s, k = self._settings, len(self._classes)
         right = self._accuracy(people)
-        base = np.repeat(((1.0 - right) / max(1, k - 1))[:, None], k * k, axis=1).reshape(-1, k, k)
-        base[:, np.arange(k), np.arange(k)] = right[:, None]
-        counts = np.maximum(self._counts[people, :k, :k], 0.0) + s.class_votes * base
+        base = np.repeat(((1.0 - right) / max(1, k - 1))[:, None], len(truths) * k, axis=1).reshape(-1, len(truths), k)
+        base[:, np.arange(len(truths)), truths] = right[:, None]
+        counts = np.maximum(self._counts[people[:, None], truths, :k], 0.0) + s.class_votes * base
         rows: Array = counts / counts.sum(axis=2, keepdims=True)
         return rows
 

@@ -45,8 +45,8 @@ class _Seat:
             self.at_work.hear(a.annotator, a.submitted_ms)
         return learn(self.crowd, a, bank)
 
-    def following(self, votes: Mapping[str, str], asked: Collection[str]) -> Sequence[str]:
-        return best_next(self.crowd, votes, self.at_work.present(), asked)
+    def following(self, votes: Mapping[str, str], asked: Collection[str], suspects: Collection[str]) -> Sequence[str]:
+        return best_next(self.crowd, votes, self.at_work.present(), asked, suspects)
 
 
 @dataclass(slots=True)

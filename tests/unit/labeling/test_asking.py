@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tracemalloc
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -18,6 +19,7 @@ from tiebreak.contracts.log import Outputs, Partition, Record
 from tiebreak.contracts.messages import Annotation, AnnotationState
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.asking import PRESENT_MS, AtWork, best_next
+from tiebreak.labeling.consensus import Ballot, DawidSkene, Rule
 from tiebreak.labeling.posterior import Crowd, Said
 from tiebreak.labeling.routing import routes_of
 from tiebreak.labeling.stage import annotation_message
@@ -61,6 +63,45 @@ def test_the_best_next_person_is_the_one_who_knows_these_very_classes() -> None:
     assert list(best_next(crowd, {"p1": "cow", "p2": "dog"}, everybody[1:], DOUBT)) == ["p5"]
     assert list(best_next(crowd, DOUBT, everybody, {*DOUBT, "p0"})) == ["p4"]
     assert (best_next(crowd, DOUBT, ["p0", "p1"], DOUBT), best_next(crowd, DOUBT, [], ())) == ((), ())
+
+
+def test_suspects_of_one_opinion_leave_as_much_to_tell_as_one_of_them() -> None:
+    """Three who answer together make no task certain: whom to ask next, and how much they would tell, is as after one answer."""
+    crowd, together = taught(), ("p1", "p2", "p5")
+    said = dict.fromkeys(together, "ant")
+    believed = _entropy(_array(crowd.belief(said, together).distribution))
+    trusted, doubted = crowd.gains(said, ("p0",))[0], crowd.gains(said, ("p0",), together)[0]
+    assert trusted < 0.5 * believed < doubted < believed
+    heard = []
+
+    def following(*call: Collection[str]) -> Sequence[str]:
+        heard.append(call)
+        return ()
+
+    ballots = [
+        Ballot(name, name, "ant", 1, AnnotationState.SUBMITTED, 0, sequence=at, suspect=True)
+        for at, name in enumerate(together, 1)
+    ]
+    DawidSkene(crowd.belief({}), crowd.belief, following).decide(ballots, Rule(3, 5, 0.5, 0.99))
+    assert heard == [(said, set(together), set(together))]
+
+
+def test_of_many_classes_the_likely_ones_are_asked_about() -> None:
+    """The cost is in proportion to the classes and not to their square; who is good at these very classes is the best all the same."""
+    names = [f"c{n:03}" for n in range(200)]
+    crowd, people = Crowd(names), [f"p{n}" for n in range(8)]
+    for number in range(40):
+        for at, person in enumerate(people):
+            right = number % 8 <= at
+            crowd.observe(
+                f"t{number}", person, Said(names[number % 2 if right else 2 + number % 2], 1, names[number % 2])
+            )
+    tracemalloc.start()
+    gains = crowd.gains({"p1": names[0], "p2": names[1]}, people)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < len(people) * len(names) ** 2 * 8
+    assert list(np.argsort(gains)[-1:]) == [7]
 
 
 def test_who_is_at_work_is_who_answered_lately_as_the_log_tells() -> None:
