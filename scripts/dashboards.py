@@ -103,7 +103,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
     "Training and deployment": (
         Panel("Accuracy of the newest candidate", "percentunit", [_gauge("tiebreak_training_accuracy_ratio", "evidence", "max")]),
         Panel("Entropy on audit labels", "none", [_gauge("tiebreak_training_entropy_nats", "model", "max")]),
-        Panel("Labels in the ledger", "short", [_gauge("tiebreak_training_dataset_version", how="max")]),
+        Panel("Version of the data set", "short", [_gauge("tiebreak_training_dataset_version", how="max")]),
         Panel("Steps", "ops", [_rate("tiebreak_training_steps_total", "outcome")]),
         Panel("Verdicts", "ops", [_rate("tiebreak_deployment_verdicts_total", "verdict")]),
         Panel("Time of a step", "s", _quantiles("tiebreak_training_step_seconds")),

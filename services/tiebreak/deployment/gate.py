@@ -4,7 +4,7 @@
 models, open while there are fewer audit labels than ``gate.young_labels``. Whatever the lane, a challenger that is shown to be
 worse, overall, on one class or slice, or in its probabilities, does not serve. Nor does one that is shown to be worse than the
 reference, the champion last accepted on evidence or by people: steps too small to be seen do not add up. Bounds are anytime-valid
-(``confidence.py``).
+(``contracts/confidence.py``).
 """
 
 from __future__ import annotations

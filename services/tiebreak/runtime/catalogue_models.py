@@ -35,8 +35,8 @@ TRAINING = (
     Metric(
         "tiebreak_training_dataset_version",
         "gauge",
-        "Label events in the ledger.",
-        "It never falls; after a rebuild it ends where it was.",
+        "The newest version of the data set: one more per revision of a label, and per order that took labels back.",
+        "Still while people answer: look at the trainer. Lower after a rebuild only where docs/training.md says so.",
     ),
     Metric(
         "tiebreak_training_accuracy_ratio",
