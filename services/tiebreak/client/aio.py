@@ -159,7 +159,7 @@ class AsyncClient:
     async def keep_gold(self, task: m.Task | str, answer: str) -> str:
         """For reviewers: make gold of a task (or its id), proposed or still on the queue; the id of the piece.
 
-        Its answer must be certain. Not repeated where the outcome is not known: a second time may make a second piece.
+        Its answer must be certain. Again: the same piece; with another answer than it has: Conflict.
         """
         return await self._do(calls.keep_gold(self._project, task if isinstance(task, str) else task.task_id, answer))
 

@@ -108,7 +108,7 @@ def crowd(project_name: str) -> Call[m.Crowd]:
 def keep_gold(project_name: str, task_id: str, answer: str) -> Call[str]:
     """Make gold of a task."""
     body = {"task_id": task_id, "answer": answer}
-    return Call("POST", f"{_project(project_name)}/gold", m.gold_of, body, once=True)
+    return Call("POST", f"{_project(project_name)}/gold", m.gold_of, body, wait_s=SLOW_S)
 
 
 def gold_proposals(project_name: str, limit: int) -> Call[tuple[m.Proposal, ...]]:
