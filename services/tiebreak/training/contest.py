@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tiebreak.contracts.tensors import Form
 from tiebreak.training.bases import Bases
 from tiebreak.training.blocks import BLOCK, marks, newest_cuts, reach_of, told
-from tiebreak.training.dataset import Row
+from tiebreak.training.dataset import Row, stands_for
 from tiebreak.training.features import Matrix
 from tiebreak.training.learner import Model
 from tiebreak.training.plans import Plan
@@ -29,7 +29,6 @@ from tiebreak.training.targets import truth_of
 _LEAST_BLOCKS, _MOST_BLOCKS = 10, 20
 _FEWEST_BLOCKS = 2
 _DECAY = 0.9
-_MOST_WEIGHT = 20.0
 _WORDS = 2**64
 
 _Key = tuple[object, ...]
@@ -127,18 +126,13 @@ class Contest:
         truth = truth_of(target, [row.value for row in block], classes)
         x = np.stack([row.features for row in block])
         # Selected labels stand for the events that were passed over, as far as their propensity says how many.
-        weights = np.array([_stands_for(row) for row in block])
+        weights = np.array([stands_for(row) for row in block])
         result = np.zeros((len(self.plans), 2))
         for i, model in enumerate(models):
             if model is not None:
                 result[i, 0] = weights @ target.credit(model.probabilities(x), truth)
             result[i, 1] = weights.sum()
         return result
-
-
-def _stands_for(row: Row) -> float:
-    # An audit label stands for as many events as any other of its slice, times its weight: the cap is on that many.
-    return row.weight * min(1.0 / max(row.weight * row.propensity, 1e-9), _MOST_WEIGHT)
 
 
 def _between(audit: Sequence[Row], first: Row, after: Row | None) -> Sequence[Row]:

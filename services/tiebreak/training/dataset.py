@@ -25,7 +25,7 @@ from tiebreak.training.targets import CLASSES, Target, target_of
 
 _LEAST_WEIGHT = 0.05
 _BALANCE = 0.25
-_MOST_STOOD_FOR = 20.0  # as where plans are judged: beyond it one unlikely label would be the model
+_MOST_STOOD_FOR = 20.0  # beyond it one unlikely label would be the model, and the verdict on it
 _MOST_UNLABELLED = 2000  # more cost every fit time, and teach little more
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -140,6 +140,14 @@ def row_of(label: Label) -> Row:
         weight=chosen.counts,
         pair=(chosen.model_version, chosen.challenger) if chosen.challenger else None,
     )
+
+
+def stands_for(row: Row) -> float:
+    """How many events of the stream a label stands for: one over the chance that its like is chosen, within a bound.
+
+    An audit label stands for as many as any other of its slice, times its weight: the bound is on that many.
+    """
+    return row.weight * min(1.0 / max(row.weight * row.propensity, 1e-9), _MOST_STOOD_FOR)
 
 
 def weights_of(rows: Sequence[Row]) -> Matrix | None:
@@ -298,8 +306,8 @@ def _weights(rows: Sequence[Row], propensity: float) -> Matrix:
     if not propensity or not rows:
         return weights
     # The mean stays: regularisation is set against what a label weighs.
-    stands_for = np.array([min(1.0 / max(row.propensity, 1e-9), _MOST_STOOD_FOR) for row in rows]) ** propensity
-    whole: Matrix = weights * stands_for / stands_for.mean()
+    events = np.array([stands_for(row) for row in rows]) ** propensity
+    whole: Matrix = weights * events / events.mean()
     return whole
 
 

@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 from tiebreak.contracts.candidate import Against, Evaluation, Interval, Paired
 from tiebreak.contracts.hashing import hashes
 from tiebreak.contracts.tensors import FloatArray, Form
-from tiebreak.training.dataset import Row, weights_of
+from tiebreak.training.dataset import Row, stands_for, weights_of
 from tiebreak.training.features import Matrix
 from tiebreak.training.learner import Model, bootstrap, softmax
 from tiebreak.training.recall import Recall
 from tiebreak.training.targets import CLASSES, Target, brier, mean, truth_of
 from tiebreak.training.trees import TreeModel
 
-_MOST_WEIGHT = 20.0
 _FEWEST_FOR_TEMPERATURE = 30
 _MOST_FOR_TEMPERATURE = 1000
 _COLDEST, _HOTTEST = 0.25, 4.0
@@ -267,7 +266,7 @@ def _left_out(challenger: Contender, others: Sequence[Contender | None], rows: S
     kept = [i for i in range(len(rows)) if out[:, i].any()]
     chosen, mask = [rows[i] for i in kept], out[:, kept]
     ours = _share_right(challenger, chosen, mask)
-    weights = tuple(min(1.0 / max(r.propensity, 1e-9), _MOST_WEIGHT) for r in chosen)
+    weights = tuple(map(stands_for, chosen))
 
     def beside(other: Contender | None) -> Paired:
         if other and (other.model.seed, other.model.size) != (model.seed, model.size):
