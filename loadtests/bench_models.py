@@ -6,7 +6,7 @@ SECTIONS="rollouts slower" chooses; the default is all of them, in this order. O
 - broken: NaN, one class always, one slice collapsed; trained, exported, checked, judged: 3 minutes (RUNS=100 of each)
 - slower: perceptrons of the same cost and of 1.3 times the cost, through the sandbox: 15 minutes (RUNS=100 of each)
 - cost: a step after 10^3 and 10^6 labels (LABELS): 5 minutes, most of them to fill ledgers
-- live: from an annotator's submit to a model that learned from it: some minutes, not timed
+- live: from an annotator's submit to a model that learned from it: two minutes
 - learners: prequential accuracy on the streams of DATA: hours (EVENTS, STREAMS, SEEDS, LIMIT make it less)
 """
 
