@@ -11,6 +11,8 @@ import pytest
 from tests.support.labels import dataset_of, make_label, project_of
 from tiebreak.contracts.project import Training
 from tiebreak.training.contest import Contest
+from tiebreak.training.dataset import training_set
+from tiebreak.training.evaluation import Contender, Serving, evaluate
 from tiebreak.training.fitting import Stamp, gathered, planned, train
 from tiebreak.training.learner import Base, Model, Settings, SoftmaxCommittee, TrainingSet
 from tiebreak.training.plans import Plan
@@ -72,3 +74,19 @@ def test_a_base_is_told_too() -> None:
     Contest([plan], 7, 200).ready(dataset_of(labels).rows(audit=False), CLASSES, ())
     (base,) = watched.told
     assert base.weights.max() / base.weights.min() > 9.0
+
+
+def test_labels_left_out_weigh_by_the_events_that_they_stand_for() -> None:
+    """One over the chance of having been chosen, 20 at most: the gate would else hear nothing but what was hard."""
+    chance = {"often": 1.0, "seldom": 0.1, "hardly": 0.001}
+    labels = [
+        make_label(f"{kind}{i}", "ab"[i % 2], [float(i % 2), 0.0], propensity=p, settled_ms=i)
+        for i in range(20)
+        for kind, p in chance.items()
+    ]
+    rows = dataset_of(labels).rows(audit=False)
+    model = SoftmaxCommittee(Settings(committee=2)).fit(training_set(rows, CLASSES))
+    left_out = evaluate(Contender(model), Serving("v1", Contender(model)), rows, (), 0.05).left_out
+    kinds = {label.label_id: label.event_id.rstrip("0123456789") for label in labels}
+    found = {(kinds[one], weight) for one, weight in zip(left_out.label_ids, left_out.weights, strict=True)}
+    assert found == {("often", 1.0), ("seldom", 10.0), ("hardly", 20.0)}
