@@ -161,7 +161,7 @@ class AsyncClient:
 
         Its answer must be certain. Again: the same piece; with another answer than it has: Conflict.
         """
-        return await self._do(calls.keep_gold(self._project, task if isinstance(task, str) else task.task_id, answer))
+        return await self._do(calls.keep_gold(self._project, task, answer))
 
     async def gold_proposals(self, limit: int = 20) -> tuple[m.Proposal, ...]:
         """For reviewers: settled tasks of which people are sure, the newest first. :meth:`keep_gold` says yes."""
@@ -169,12 +169,11 @@ class AsyncClient:
 
     async def decline_gold(self, proposal: m.Proposal | str) -> None:
         """For reviewers: no gold is to be made of a task that is proposed (or its id), for good."""
-        task = proposal if isinstance(proposal, str) else proposal.task_id
-        await self._do(calls.decline_gold(self._project, task))
+        await self._do(calls.decline_gold(self._project, proposal))
 
     async def reveal(self, task: m.Task | str, reason: str) -> m.Revealed:
         """For managers: the payload as the producer sent it, unmasked. Who, which task and why is on the audit trail."""
-        return await self._do(calls.reveal(task if isinstance(task, str) else task.task_id, reason))
+        return await self._do(calls.reveal(task, reason))
 
     async def models(self) -> m.Models:
         """For managers: what serves, and the newest decisions about models."""

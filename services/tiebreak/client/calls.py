@@ -96,6 +96,10 @@ def _project(name: str) -> str:
     return f"/v1/projects/{quote(name, safe='')}"
 
 
+def _task_id(task: m.Task | m.Proposal | str) -> str:
+    return task if isinstance(task, str) else task.task_id
+
+
 def _person(project_name: str, person: str) -> str:
     return f"{_project(project_name)}/people/{quote(person, safe='')}"
 
@@ -105,9 +109,9 @@ def crowd(project_name: str) -> Call[m.Crowd]:
     return Call("GET", f"{_project(project_name)}/crowd", m.crowd_of)
 
 
-def keep_gold(project_name: str, task_id: str, answer: str) -> Call[str]:
+def keep_gold(project_name: str, task: m.Task | str, answer: str) -> Call[str]:
     """Make gold of a task."""
-    body = {"task_id": task_id, "answer": answer}
+    body = {"task_id": _task_id(task), "answer": answer}
     return Call("POST", f"{_project(project_name)}/gold", m.gold_of, body, wait_s=SLOW_S)
 
 
@@ -117,15 +121,15 @@ def gold_proposals(project_name: str, limit: int) -> Call[tuple[m.Proposal, ...]
     return Call("GET", path, m.proposals_of, params={"limit": str(limit)}, wait_s=SLOW_S)
 
 
-def decline_gold(project_name: str, task_id: str) -> Call[None]:
+def decline_gold(project_name: str, proposal: m.Proposal | str) -> Call[None]:
     """Make no gold of a proposed task."""
-    path = f"{_project(project_name)}/gold/proposals/{quote(task_id, safe='')}:decline"
+    path = f"{_project(project_name)}/gold/proposals/{quote(_task_id(proposal), safe='')}:decline"
     return Call("POST", path, m.nothing_of)
 
 
-def reveal(task_id: str, reason: str) -> Call[m.Revealed]:
+def reveal(task: m.Task | str, reason: str) -> Call[m.Revealed]:
     """See an original."""
-    return Call("POST", f"/v1/tasks/{quote(task_id, safe='')}:reveal", m.revealed_of, {"reason": reason})
+    return Call("POST", f"/v1/tasks/{quote(_task_id(task), safe='')}:reveal", m.revealed_of, {"reason": reason})
 
 
 def models(project_name: str) -> Call[m.Models]:

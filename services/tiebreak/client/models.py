@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Json = Mapping[str, Any]
+T = TypeVar("T", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,8 +251,8 @@ class Diff:
     metrics: Mapping[str, tuple[float | None, float | None]]
 
 
-def _plain(kind: type[Any], raw: Json, **others: object) -> Any:
-    names = kind.__dataclass_fields__.keys() - others.keys()
+def _plain(kind: type[T], raw: Json, **others: object) -> T:
+    names = {known.name for known in fields(kind)} - others.keys()
     return kind(**{name: raw[name] for name in names}, **others)
 
 
@@ -276,19 +280,17 @@ def claim_of(raw: Json) -> Claim:
 def annotation_of(raw: Json) -> Annotation:
     """The answer to a vote, a skip or an undo."""
     task, following = raw.get("task"), raw.get("next")
-    made: Annotation = _plain(
+    return _plain(
         Annotation,
         raw,
         task=task_of(task) if task else None,
         next=claim_of(following) if following else None,
     )
-    return made
 
 
 def renewed_of(raw: Json) -> Renewed:
     """The answer to a heartbeat."""
-    made: Renewed = _plain(Renewed, raw)
-    return made
+    return _plain(Renewed, raw)
 
 
 def history_of(raw: Json) -> History:
@@ -298,26 +300,23 @@ def history_of(raw: Json) -> History:
 
 def me_of(raw: Json) -> Me:
     """Who one is."""
-    made: Me = _plain(Me, raw)
-    return made
+    return _plain(Me, raw)
 
 
 def project_of(raw: Json) -> ProjectInfo:
     """The project."""
-    made: ProjectInfo = _plain(
+    return _plain(
         ProjectInfo,
         raw,
         you=me_of(raw["you"]),
         classes=tuple(raw["classes"]),
         answer_schema_version=raw.get("answer_schema_version", ""),
     )
-    return made
 
 
 def reopened_of(raw: Json) -> Reopened:
     """The answer to a reopening."""
-    made: Reopened = _plain(Reopened, raw)
-    return made
+    return _plain(Reopened, raw)
 
 
 def revealed_of(raw: Json) -> Revealed:
@@ -334,19 +333,16 @@ def crowd_of(raw: Json) -> Crowd:
     """Figures of the project and of people."""
     work_s = tuple(raw["work_s"]) if raw["work_s"] is not None else None
     people = tuple(_person(person) for person in raw["people"])
-    made: Crowd = _plain(Crowd, raw, gold=_plain(Standing, raw["gold"]), work_s=work_s, people=people)
-    return made
+    return _plain(Crowd, raw, gold=_plain(Standing, raw["gold"]), work_s=work_s, people=people)
 
 
 def _person(raw: Json) -> Person:
-    made: Person = _plain(Person, raw, gold=_plain(Standing, raw["gold"]), suspected=tuple(raw["suspected"]))
-    return made
+    return _plain(Person, raw, gold=_plain(Standing, raw["gold"]), suspected=tuple(raw["suspected"]))
 
 
 def decision_of(raw: Json) -> Decision:
     """One decision about a model."""
-    made: Decision = _plain(Decision, raw, reasons=tuple(raw["reasons"]))
-    return made
+    return _plain(Decision, raw, reasons=tuple(raw["reasons"]))
 
 
 def models_of(raw: Json) -> Models:
