@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import redis.asyncio
@@ -77,8 +78,12 @@ def task_of(project: str, number: int, now_ms: int, *, mixed: bool = False) -> T
 
 async def built(queue: RedisQueue) -> None:
     """Return once somebody has built the queue's index. Raises TimeoutError."""
+    await _until(queue.is_built)
+
+
+async def _until(done: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(_BUILD_S):
-        while not await queue.is_built():  # noqa: ASYNC110 - another process builds it
+        while not await done():  # noqa: ASYNC110 - another process builds it
             await asyncio.sleep(0.1)
 
 
@@ -98,10 +103,12 @@ async def fill(queue: RedisQueue, project: str, numbers: range, *, mixed: bool =
 async def tokens(client: redis.asyncio.Redis, project: str, people: int) -> list[str]:
     """One bearer token for each of ``people`` annotators."""
     store, found = RedisTokens(client, project), []
+
+    async def built() -> bool:
+        return await store.unbuilt() is None
+
     # What is put before the trail was read for the first time, and is not on it, is dropped then.
-    async with asyncio.timeout(_BUILD_S):
-        while await store.unbuilt() is not None:  # noqa: ASYNC110 - another process builds it
-            await asyncio.sleep(0.1)
+    await _until(built)
     for number in range(people):
         text, record = mint(
             secrets.token_bytes(RANDOM_BYTES), f"person-{number}", Role.ANNOTATOR, round(time.time() * 1000), 86_400_000

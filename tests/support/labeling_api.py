@@ -206,3 +206,8 @@ async def submit(
     body = {"lease_token": task["lease"]["token"], "value": value, **more}
     headers = {"Idempotency-Key": key or f"key-{next(_keys)}"}
     return await client.post(f"/v1/tasks/{task['task_id']}/annotations", json=body, headers=headers)
+
+
+async def withdraw(client: httpx.AsyncClient, annotation: str, key: str = "key") -> httpx.Response:
+    """Take an answer back, however old it is."""
+    return await client.post(f"/v1/annotations/{annotation}:withdraw", headers={"Idempotency-Key": key})

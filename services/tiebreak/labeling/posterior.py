@@ -129,15 +129,14 @@ class Crowd:
 
     def _hear(self, ballots: _Ballots, person: int, said: Said) -> None:
         ballots.votes.pop(person, None)
-        ballots.suspects = ballots.suspects - {person} | (
-            {person} if said.suspect and said.value is not None else set()
-        )
+        ballots.suspects -= {person}
         if ballots.teller == person:
             ballots.truth = ballots.teller = None
         if said.truth is not None:
             ballots.truth, ballots.teller = self._class(said.truth), person
         if said.value is not None:
             ballots.votes[person] = self._class(said.value)
+            ballots.suspects |= {person} if said.suspect else set()
 
     def _forget(self) -> None:
         while len(self._tasks) > self._settings.window:

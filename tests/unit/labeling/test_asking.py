@@ -12,14 +12,14 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.support.crowds import CLASSES, habits, votes
-from tests.support.labeling import a_project, a_task
+from tests.support.labeling import a_project, a_task, annotation
 from tests.support.labeling_api import Office, open_office
-from tiebreak.contracts.ids import annotation_id
 from tiebreak.contracts.log import Outputs, Partition, Record
 from tiebreak.contracts.messages import Annotation, AnnotationState
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.asking import PRESENT_MS, AtWork, best_next
 from tiebreak.labeling.consensus import Ballot, DawidSkene, Rule
+from tiebreak.labeling.port import Receipt
 from tiebreak.labeling.posterior import Crowd, Said
 from tiebreak.labeling.routing import routes_of
 from tiebreak.labeling.stage import annotation_message
@@ -168,21 +168,8 @@ async def holds(office: Office, name: str) -> bool:
 
 
 def _answer(at: int, task: int, person: str, value: str) -> Annotation:
-    task_id = a_task(task).task_id
-    return Annotation(
-        annotation_id=annotation_id(task_id, person),
-        task_id=task_id,
-        project="pets",
-        annotator=person,
-        revision=1,
-        state=AnnotationState.SUBMITTED,
-        value=ANIMALS[value],
-        lease_token=at + 1,
-        lead_time_s=1.0,
-        claimed_ms=1_000 + at,
-        submitted_ms=2_000 + at,
-        schema_version=1,
-    )
+    receipt = Receipt(at + 1, AnnotationState.SUBMITTED, 1, 1_000 + at, 2_000 + at)
+    return annotation(a_task(task), person, receipt, ANIMALS[value])
 
 
 def _array(distribution: Mapping[str, float]) -> NDArray[np.float64]:

@@ -8,15 +8,15 @@ from typing import Literal
 import pytest
 
 from tests.support.crowds import habits, votes
-from tests.support.labeling import a_project, a_task
+from tests.support.labeling import a_project, a_task, annotation
 from tests.support.labeling_api import Office, open_office
 from tiebreak.contracts.codec import decode_label, encode
-from tiebreak.contracts.ids import annotation_id
 from tiebreak.contracts.log import Batch, Outputs, Partition, Record
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.memory import MemoryQueue
+from tiebreak.labeling.port import Receipt
 from tiebreak.labeling.stage import Settler, annotation_message
 from tiebreak.labeling.stage_crowd import Panel
 from tiebreak.labeling.stage_reading import records_of
@@ -43,21 +43,8 @@ def the_answers() -> list[Annotation]:
 
 
 def _annotation(at: int, task: int, person: str, value: str) -> Annotation:
-    task_id = a_task(task).task_id
-    return Annotation(
-        annotation_id=annotation_id(task_id, person),
-        task_id=task_id,
-        project="pets",
-        annotator=person,
-        revision=1,
-        state=AnnotationState.SUBMITTED,
-        value=value,
-        lease_token=at + 1,
-        lead_time_s=1.0,
-        claimed_ms=1_000 + at,
-        submitted_ms=2_000 + at,
-        schema_version=1,
-    )
+    receipt = Receipt(at + 1, AnnotationState.SUBMITTED, 1, 1_000 + at, 2_000 + at)
+    return annotation(a_task(task), person, receipt, value)
 
 
 async def office_with_answers(project: Project) -> Office:

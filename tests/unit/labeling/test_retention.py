@@ -7,11 +7,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+import httpx
 import pytest
 
 from tests.support.eventually import eventually
 from tests.support.labeling import CALM, Queues, a_project, a_task, annotation
-from tests.support.labeling_api import Office, claim, lose, open_office, open_tasks, running, submit
+from tests.support.labeling_api import Office, claim, lose, open_office, open_tasks, running, submit, withdraw
 from tiebreak.apps.retaining import Timers
 from tiebreak.contracts.audit import Action
 from tiebreak.contracts.codec import encode
@@ -133,22 +134,25 @@ async def test_a_queue_is_built_from_topics_that_retention_has_emptied(queue: Qu
         await open_tasks(office, 1)
 
 
+async def settled_and_lost(office: Office, client: httpx.AsyncClient, task: Task) -> str:
+    """One answer settles it, then the queue is lost and built again; the annotation's id."""
+    await office.publish_tasks(task)
+    await open_tasks(office, 1)
+    (leased,) = (await claim(client))["tasks"]
+    made = await submit(client, leased)
+    await eventually(office.labels)
+    await open_tasks(office, 0)
+    await lose(office.queue)
+    await open_tasks(office, 0)
+    return str(made.json()["annotation_id"])
+
+
 async def test_an_answer_can_be_taken_back_until_the_trail_has_ended_its_task(queue: Queues) -> None:
     """The file allows fewer days by now, and no process has ordered it: nothing has gone anywhere yet, and so it is here."""
     office = await an_office(queue, tasks_days=1.0)
     async with running(office), await office.client("ann") as ann:
-        await office.publish_tasks(aged(1, 1.2))
-        await open_tasks(office, 1)
-        (leased,) = (await claim(ann))["tasks"]
-        made = await submit(ann, leased)
-        await eventually(office.labels)
-        await open_tasks(office, 0)
-        await lose(queue)
-        await open_tasks(office, 0)
-        back = await ann.post(
-            f"/v1/annotations/{made.json()['annotation_id']}:withdraw", headers={"Idempotency-Key": "k"}
-        )
-        assert back.status_code == 200
+        made = await settled_and_lost(office, ann, aged(1, 1.2))
+        assert (await withdraw(ann, made)).status_code == 200
         await open_tasks(office, 1)
 
 
@@ -203,18 +207,9 @@ async def test_an_answer_to_a_task_whose_time_is_over_cannot_be_taken_back(queue
     office = await an_office(queue)
     async with running(office), await office.client("ann") as ann:
         task = aged(1, 1.2)
-        await office.publish_tasks(task)
-        await open_tasks(office, 1)
-        (leased,) = (await claim(ann))["tasks"]
-        made = await submit(ann, leased)
-        await eventually(office.labels)
-        await open_tasks(office, 0)
-        await lose(queue)
-        await open_tasks(office, 0)
+        made = await settled_and_lost(office, ann, task)
         await Timers(keeping(tasks_days=1.0), office.trail(), office.clock, office.metrics).order()
-        back = await ann.post(
-            f"/v1/annotations/{made.json()['annotation_id']}:withdraw", headers={"Idempotency-Key": "k"}
-        )
+        back = await withdraw(ann, made)
         assert (back.status_code, back.json()["type"]) == (409, "urn:tiebreak:problem:content_gone")
         assert await queue.look(task.task_id) is None
 

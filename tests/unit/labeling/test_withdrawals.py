@@ -9,7 +9,7 @@ import httpx
 
 from tests.support.eventually import eventually
 from tests.support.labeling import HASTY, Queues, a_project, a_task
-from tests.support.labeling_api import Office, lose, open_office, open_tasks, running, submit
+from tests.support.labeling_api import Office, lose, open_office, open_tasks, running, submit, withdraw
 from tiebreak.contracts.codec import encode
 from tiebreak.contracts.messages import Label
 from tiebreak.labeling.memory import MemoryQueue
@@ -25,10 +25,6 @@ def seen_through(queue: Queues, settings: QueueSettings) -> Queues:
     if isinstance(queue, MemoryQueue):
         return queue.seen_through(settings)
     return RedisQueue(queue._client, a_project(), settings)
-
-
-async def withdraw(client: httpx.AsyncClient, annotation: str, key: str = "key") -> httpx.Response:
-    return await client.post(f"/v1/annotations/{annotation}:withdraw", headers={"Idempotency-Key": key})
 
 
 async def given(client: httpx.AsyncClient) -> Any:
