@@ -194,7 +194,7 @@ def observe_label(
     if not changed:
         return replace(state, mistakes=mistakes), ()
     fired = Fired(at, CUSUM, LABEL_ERROR, level, alarm=at >= state.quiet_until)
-    return (_after_alarm(state, drift, at) if fired.alarm else replace(state, mistakes=mistakes)), (fired,)
+    return (alarmed(state, drift, at) if fired.alarm else replace(state, mistakes=mistakes)), (fired,)
 
 
 def _numbers(signal: str) -> int:
@@ -257,7 +257,7 @@ def _feed(state: DriftState, values: Floats, ats: Sequence[int], drift: Drift) -
     votes, found = _vote(state, sorted(fired), ats, drift)
     if not found[-1].alarm:
         return replace(state, watches=tuple(watches), votes=votes), found, len(ats)
-    return _after_alarm(state, drift, found[-1].at), found, len([at for at in ats if at <= found[-1].at])
+    return alarmed(state, drift, found[-1].at), found, len([at for at in ats if at <= found[-1].at])
 
 
 def _vote(
@@ -280,11 +280,7 @@ def _vote(
 
 
 def alarmed(state: DriftState, drift: Drift, at: int) -> DriftState:
-    """Another replica's alarm, heard of at event number ``at``, is one here too: the same change is no second one."""
-    return _after_alarm(state, drift, at)
-
-
-def _after_alarm(state: DriftState, drift: Drift, at: int) -> DriftState:
+    """After an alarm at event number ``at``, this replica's or one that it heard of: the same change is no second one."""
     # What was usual is over: every watch learns its baseline anew, on the new concept.
     return replace(
         state,

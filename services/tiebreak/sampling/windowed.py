@@ -104,7 +104,8 @@ class Window:
         self._askable = askable(policy, batch, appraisal)
         self._floors = floors(policy, state, batch, appraisal)
         self._slice = AuditSlice(policy, state, batch, appraisal.audit)
-        self._inside, self._aim = aimed(policy, state.plan, state.seen, batch)
+        self._inside: NDArray[np.bool_] | None = None
+        self._aim: Floats | None = None
 
     def choose(self, start: int, stop: int) -> None:
         """Choose among the rows from ``start`` to before ``stop``."""
@@ -128,7 +129,7 @@ class Window:
         for row in sorted(drawn - self._batch.replayed):
             if self._audits > 0:
                 self._audits -= 1
-                self._add(row, Reason.AUDIT, (0.0, self._audited(row)))
+                self._add(row, Reason.AUDIT, (0.0, self._slice.coin(row)))
         rest: list[int] = (np.flatnonzero(self._askable[start:stop]) + start).tolist()
         rest = [row for row in rest if row not in drawn and row not in self._batch.replayed]
         if self._floors is None:
@@ -153,10 +154,6 @@ class Window:
             records=tuple(self._records),
             audits=sum(selection.audit for _, selection in self._chosen),
         )
-
-    def _audited(self, row: int) -> float:
-        """The probability that this row is an audit question."""
-        return self._slice.coin(row)
 
     def _spend(self, rows: list[int], owing: list[int]) -> None:
         """Take those ``owing`` whose coin fell, and with what is left the best of ``rows``."""
@@ -186,7 +183,7 @@ class Window:
                 self._floors.took(row)
             self._others -= 1
             either = coin + (1.0 - coin) * probability
-            self._add(row, reason, (needed, (1.0 - self._audited(row)) * either), f"floor: {name}")
+            self._add(row, reason, (needed, (1.0 - self._slice.coin(row)) * either), f"floor: {name}")
             self._remember(row, None if worth.units is None else worth.units[at])
 
     def _worth(self, rows: list[int]) -> _Worth:
