@@ -243,8 +243,9 @@ async def test_a_second_alarm_in_a_burst_leaves_it_as_it_is(owner: int) -> None:
     fleet = await Fleet(QUICK).start()
     await fleet.turn(turns=20)
     fleet.tell(owner)
-    await fleet.turn(events=16, turns=5 if owner else 3)
-    assert fleet.told(DriftEvent.BURST_CLOSED)[0] == []
+    # Who takes part has spent its own labels by then: a burst begun anew would be seen in what it asks.
+    await fleet.turn(events=16, turns=10 if owner else 3)
+    assert fleet.told(DriftEvent.BURST_CLOSED) == [[], []]
     fleet.tell(0)
     await fleet.turn(turns=10)
     told = {event: fleet.told(event) for event in DriftEvent}
@@ -254,6 +255,26 @@ async def test_a_second_alarm_in_a_burst_leaves_it_as_it_is(owner: int) -> None:
     assert (told[DriftEvent.BURST_CLOSED][owner], told[DriftEvent.BURST_CLOSED][1 - owner]) == (opened, [])
     assert fleet.records[owner][-1].ended == "labels"
     assert 25 <= sum(bool(s.burst_id) for s in fleet.selections[0]) <= 60
+
+
+async def test_a_second_alarm_of_the_batch_that_opened_a_burst_leaves_it_to_its_opener() -> None:
+    """Labels turn wrong, and later in the same batch the inputs move: one burst, which goes on and whose end is told."""
+    fleet = await Fleet(QUICK).start(1)
+    await fleet.turn(turns=20)
+    fleet.tell(0)
+    columns = columns_of(4000, start=fleet.at)
+    columns.inputs["x"][2000:] += 3.0
+    sampled = await fleet.samplers[0].select(columns, scores_of(columns))
+    fleet.selections[0] += sampled.selections
+    fleet.records[0] += sampled.drift
+    fleet.at += 4000
+    await fleet.turn(turns=10)
+    opened = fleet.told(DriftEvent.BURST_OPENED)[0]
+    assert [r.burst_id for r in sampled.drift if r.event is DriftEvent.ALARM] == 2 * opened
+    assert {*fleet.told(DriftEvent.ALARM)[0]} == {*opened}
+    assert [(r.burst_id, r.ended) for r in fleet.records[0] if r.event is DriftEvent.BURST_CLOSED] == [
+        (opened[0], "labels")
+    ]
 
 
 async def test_a_burst_that_was_heard_of_before_does_not_take_the_place_of_a_newer_one() -> None:
