@@ -111,9 +111,10 @@ async def _clean_pass(log: Log, project: Project, path: Path, labels: int) -> st
 
         def all_trained() -> str:
             trainer.check()
-            weights = trainer.ledger.weights()
+            # Asked for last: the weights of the step that made it complete, or later ones.
             done = trainer.ledger.dataset_version() + len(trainer.ledger.aside()) >= labels
-            return weights.digest if weights and done else ""
+            weights = trainer.ledger.weights() if done else None
+            return weights.digest if weights else ""
 
         return await eventually(all_trained, CLEAN_PASS_S, what="a clean pass over the labels")
 

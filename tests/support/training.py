@@ -77,7 +77,11 @@ class PassAll:
 
 
 class Running:
-    """A trainer at work: ``async with Running(...)``. Leaving stops it as a signal would, and closes the ledger."""
+    """A trainer at work: ``async with Running(...)``. Leaving stops it as a signal would, and closes the ledger.
+
+    ``ledger`` is the file read from outside, so a step that is being written in a thread is seen when it is whole; ``written`` is
+    the trainer's own.
+    """
 
     def __init__(
         self,
@@ -93,11 +97,12 @@ class Running:
         self._project = project
         self.collected = ServeAll()
         self._sink = sink or self.collected
+        self.written = Ledger(path)
         self.ledger = Ledger(path)
         topics = [topic.of(project.project) for topic in (Topic.LABELS, Topic.DRIFT)]
         self._reader = reader or log.reader(topics, None)
         self.metrics = Metrics(project.project)
-        self.trainer = Trainer(project, self.ledger, self._reader, self.metrics, clock or SystemClock(), given)
+        self.trainer = Trainer(project, self.written, self._reader, self.metrics, clock or SystemClock(), given)
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -113,6 +118,7 @@ class Running:
         finally:
             await self._reader.close(1.0)
             self.ledger.close()
+            self.written.close()
 
     @property
     def candidates(self) -> list[Candidate]:

@@ -73,7 +73,7 @@ async def live(path: Path, kill_at: int = 0, project: Project = PROJECT) -> tupl
     # What an earlier life has read is on the topic, at the same offsets.
     sink.given = max(20, run.ledger.dataset_version())
     await publish_labels(log, PROJECT, LABELS[: sink.given])
-    run.ledger._db.set_trace_callback(count)
+    run.written._db.set_trace_callback(count)
     async with run:
         await run.trains(len(LABELS))
     return made, sink.candidates[-1].digest, sink.candidates[-1].manifest.version

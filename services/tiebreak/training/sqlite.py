@@ -215,11 +215,12 @@ class Ledger:
 
     def weights(self) -> Weights | None:
         """What the newest fitting step learned."""
-        row = self._db.execute("SELECT digest, state, replay FROM weights").fetchone()
-        if row is None:
-            return None
-        audited = self._db.execute("SELECT audited FROM steps ORDER BY step DESC LIMIT 1").fetchone()
-        return Weights(row[0], row[1], tuple(json.loads(row[2])), int(audited[0]))
+        # One statement: a step that another process commits meanwhile is in all of it or in nothing.
+        query = (
+            "SELECT digest, state, replay, audited FROM weights, (SELECT audited FROM steps ORDER BY step DESC LIMIT 1)"
+        )
+        row = self._db.execute(query).fetchone()
+        return None if row is None else Weights(row[0], row[1], tuple(json.loads(row[2])), int(row[3]))
 
     def steps(self) -> tuple[tuple[int, str, int, int], ...]:
         """(dataset version, digest, labels that trained, audit labels) of every fitting step, oldest first."""
