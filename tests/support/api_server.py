@@ -71,6 +71,7 @@ class ApiServer:
                 await builder.end_build([])
             self.office = office = await open_office(self._project, queue)
             around = Around(office.log, office.log.writer(), office.metrics, office.clock, lambda: 0.5)
+            office.keep_record()
             office.watch(People(self._project, queue, around))
             server = HttpServer(self.office.app, bind("127.0.0.1", 0))
             async with running(self.office):

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tiebreak import __version__
-from tiebreak.apps import cli_admin, cli_audit, cli_dataset, cli_events, cli_models, cli_runs, cli_services
+from tiebreak.apps import cli_admin, cli_audit, cli_dataset, cli_events, cli_gold, cli_models, cli_runs, cli_services
 from tiebreak.apps.cli_demo import demo
 from tiebreak.apps.cli_erase import erase
 from tiebreak.apps.cli_retention import retention
@@ -58,6 +58,7 @@ def build() -> typer.Typer:
     app.add_typer(cli_admin.token_app, name="token", rich_help_panel=_SETUP)
     app.add_typer(cli_audit.audit_app, name="audit", rich_help_panel=_SETUP)
     app.add_typer(cli_models.models_app, name="models", rich_help_panel=_MODELS)
+    app.add_typer(cli_gold.gold_app, name="gold", rich_help_panel=_DATA)
     app.add_typer(cli_dataset.dataset_app, name="dataset", rich_help_panel=_MODELS)
     app.add_typer(cli_dataset.ledger_app, name="ledger", rich_help_panel=_MODELS)
     app.command("erase", rich_help_panel=_MODELS)(erase)

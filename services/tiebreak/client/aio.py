@@ -156,20 +156,20 @@ class AsyncClient:
         """For managers: accuracy on gold with its interval, agreement, speed and cost, of the project and of each person."""
         return await self._do(calls.crowd(self._project))
 
-    async def keep_gold(self, task: m.Task | str, answer: str) -> str:
+    async def keep_gold(self, task: m.Task | m.Proposal | str, answer: str, reason: str = "") -> str:
         """For reviewers: make gold of a task (or its id), proposed or still on the queue; the id of the piece.
 
         Its answer must be certain. Again: the same piece; with another answer than it has: Conflict.
         """
-        return await self._do(calls.keep_gold(self._project, task, answer))
+        return await self._do(calls.keep_gold(self._project, task, answer, reason))
 
     async def gold_proposals(self, limit: int = 20) -> tuple[m.Proposal, ...]:
         """For reviewers: settled tasks of which people are sure, the newest first. :meth:`keep_gold` says yes."""
         return await self._do(calls.gold_proposals(self._project, limit))
 
-    async def decline_gold(self, proposal: m.Proposal | str) -> None:
+    async def decline_gold(self, proposal: m.Proposal | str, reason: str = "") -> None:
         """For reviewers: no gold is to be made of a task that is proposed (or its id), for good."""
-        await self._do(calls.decline_gold(self._project, proposal))
+        await self._do(calls.decline_gold(self._project, proposal, reason))
 
     async def reveal(self, task: m.Task | str, reason: str) -> m.Revealed:
         """For managers: the payload as the producer sent it, unmasked. Who, which task and why is on the audit trail."""

@@ -109,9 +109,9 @@ def crowd(project_name: str) -> Call[m.Crowd]:
     return Call("GET", f"{_project(project_name)}/crowd", m.crowd_of)
 
 
-def keep_gold(project_name: str, task: m.Task | str, answer: str) -> Call[str]:
+def keep_gold(project_name: str, task: m.Task | m.Proposal | str, answer: str, reason: str) -> Call[str]:
     """Make gold of a task."""
-    body = {"task_id": _task_id(task), "answer": answer}
+    body = {"task_id": _task_id(task), "answer": answer, **({"reason": reason} if reason else {})}
     return Call("POST", f"{_project(project_name)}/gold", m.gold_of, body, wait_s=SLOW_S)
 
 
@@ -121,10 +121,10 @@ def gold_proposals(project_name: str, limit: int) -> Call[tuple[m.Proposal, ...]
     return Call("GET", path, m.proposals_of, params={"limit": str(limit)}, wait_s=SLOW_S)
 
 
-def decline_gold(project_name: str, proposal: m.Proposal | str) -> Call[None]:
+def decline_gold(project_name: str, proposal: m.Proposal | str, reason: str) -> Call[None]:
     """Make no gold of a proposed task."""
     path = f"{_project(project_name)}/gold/proposals/{quote(_task_id(proposal), safe='')}:decline"
-    return Call("POST", path, m.nothing_of)
+    return Call("POST", path, m.nothing_of, {"reason": reason} if reason else None)
 
 
 def reveal(task: m.Task | str, reason: str) -> Call[m.Revealed]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from tiebreak.contracts.messages import AuditRecord, LabelMethod, Task
 _LEAST_VOTES = 2
 _MOST = 500
 _GROWN = "gold/grown"
-_KEPT = re.compile(r"kept as gold \[([0-9a-f]+)\]: (.+)", re.DOTALL)
+_KEPT = re.compile(r'kept as gold \[([0-9a-f]+)\](?: because ("(?:[^"\\]|\\.)*"))?: (.+)', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +64,18 @@ class Kept:
     answer: str
     maker: str
     nonce: str
+    reason: str = ""
 
     def __str__(self) -> str:
         """As the audit trail has it."""
-        return f"kept as gold [{self.nonce}]: {self.answer}"
+        because = f" because {json.dumps(self.reason, ensure_ascii=False)}" if self.reason else ""
+        return f"kept as gold [{self.nonce}]{because}: {self.answer}"
 
 
 def kept_in(records: Iterable[AuditRecord], source: str) -> Kept | None:
     """What the trail said first of gold of task ``source``: whoever says it again, anywhere, makes the same piece.
 
-    >>> kept = Kept("cat", "rev", "f00d")
+    >>> kept = Kept("cat", "rev", "f00d", 'all of us: "cat"')
     >>> record = AuditRecord("pets", 0, "rev", Action.PROJECT_CHANGED, "0a1b", str(kept), 5, "", "")
     >>> kept_in([record], "0a1b") == kept, kept_in([record], "2c3d")
     (True, None)
@@ -81,7 +84,7 @@ def kept_in(records: Iterable[AuditRecord], source: str) -> Kept | None:
         if record.action == Action.PROJECT_CHANGED and record.target == source:
             found = _KEPT.fullmatch(record.detail)
             if found is not None:
-                return Kept(found[2], record.actor, found[1])
+                return Kept(found[3], record.actor, found[1], json.loads(found[2]) if found[2] else "")
     return None
 
 

@@ -17,7 +17,7 @@ from tiebreak.labeling.figures import PersonFigures
 from tiebreak.labeling.gold import Standing
 from tiebreak.labeling.gold_growth import Kept, kept_in
 from tiebreak.labeling.http_context import LabelingContext
-from tiebreak.labeling.http_gold import people_of, said_on, task_content
+from tiebreak.labeling.http_gold import Why, people_of, said_on, task_content
 from tiebreak.labeling.http_models import Body, Out
 from tiebreak.labeling.http_security import guarded_router, needs
 from tiebreak.labeling.http_tasks import task_id
@@ -52,12 +52,13 @@ def _like(example: dict[str, Any]) -> ConfigDict:
 
 
 class GoldIn(Body):
-    """A task whose answer is certain: it is put before people again, to see how they do."""
+    """A task whose answer is certain: it is put before people again, to see how they do. ``reason`` is kept on the audit trail."""
 
-    model_config = _like({"task_id": _TASK, "answer": "cat"})
+    model_config = _like({"task_id": _TASK, "answer": "cat", "reason": "Nobody could say dog."})
 
     task_id: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     answer: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    reason: Why = ""
 
 
 class StandingOut(Out):
@@ -183,7 +184,8 @@ def _looking(router: APIRouter, ctx: LabelingContext) -> None:
         if body.answer not in await ctx.schema.classes():
             raise Invalid("The answer is not one of the project's classes.", fix="Choose one of `classes`.")
         async with people.making:
-            made = people.made_of(wanted) or await _made(ctx, people, wanted, Kept(body.answer, who.name, _nonce()))
+            kept = Kept(body.answer, who.name, _nonce(), body.reason)
+            made = people.made_of(wanted) or await _made(ctx, people, wanted, kept)
         _check_answer(made.gold, body.answer)
         return GoldOut(gold_id=made.task_id)
 

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, StringConstraints
 
 from tiebreak.contracts.audit import Action
 from tiebreak.contracts.erasure import erased_in, is_erased
@@ -19,12 +19,13 @@ from tiebreak.labeling.access import Principal, Right
 from tiebreak.labeling.gold_growth import Proposal
 from tiebreak.labeling.http_context import LabelingContext
 from tiebreak.labeling.http_fields import payload_out
-from tiebreak.labeling.http_models import Out, PayloadOut
+from tiebreak.labeling.http_models import Body, Out, PayloadOut
 from tiebreak.labeling.http_security import guarded_router, needs
 from tiebreak.labeling.http_tasks import task_id
 from tiebreak.labeling.refusals import not_found
 from tiebreak.labeling.stage_people import People
 
+Why = Annotated[str, StringConstraints(max_length=500, strip_whitespace=True)]
 Reviewer = Annotated[Principal, Depends(needs(Right.REVIEW))]
 _PROPOSAL = {
     "task_id": "0f3a9c5e7b1d4f62a8c0e9d7b6f5a431",
@@ -59,6 +60,17 @@ class ProposalsOut(Out):
     proposals: tuple[ProposalOut, ...] = Field(max_length=100)
 
 
+class DeclineIn(Body):
+    """Why not: it is on the audit trail."""
+
+    model_config = _like({"reason": "Two answers would do."})
+
+    reason: Why = ""
+
+
+_NO_REASON = DeclineIn()
+
+
 def gold_routes(ctx: LabelingContext) -> APIRouter:
     """Nothing here is for annotators: who knows what gold is can tell it from the rest."""
     router = guarded_router(ctx.door, prefix="/v1")
@@ -78,15 +90,15 @@ def gold_routes(ctx: LabelingContext) -> APIRouter:
         return ProposalsOut(proposals=tuple(_shown(found, contents)))
 
     @router.post("/projects/{name}/gold/proposals/{task}:decline", status_code=204)
-    async def decline(name: str, task: str, who: Reviewer) -> None:
-        """Say no to a proposal, for good and on the audit trail. Again: no change."""
+    async def decline(name: str, task: str, who: Reviewer, body: DeclineIn = _NO_REASON) -> None:
+        """Say no to a proposal, for good and on the audit trail, with a reason if you give one. Again: no change."""
         ctx.check_project(name)
         wanted = task_id(task)
         if wanted in _declined(await said_on(ctx)):
             return
         if ctx.audit is None or wanted not in {proposal.task_id for proposal in people_of(ctx).proposed()}:
             raise not_found()
-        await ctx.audit.append(who.name, Action.GOLD_DECLINED, wanted)
+        await ctx.audit.append(who.name, Action.GOLD_DECLINED, wanted, body.reason)
 
     return router
 

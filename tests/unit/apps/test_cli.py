@@ -27,6 +27,7 @@ GROUPS = {
     "dataset": "list",
     "ledger": "retract",
     "runs": "list",
+    "gold": "list",
 }
 
 _MISSING_MODEL = "error: project.yaml: model.file: there is no file {}. The path is relative to the project file.\n"

@@ -163,11 +163,15 @@ async def test_a_declined_proposal_does_not_come_back() -> None:
         (found,) = await eventually(lambda: proposals(rev))
         path = f"/v1/projects/pets/gold/proposals/{found['task_id']}:decline"
         assert (await rev.post(path.replace(str(found["task_id"]), "0" * 32))).status_code == 404
-        assert [(await rev.post(path)).status_code for _ in range(2)] == [204, 204]
+        too_long = await rev.post(path, json={"reason": "x" * 501})
+        said = [await rev.post(path, json=body) for body in ({"reason": " two would do "}, None)]
+        assert [answer.status_code for answer in (too_long, *said)] == [422, 204, 204]
         assert await proposals(rev) == []
     assert office.context.audit is not None
     records, _ = await office.context.audit.read()
-    assert [(r.actor, r.action, r.target) for r in records] == [("rev", "gold.declined", found["task_id"])]
+    assert [(r.actor, r.action, r.target, r.detail) for r in records] == [
+        ("rev", "gold.declined", found["task_id"], "two would do")
+    ]
 
 
 GOLD = "/v1/projects/pets/gold"
