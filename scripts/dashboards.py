@@ -63,6 +63,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
     "Scoring": (
         Panel("One run of the model", "s", _quantiles("tiebreak_scoring_model_seconds")),
         Panel("Model changes", "ops", [_rate("tiebreak_scoring_swaps_total", "outcome")]),
+        Panel("Payloads withheld", "ops", [_rate("tiebreak_scoring_withheld_total", "reason")]),
         Panel("Replayed events", "ops", [_rate("tiebreak_scoring_replayed_total")]),
     ),
     "Sampling": (

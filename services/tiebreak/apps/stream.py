@@ -25,6 +25,7 @@ from tiebreak.events.stage_history import History
 from tiebreak.runtime.garbage import collect_rarely
 from tiebreak.runtime.lifecycle import Phase
 from tiebreak.runtime.masking import Mask, load_mask
+from tiebreak.runtime.metrics import Metrics
 from tiebreak.runtime.onnx_encoder import load_encoder
 from tiebreak.runtime.settings import Settings
 from tiebreak.sampling.passing import Passing
@@ -128,7 +129,7 @@ async def assemble_stream(process: Process) -> ASGIApp | None:
     """Scoring and sampling on one process."""
     project = process.project
     # Before the first event: a stage that stops at its first selection would have let the stream pile up.
-    mask = await asyncio.to_thread(load_mask, project.privacy) if project.privacy.mask else None
+    mask = await asyncio.to_thread(masking_of, project, process.metrics) if project.privacy.mask else None
     trained = project.model.source == "trainer"  # a file of the user's is checked once: no child need wait for the next
     scorer = Scorer(project, process.metrics, open_sandbox(process.life) if trained else None)
     known: asyncio.Event | None = None
@@ -173,6 +174,11 @@ async def assemble_stream(process: Process) -> ASGIApp | None:
 
     process.life.on_stop(Phase.SINKS, "scorer and sampler", close)
     return None
+
+
+def masking_of(project: Project, metrics: Metrics) -> Mask:
+    """What hides personal data in payloads, and counts those of which nothing can be shown. Raises ConfigError."""
+    return load_mask(project.privacy, lambda why: metrics.count("tiebreak_scoring_withheld_total", reason=why))
 
 
 def models_of(settings: Settings) -> FileModelStore:

@@ -118,6 +118,15 @@ SCORING = (
         "Rising: the model grew. Events are scored by the model before it meanwhile.",
     ),
     Metric(
+        "tiebreak_scoring_withheld_total",
+        "counter",
+        "Payloads that people get nothing of, only a word about why, since masking cannot search them: "
+        "`picture`, `too_long`, `crowded`, `too_slow`, `ner_failed`.",
+        "People skip these tasks. `picture`, `too_long`: send people less, or no picture. `crowded`: it is mostly personal data. "
+        "`too_slow`: a pattern of yours backtracks. `ner_failed`: the stream's log names the kind of error. See docs/privacy.md.",
+        ("reason",),
+    ),
+    Metric(
         "tiebreak_scoring_model_loaded_ratio",
         "gauge",
         "1 while a model serves, 0 at cold start.",

@@ -9,12 +9,15 @@ from importlib.util import find_spec
 from tiebreak.contracts.errors import ConfigError
 from tiebreak.contracts.messages import Payload
 from tiebreak.contracts.project import Privacy
+from tiebreak.runtime.masks import Unsearched
 
 Mask = Callable[[Payload], Payload]
 
 
-def load_mask(privacy: Privacy) -> Mask:
+def load_mask(privacy: Privacy, withheld: Callable[[Unsearched], None] | None = None) -> Mask:
     """What hides personal data in a payload; blocking to make (seconds) and to call (milliseconds).
+
+    ``withheld`` is told, per payload of which nothing is shown, why.
 
     Raises ConfigError where Presidio (or spaCy, for ``privacy.ner``) is not installed, or where an entity, a region, a pattern or the
     pipeline of the project is not usable.
@@ -24,5 +27,5 @@ def load_mask(privacy: Privacy) -> Mask:
     if privacy.ner is not None and find_spec("spacy") is None:
         raise ConfigError("privacy.ner: is set, and spaCy is not installed.", fix="pip install 'tiebreak[ner]'")
     finder = import_module("tiebreak.runtime.spacy_entities").Entities(privacy, privacy.ner) if privacy.ner else None
-    mask: Mask = import_module("tiebreak.runtime.presidio_mask").Masker(privacy, finder).mask
+    mask: Mask = import_module("tiebreak.runtime.presidio_mask").Masker(privacy, finder, withheld).mask
     return mask

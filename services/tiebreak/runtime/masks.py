@@ -6,6 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 # Presidio's names are long; people read these. Any other entity is shown by its own name.
@@ -20,8 +21,22 @@ _ALREADY = re.compile(r"<[A-Z][A-Z0-9_]*_[0-9]{1,6}>")
 _NOISE = re.compile(r"[\s().\-/]+")
 
 
+class Unsearched(StrEnum):
+    """Why a payload cannot be searched. A closed set: a metric label."""
+
+    PICTURE = "picture"
+    TOO_LONG = "too_long"
+    CROWDED = "crowded"
+    TOO_SLOW = "too_slow"
+    NER_FAILED = "ner_failed"
+
+
 class Withheld(Exception):
-    """This text cannot be searched within its bounds; why, in words that can be shown."""
+    """This text cannot be searched within its bounds; ``words`` why, which can be shown."""
+
+    def __init__(self, why: Unsearched, words: str) -> None:
+        super().__init__(words)
+        self.why = why
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -23,7 +23,7 @@ from tiebreak.contracts.codec import parse_json
 from tiebreak.contracts.errors import BadRecord, ConfigError
 from tiebreak.contracts.messages import Payload, PayloadKind
 from tiebreak.contracts.project import Privacy
-from tiebreak.runtime.masks import Finder, Names, Span, Withheld, by_part, masked, merged
+from tiebreak.runtime.masks import Finder, Names, Span, Unsearched, Withheld, by_part, masked, merged
 from tiebreak.runtime.presidio_recognizers import TRIGGERS, Phones, Shrinking, recognizers
 
 # Thirty printed pages, more than anybody reads to answer one question. The patterns are linear in it.
@@ -51,24 +51,27 @@ class _Work:
     def check(self) -> None:
         self.checks -= 1
         if self.checks < 0:
-            raise Withheld(CROWDED)
+            raise Withheld(Unsearched.CROWDED, CROWDED)
 
     def found(self, span: Span) -> None:
         self.spans.append(span)
         if len(self.spans) > MAX_SPANS:
-            raise Withheld(CROWDED)
+            raise Withheld(Unsearched.CROWDED, CROWDED)
 
 
 class Masker:
     """Masks payloads of one project. Blocking and CPU-bound: call it on a thread. Raises ConfigError for entities it cannot find.
 
-    ``finder`` finds what no pattern does.
+    ``finder`` finds what no pattern does. ``tell`` hears of each payload that is withheld.
     """
 
-    def __init__(self, privacy: Privacy, finder: Finder | None = None) -> None:
+    def __init__(
+        self, privacy: Privacy, finder: Finder | None = None, tell: Callable[[Unsearched], None] | None = None
+    ) -> None:
         self._columns = dict(privacy.columns)
         self._threshold = privacy.threshold
         self._finder = finder
+        self._tell = tell
         others = finder.names if finder is not None else frozenset[str]()
         self._searches = [search for r in recognizers(privacy, others) for search in _searches(r, self._threshold)]
         own = {p.name for p in privacy.patterns}
@@ -79,20 +82,22 @@ class Masker:
         """``payload`` without personal data; or words instead of it, where it cannot be searched."""
         try:
             if payload.kind is PayloadKind.IMAGE:
-                raise Withheld("a picture cannot be searched for personal data")
+                raise Withheld(Unsearched.PICTURE, "a picture cannot be searched for personal data")
             if len(payload.data) > 4 * MAX_CHARS:
-                raise Withheld("it is too long to be searched for personal data")
+                raise Withheld(Unsearched.TOO_LONG, "it is too long to be searched for personal data")
             if payload.kind is PayloadKind.TABLE and (row := _row(payload.data)) is not None:
                 return Payload(PayloadKind.TABLE, "application/json", orjson.dumps(self._mask_row(row)))
             text = payload.data.decode("utf-8", "replace")
             return _text(masked(text, self.find(text), _names([text])))
         except Withheld as reason:
+            if self._tell is not None:
+                self._tell(reason.why)
             return _text(f"<WITHHELD>: {reason}")
 
     def find(self, text: str) -> list[Span]:
         """What is personal in ``text``: disjoint spans in order. Raises Withheld where the search has no bound."""
         if len(text) > MAX_CHARS:
-            raise Withheld("it is too long to be searched for personal data")
+            raise Withheld(Unsearched.TOO_LONG, "it is too long to be searched for personal data")
         plain, places = _plain(text)
         work = _Work()
         for search in self._searches:
@@ -136,7 +141,7 @@ class _Search:
             if not marks:
                 return
             if marks > MAX_SPANS:
-                raise Withheld(CROWDED)
+                raise Withheld(Unsearched.CROWDED, CROWDED)
         entity = self.recognizer.supported_entities[0]
         position, deadline = 0, time.monotonic() + timeout_s
         while True:
@@ -146,7 +151,7 @@ class _Search:
                     text, position, concurrent=True, timeout=max(deadline - time.monotonic(), 1e-3)
                 )
             except TimeoutError as error:
-                raise TooSlow("a pattern takes too long to search it") from error
+                raise TooSlow(Unsearched.TOO_SLOW, "a pattern takes too long to search it") from error
             if match is None:
                 return
             start, end = match.span()

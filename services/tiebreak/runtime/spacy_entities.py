@@ -19,7 +19,7 @@ from spacy.language import Language
 from tiebreak.contracts.errors import ConfigError
 from tiebreak.contracts.project import Privacy
 from tiebreak.contracts.project_privacy import Ner
-from tiebreak.runtime.masks import Span, Withheld
+from tiebreak.runtime.masks import Span, Unsearched, Withheld
 
 # Eight printed pages.
 MAX_CHARS = 2**14
@@ -86,16 +86,16 @@ class Entities:
         except Exception as error:
             # Other people's code: whatever it raises, the text was not searched. Its words may be the text's.
             _log.warning("ner_failed", error=type(error).__name__)
-            raise Withheld("the named-entity model failed to search it") from error
+            raise Withheld(Unsearched.NER_FAILED, "the named-entity model failed to search it") from error
 
     def _found_in(self, text: str) -> Sequence[Span]:
         if len(text) > MAX_CHARS:
-            raise Withheld("it is too long to be searched for names")
+            raise Withheld(Unsearched.TOO_LONG, "it is too long to be searched for names")
         # Without a zone every new word of the stream would stay in the vocabulary for ever.
         with self._turn, self._nlp.memory_zone():
             doc = self._nlp.make_doc(_easy(text))
             if len(doc) > MAX_TOKENS:
-                raise Withheld("it has too many words to be searched for names")
+                raise Withheld(Unsearched.TOO_LONG, "it has too many words to be searched for names")
             found = ((e.start_char, e.end_char, self._wanted.get(e.label_)) for e in self._nlp(doc).ents)
             return [Span(start, end, entity, SCORE) for start, end, entity in found if entity is not None]
 

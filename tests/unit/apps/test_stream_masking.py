@@ -10,13 +10,13 @@ import pytest
 
 from tests.support.models import project_of
 from tests.support.streaming import StreamBench
+from tiebreak.apps.stream import masking_of
 from tiebreak.contracts.codec import JSON, decode_task
 from tiebreak.contracts.ids import pseudonym
 from tiebreak.contracts.messages import PayloadKind, Task
 from tiebreak.contracts.project import Privacy, Project
 from tiebreak.contracts.project_privacy import Ner
 from tiebreak.contracts.topics import Topic
-from tiebreak.runtime.masking import load_mask
 from tiebreak.runtime.metrics import Metrics
 from tiebreak.scoring.stage import Scorer
 
@@ -33,7 +33,9 @@ def scorer() -> Iterator[Scorer]:
     scorer.close()
 
 
-async def streamed(scorer: Scorer, project: Project, words: str, subject: str) -> tuple[list[Task], bytes]:
+async def streamed(
+    scorer: Scorer, project: Project, words: str, subject: str, metrics: Metrics | None = None
+) -> tuple[list[Task], bytes]:
     """What 40 events with this payload and subject come to: their tasks, and every byte of `tasks`."""
     bench = StreamBench(project)
     await bench.start()
@@ -53,7 +55,7 @@ async def streamed(scorer: Scorer, project: Project, words: str, subject: str) -
         for i in range(40)
     ]
     await bench.send(events, JSON)
-    await bench.run(scorer, mask=load_mask(project.privacy))
+    await bench.run(scorer, mask=masking_of(project, metrics or Metrics("test")))
     records = await bench.records(Topic.TASKS)
     return [decode_task(r.value) for r in records], b"".join((r.key or b"") + (r.value or b"") for r in records)
 
@@ -76,3 +78,14 @@ async def test_no_name_that_the_model_finds_is_on_the_tasks_topic(scorer: Scorer
     assert {t.payload.data for t in tasks if t.payload} == {b"My name is <PERSON_1> and I work in <LOCATION_1>."}
     assert b"Rossi" not in written
     assert b"Oslo" not in written
+
+
+async def test_payloads_of_which_nothing_is_shown_are_counted_by_reason(scorer: Scorer) -> None:
+    """An operator sees that people are asked about nothing, and why; what can be shown is not counted."""
+    metrics = Metrics(PRIVATE.project)
+    await streamed(scorer, PRIVATE, "all is well", "customer-17", metrics)
+    assert b"tiebreak_scoring_withheld_total{" not in metrics.exposition()
+    tasks, _ = await streamed(scorer, PRIVATE, "a@b.example " * 3000, "customer-17", metrics)
+    assert all(t.payload and t.payload.data.startswith(b"<WITHHELD>") for t in tasks)
+    counted = f'tiebreak_scoring_withheld_total{{project="{PRIVATE.project}",reason="crowded"}} {len(tasks):.1f}'
+    assert counted in metrics.exposition().decode()

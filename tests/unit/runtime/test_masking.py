@@ -14,6 +14,7 @@ from tiebreak.contracts.errors import ConfigError
 from tiebreak.contracts.messages import Payload, PayloadKind
 from tiebreak.contracts.project import MaskPattern, Privacy
 from tiebreak.runtime.masking import Mask, load_mask
+from tiebreak.runtime.masks import Unsearched
 from tiebreak.runtime.presidio_mask import MAX_CHARS, Masker
 from tiebreak.runtime.presidio_recognizers import available
 
@@ -115,18 +116,23 @@ def test_a_broken_table_is_masked_as_the_text_it_is_shown_as(masker: Masker) -> 
 
 
 @pytest.mark.parametrize(
-    "payload",
+    ("payload", "why"),
     [
-        Payload(PayloadKind.IMAGE, "image/png", b"\x89PNG"),
-        Payload(PayloadKind.TEXT, "text/plain", b"x" * (MAX_CHARS + 1)),
-        Payload(PayloadKind.TEXT, "text/plain", b"a@b.example " * 3000),
-        Payload(PayloadKind.TABLE, "application/json", json.dumps({"a": "4 " * 20_000}).encode()),
+        (Payload(PayloadKind.IMAGE, "image/png", b"\x89PNG"), Unsearched.PICTURE),
+        (Payload(PayloadKind.TEXT, "text/plain", b"x" * (MAX_CHARS + 1)), Unsearched.TOO_LONG),
+        (Payload(PayloadKind.TEXT, "text/plain", b"a@b.example " * 3000), Unsearched.CROWDED),
+        (
+            Payload(PayloadKind.TABLE, "application/json", json.dumps({"a": "4 " * 20_000}).encode()),
+            Unsearched.CROWDED,
+        ),
     ],
     ids=["picture", "long", "crowded", "nearly"],
 )
-def test_what_cannot_be_searched_is_withheld(masker: Masker, payload: Payload) -> None:
+def test_what_cannot_be_searched_is_withheld_and_told(payload: Payload, why: Unsearched) -> None:
     """Never shown unmasked: a picture, a text beyond the limit, and texts made of things to check give words about it."""
-    shown = masker.mask(payload)
+    told = list[Unsearched]()
+    shown = Masker(Privacy(mask=True), tell=told.append).mask(payload)
+    assert told == [why]
     assert (shown.kind, shown.media_type, shown.data[:10]) == (PayloadKind.TEXT, "text/plain", b"<WITHHELD>")
     assert len(shown.data) < 100
 
@@ -156,8 +162,10 @@ def test_a_pattern_that_turns_out_slow_withholds_the_payload() -> None:
     """What the tries at the start did not show is stopped by the clock, and the text is not shown."""
     mask = load_mask(Privacy(mask=True, patterns=(MaskPattern(name="slow", regex=r"q(?:[bc]|[bd])*[be]*q(?:b|b)*z"),)))
     assert on_text(mask, "hello") == "hello"
-    evil = load_mask(Privacy(mask=True, patterns=(MaskPattern(name="slow", regex=r"(?:k|kk)+!"),)))
+    told = list[Unsearched]()
+    evil = load_mask(Privacy(mask=True, patterns=(MaskPattern(name="slow", regex=r"(?:k|kk)+!"),)), told.append)
     assert on_text(evil, "k" * 5000).startswith("<WITHHELD>: a pattern takes too long")
+    assert told == [Unsearched.TOO_SLOW]
 
 
 @pytest.mark.parametrize(

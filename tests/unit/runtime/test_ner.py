@@ -26,6 +26,7 @@ from tiebreak.contracts.messages import Payload, PayloadKind
 from tiebreak.contracts.project import Privacy
 from tiebreak.contracts.project_privacy import Ner
 from tiebreak.runtime.masking import Mask, load_mask
+from tiebreak.runtime.masks import Unsearched
 from tiebreak.runtime.presidio_mask import Masker
 from tiebreak.runtime.spacy_entities import MAX_CHARS, MAX_TOKENS, Entities, _easy
 
@@ -167,11 +168,13 @@ def test_a_pipeline_that_fails_shows_nothing_and_tells_nothing(
     nlp = spacy.load(pipeline)
     nlp.add_pipe("tests_fails_on_boom")
     nlp.to_disk(tmp_path / "sometimes")
-    mask = load_mask(privacy_with(tmp_path / "sometimes"))
+    told = list[Unsearched]()
+    mask = load_mask(privacy_with(tmp_path / "sometimes"), told.append)
     with caplog.at_level(logging.DEBUG):
         assert on_text(mask, "boom, said Maria Rossi") == "<WITHHELD>: the named-entity model failed to search it"
     assert "Rossi" not in caplog.text
     assert on_text(mask, "I spoke to Maria Rossi from Acme Ltd today.").count("<") == 2
+    assert told == [Unsearched.NER_FAILED]
     nlp.add_pipe("tests_fails")
     nlp.to_disk(tmp_path / "always")
     with pytest.raises(ConfigError, match=r"privacy\.ner: the pipeline does not run: .*no, 9 words"):
