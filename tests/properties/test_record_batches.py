@@ -18,6 +18,7 @@ from tiebreak.contracts.columns import (
     offsets_of,
     shared_headers,
     table_of,
+    timestamp_at,
     values_of,
 )
 from tiebreak.contracts.log import Partition, Record
@@ -87,6 +88,7 @@ def test_columns_are_what_aiokafka_reads(written: list[Written], data: st.DataOb
     assert rows(joined) == rows([joined[i] for i in range(len(joined))]) == wanted
     assert (rows(joined[a:b]), rows(joined[: b + 1]), rows(joined[-2:])) == (wanted[a:b], wanted[: b + 1], wanted[-2:])
     for records in (columns, joined, list(columns)):
+        assert [timestamp_at(records, row) for row in range(len(wanted))] == [row[1] for row in wanted]
         read = [offsets_of(records).tolist(), keys_of(records), values_of(records), headers_of(records)]
         assert [offset_at(records, row) for row in range(-len(wanted), len(wanted))] == 2 * read[0]
         assert read == [[row[0] for row in wanted], *([row[at] for row in wanted] for at in (2, 3, 4))]

@@ -168,6 +168,12 @@ class JoinedColumns(Sequence[Record]):
         part, begin = self._part(row)
         return int(part.offsets[row - begin])
 
+    def timestamp_at(self, row: int) -> int:
+        """The timestamp of row ``row``."""
+        row = range(len(self))[row]
+        part, begin = self._part(row)
+        return int(part.timestamps[row - begin])
+
     def _part(self, row: int) -> tuple[RecordColumns, int]:
         """The part that ``row`` is in (the last one for rows beyond the end), and its first row."""
         place = min(bisect_right(self._ends, row), len(self.parts) - 1)
@@ -194,6 +200,13 @@ def offset_at(records: Sequence[Record], row: int) -> int:
     if isinstance(records, RecordColumns):
         return int(records.offsets[row])
     return records.offset_at(row) if isinstance(records, JoinedColumns) else records[row].offset
+
+
+def timestamp_at(records: Sequence[Record], row: int) -> int:
+    """The timestamp of ``records[row]`` in milliseconds, without making a record of it."""
+    if isinstance(records, RecordColumns):
+        return int(records.timestamps[row])
+    return records.timestamp_at(row) if isinstance(records, JoinedColumns) else records[row].timestamp
 
 
 def keys_of(records: Sequence[Record]) -> list[bytes | None]:

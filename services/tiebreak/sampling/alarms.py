@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tiebreak.contracts.messages import DriftEvent, DriftRecord
 from tiebreak.contracts.ports import Lent
-from tiebreak.sampling import acquisition_forms, drift, drift_records, knowing, parts, schedule
+from tiebreak.sampling import acquisition_forms, drift, drift_records, knowing, parts, projections, schedule
 from tiebreak.sampling.appraisal import Appraisal, Moment, Policy, Scored, cold, columns_of, predicted_of
 from tiebreak.sampling.drift import DriftState, Fired
 from tiebreak.sampling.mistakes import band_of, level_at, usual
@@ -138,7 +138,8 @@ def _observed(policy: Policy, batch: Scored, utility: Floats) -> drift.Observed:
         classes=batch.probabilities.shape[1] if batch.values is None else acquisition_forms.BANDS,
         uncertainty=utility if modelled else None,
         predicted=predicted_of(batch) if modelled else None,
-        inputs=None if batch.inputs is None else drift.input_statistics(batch.inputs, policy.sampling.seed),
+        inputs=None if batch.inputs is None else projections.input_statistics(batch.inputs, policy.sampling.seed),
+        time_of=batch.time_of,
     )
 
 

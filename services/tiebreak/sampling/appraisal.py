@@ -13,7 +13,7 @@ from tiebreak.contracts.messages import DriftRecord, Reason, Selection
 from tiebreak.contracts.ports import NO_BURST, Lent
 from tiebreak.contracts.project import Budget, Drift, Project, Sampling
 from tiebreak.contracts.tensors import FloatArray, Form
-from tiebreak.sampling import acquisition, acquisition_forms, bandit, drift, parts
+from tiebreak.sampling import acquisition, acquisition_forms, bandit, drift, parts, projections
 from tiebreak.sampling.balance import Floors, Group, groups_of
 from tiebreak.sampling.bandit import Returned
 from tiebreak.sampling.differing import Differs
@@ -30,6 +30,8 @@ Floats = NDArray[np.float64]
 EMBEDDING = 64  # columns from which on features are taken for an embedding
 EMBEDDING_TEMPER, TABLE_TEMPER = 0.25, 2.0
 LEAST_PROPENSITY = 1e-9
+
+TimeOf = Callable[[int], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,8 @@ class Scored:
     none; ``embedded`` says that ``inputs`` were made by the model. ``replayed`` rows are never selected.
     ``form`` MULTI: each probability is of its own. ``values`` ``(n,)`` and ``members`` ``(m, n, 1)`` of a regressor are shares of
     the declared range. ``classes`` are the names of the columns; ``kilobytes`` ``(n,)`` how long events are, where that has a price.
-    ``origin_of`` tells a row's source and key. ``partition`` and ``offset`` are those of the last row. ``differs`` ``(n,)``: where the
-    answers of ``challenger`` differ from these.
+    ``origin_of`` tells a row's source and key, ``time_of`` when it happened, in milliseconds of Unix time. ``partition`` and ``offset``
+    are those of the last row. ``differs`` ``(n,)``: where the answers of ``challenger`` differ from these.
     """
 
     ids: Sequence[bytes]
@@ -93,6 +95,7 @@ class Scored:
     partition: int = 0
     offset: int = 0
     origin_of: OriginOf | None = None
+    time_of: TimeOf | None = None
     form: Form = Form.CLASSES
     values: FloatArray | None = None
     classes: Sequence[str] = ()
@@ -271,7 +274,7 @@ def selection_of(policy: Policy, batch: Scored, row: int, why: Why) -> Selection
 def names_of(batch: Scored, probabilities: FloatArray) -> list[str]:
     """The predicted class of each of ``probabilities`` ``(m, k)``; nothing where events have none, or their names are not known."""
     columns = columns_of(batch)
-    return [columns[best] for best in drift.finite(probabilities).argmax(axis=1).tolist()] if columns else []
+    return [columns[best] for best in projections.finite(probabilities).argmax(axis=1).tolist()] if columns else []
 
 
 def columns_of(batch: Scored) -> Sequence[str]:
@@ -290,4 +293,4 @@ def predicted_of(batch: Scored) -> NDArray[np.int64]:
     """``(n,)``: the column of the class that each event is taken for, or the band that its number falls into."""
     if batch.values is not None:
         return acquisition_forms.bands(batch.values)
-    return np.asarray(drift.finite(batch.probabilities).argmax(axis=1))
+    return np.asarray(projections.finite(batch.probabilities).argmax(axis=1))

@@ -2,6 +2,7 @@
 
 Detectors see one number per signal and block of ``BLOCK`` events, in units of the signal's own spread over its first
 ``BASELINE`` blocks. Signals that a model makes start anew with each version: a better model's lower uncertainty is no drift.
+What the hour of the day adds to a number is learnt (``seasons.py``) and taken off before.
 
 river's objects cannot be taken back or written down without pickle, so the truth is the log of numbers a watch has seen,
 bounded; the live object is a cache beside it, rebuilt from the log wherever the two do not match.
@@ -9,9 +10,8 @@ bounded; the live object is a cache beside it, rebuilt from the log wherever the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from itertools import product as product_of
 from math import isfinite
 from typing import Protocol
@@ -21,8 +21,10 @@ from numpy.typing import NDArray
 from river.drift import ADWIN, KSWIN, PageHinkley
 
 from tiebreak.contracts.project import Detector, Drift
-from tiebreak.contracts.tensors import FloatArray, product
+from tiebreak.sampling import seasons
 from tiebreak.sampling.mistakes import LEAST_LEVEL, Checked, Mistakes, heard
+from tiebreak.sampling.projections import PROJECTIONS
+from tiebreak.sampling.seasons import Seasons
 
 Floats = NDArray[np.float64]
 
@@ -32,8 +34,7 @@ LOG_BLOCKS = 2048
 KEPT_BLOCKS = 512  # what a detector is told again when its log is full
 APART = 60  # blocks by which the logs of two watches differ: all told again at once would be 15 ms that a batch waits
 CLIP = 6.0
-PROJECTIONS = 3
-MAX_INPUT_DIMS = 1024
+RESEASONED = 0.25  # of a number's spread, by which another shape of the day is another number
 SHARES_MEMORY = 64.0  # blocks over which the usual shares of predicted classes are learnt
 
 # KSWIN sorts its window at every number: fed every eighth, it stays within the cost of the others.
@@ -96,17 +97,22 @@ class DriftState:
     usual: Floats = field(default_factory=lambda: np.zeros(0))
     usual_blocks: int = 0
     mistakes: Mistakes = field(default_factory=Mistakes)
+    seasons: Seasons = field(default_factory=Seasons)
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What a batch shows. ``uncertainty`` ``(n,)`` and ``predicted`` ``(n,)`` class indices are None without a model."""
+    """What a batch shows. ``uncertainty`` ``(n,)`` and ``predicted`` ``(n,)`` class indices are None without a model.
+
+    ``time_of`` tells when a row happened, in milliseconds of Unix time (none: 0, or below); without it no hour is known.
+    """
 
     events: int
     classes: int
     uncertainty: Floats | None
     predicted: NDArray[np.int64] | None
     inputs: Floats | None
+    time_of: Callable[[int], int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,27 +139,10 @@ def fresh(drift: Drift) -> DriftState:
     )
 
 
-def input_statistics(inputs: FloatArray, seed: int) -> Floats:
-    """``(n, 4)``: three random projections and the root mean square of each input row. Wide inputs are thinned evenly."""
-    step = -(-inputs.shape[1] // MAX_INPUT_DIMS)
-    thin = finite(np.asarray(inputs[:, ::step], dtype=np.float32))
-    squares = np.einsum("ij,ij->i", thin, thin)
-    if not np.isfinite(squares).all():  # beyond 1e19, which float32 has no square of
-        squares = np.einsum("ij,ij->i", thin, thin, dtype=np.float64)
-    size = np.sqrt(squares / max(1, thin.shape[1]))
-    return np.column_stack([product(thin, _projection(thin.shape[1], seed)), size]).astype(np.float64)
-
-
-def finite(array: FloatArray) -> FloatArray:
-    """``array`` with 0 for what is NaN or infinite; itself where its sum shows that nothing is."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = float(array.sum(dtype=np.float32))
-    return array if isfinite(total) else np.nan_to_num(array, posinf=0.0, neginf=0.0)
-
-
 def new_model(state: DriftState, *, inputs_too: bool) -> DriftState:
     """Forget what an earlier model version showed; ``inputs_too`` where the inputs seen are that model's embeddings."""
     stale = OF_MODEL | ({"input"} if inputs_too else set())
+    state = _turned(state, state.seasons.day)
     watches = tuple(_restarted(w) if w.signal in stale else w for w in state.watches)
     return replace(state, watches=watches, held=0, usual_blocks=0)
 
@@ -169,10 +158,18 @@ def observe(state: DriftState, seen: Observed, drift: Drift, at: int) -> tuple[D
     left = (ends[-1] - at + state.held) % BLOCK
     whole = len(starts) - (1 if left else 0)
     fired: list[Fired] = []
+    times = None if seen.time_of is None else [seen.time_of(end - 1) for end in (ends[:whole] - at).tolist()]
     row = 0
     while row < whole:
-        state, values = _values(state, seen, sums[row:whole] / BLOCK, counts[row:whole])
-        state, new, used = _feed(state, values, ends[row:whole].tolist(), drift)
+        state, stop = _of_a_day(state, times, row, whole)
+        state, values = _values(state, seen, sums[row:stop] / BLOCK, counts[row:stop])
+        part = None if times is None else times[row:stop]
+        state, new, used = _feed(state, _without_hour(state, values, part), ends[row:stop].tolist(), drift)
+        if part is not None:
+            own = values[:used, : seasons.NUMBERS]
+            state = replace(state, seasons=seasons.counted(state.seasons, own, part[:used]))
+        if new and new[-1].alarm:
+            state = alarmed(state, drift, new[-1].at)
         fired.extend(new)
         row += used
     rest = (sums[-1], counts[-1]) if left else (np.zeros(0), np.zeros(0))
@@ -183,7 +180,8 @@ def observe_error(state: DriftState, wrong: bool, drift: Drift, at: int) -> tupl
     """Feed one audit label: whether the prediction it checks was wrong."""
     values = np.full((1, len(_COLUMNS)), np.nan)
     values[0, _COLUMNS["audit_error", 0]] = float(wrong)
-    return _feed(state, values, [at], drift)[:2]
+    state, fired, _ = _feed(state, values, [at], drift)
+    return (alarmed(state, drift, at) if fired and fired[-1].alarm else state), fired
 
 
 def observe_label(
@@ -199,12 +197,6 @@ def observe_label(
 
 def _numbers(signal: str) -> int:
     return PROJECTIONS + 1 if signal == "input" else 1
-
-
-@lru_cache(maxsize=8)
-def _projection(dims: int, seed: int) -> FloatArray:
-    signs = np.random.default_rng((seed, dims)).integers(0, 2, (dims, PROJECTIONS)) * 2 - 1
-    return np.asarray(signs / np.sqrt(max(1, dims)), dtype=np.float32)
 
 
 def _parts(seen: Observed, starts: Sequence[int]) -> tuple[Floats, Floats]:
@@ -243,8 +235,41 @@ def _values(state: DriftState, seen: Observed, means: Floats, counts: Floats) ->
     return replace(state, usual=usual, usual_blocks=blocks), values
 
 
+def _of_a_day(state: DriftState, times: Sequence[int] | None, row: int, whole: int) -> tuple[DriftState, int]:
+    """Up to which block those from ``row`` on are of one day; the state is of that day then."""
+    if times is None:
+        return state, whole
+    days = seasons.of_day(times[row:whole])
+    if days[0] not in {-1, state.seasons.day}:
+        state = _turned(state, days[0])
+    return state, next((row + n for n, day in enumerate(days) if day not in {-1, state.seasons.day}), whole)
+
+
+def _turned(state: DriftState, day: int) -> DriftState:
+    """Another stretch of time. A watch on a number that looks different without the hour, as now known, learns its baseline anew."""
+    after = seasons.turned(state.seasons, day)
+    moved = np.sqrt(np.square(after.shape - state.seasons.shape).mean(axis=1))
+    return replace(state, seasons=after, watches=tuple(_reseasoned(w, moved) for w in state.watches))
+
+
+def _reseasoned(watch: Watch, moved: Floats) -> Watch:
+    column = _COLUMNS[watch.signal, watch.number]
+    if column >= len(moved) or not moved[column]:
+        return watch
+    young = len(watch.log) < BASELINE
+    return _restarted(watch) if young or moved[column] > RESEASONED * watch.log[:BASELINE].std() else watch
+
+
+def _without_hour(state: DriftState, values: Floats, times: Sequence[int] | None) -> Floats:
+    if times is None or not state.seasons.shape.any():
+        return values
+    values = values.copy()
+    values[:, : seasons.NUMBERS] -= seasons.usual(state.seasons, times)
+    return values
+
+
 def _feed(state: DriftState, values: Floats, ats: Sequence[int], drift: Drift) -> tuple[DriftState, list[Fired], int]:
-    """Feed rows of numbers, seen at events ``ats``; answer how many were used: an alarm restarts every watch and ends the feed."""
+    """Feed rows of numbers, seen at events ``ats``; answer how many were used: an alarm ends the feed."""
     columns = values.T.tolist()
     fired: list[tuple[int, int, float]] = []
     watches = []
@@ -255,9 +280,8 @@ def _feed(state: DriftState, values: Floats, ats: Sequence[int], drift: Drift) -
     if not fired:
         return replace(state, watches=tuple(watches)), [], len(ats)
     votes, found = _vote(state, sorted(fired), ats, drift)
-    if not found[-1].alarm:
-        return replace(state, watches=tuple(watches), votes=votes), found, len(ats)
-    return alarmed(state, drift, found[-1].at), found, len([at for at in ats if at <= found[-1].at])
+    used = len([at for at in ats if at <= found[-1].at]) if found[-1].alarm else len(ats)
+    return replace(state, watches=tuple(watches), votes=votes), found, used
 
 
 def _vote(
@@ -282,6 +306,7 @@ def _vote(
 def alarmed(state: DriftState, drift: Drift, at: int) -> DriftState:
     """After an alarm at event number ``at``, this replica's or one that it heard of: the same change is no second one."""
     # What was usual is over: every watch learns its baseline anew, on the new concept.
+    known = state.seasons
     return replace(
         state,
         watches=tuple(_restarted(w) for w in state.watches),
@@ -289,6 +314,8 @@ def alarmed(state: DriftState, drift: Drift, at: int) -> DriftState:
         quiet_until=at + drift.burst.cooldown_events,
         usual_blocks=0,
         mistakes=Mistakes(),
+        # A change moves the level. While no cycle is known it may be the cycle's own, which alarms at the same hours would hide.
+        seasons=seasons.turned(known, known.day) if known.shape.any() else known,
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tiebreak.contracts.clock import Clock
-from tiebreak.contracts.columns import offset_at, sizes_of
+from tiebreak.contracts.columns import offset_at, sizes_of, timestamp_at
 from tiebreak.contracts.errors import Invalid, SlowDown
 from tiebreak.contracts.log import Partition, Positions, Record
 from tiebreak.contracts.messages import DriftEvent, DriftRecord, Label
@@ -238,6 +238,7 @@ def _batch(columns: EventColumns, scores: Scores, answer: Answer, *, sized: bool
         classes=scores.classes,
         kilobytes=sizes_of(columns.records) / 1024.0 if sized else None,
         origin_of=lambda row: _origin(columns.records[row]),
+        time_of=lambda row: timestamp_at(columns.records, row),
         challenger=scores.challenger,
         differs=scores.differs,
     )

@@ -9,6 +9,7 @@ import pytest
 
 from tiebreak.contracts.project import Detector, Drift
 from tiebreak.sampling import drift as d
+from tiebreak.sampling.projections import input_statistics
 
 DEFAULT = Drift()
 
@@ -27,7 +28,7 @@ def observed(
         classes=len(classes),
         uncertainty=rng.beta(2.0, 2.0 / low, events),
         predicted=rng.choice(len(classes), events, p=classes).astype(np.int64),
-        inputs=d.input_statistics(inputs, 7),
+        inputs=input_statistics(inputs, 7),
     )
 
 
