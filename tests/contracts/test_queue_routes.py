@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.support.labeling import HASTY, Bench, a_task, annotation, answer, request
-from tiebreak.labeling.port import Outcome, Reopen
+from tiebreak.labeling.port import Act, Outcome, Reopen, Stats
 from tiebreak.labeling.routing import routes_of
 
 
@@ -21,6 +21,26 @@ async def test_a_task_for_a_skill_is_given_to_those_who_have_it_only(bench: Benc
     plain = await queue.claim("cyd", 5)
     (again,) = (await queue.claim("dan", 5, routes=routes_of("dan", ["birds"]))).leases
     assert ([x.task for x in others.leases], plain.leases, again.task) == ([common], (), special)
+
+
+async def test_what_waits_is_counted_whatever_line_it_is_in(bench: Bench) -> None:
+    """A lane, a lane with a skill, somebody's own: until it is given to somebody, and again when it is given back."""
+    queue, routes = bench.queue(), routes_of("ann", ["birds"], personal=True)
+    await queue.add([a_task(1), a_task(2, lane="normal+birds"), a_task(3, audience="ann")])
+    assert await queue.stats() == Stats(open_tasks=3, waiting=3, leased=0, in_review=0)
+    leases = (await queue.claim("ann", 3, routes=routes)).leases
+    assert await queue.stats() == Stats(open_tasks=3, waiting=0, leased=3, in_review=0)
+    for lease in leases:
+        await queue.release("ann", lease.task.task_id, lease.token)
+    assert await queue.stats() == Stats(open_tasks=3, waiting=3, leased=0, in_review=0)
+    for lease in (await queue.claim("ann", 3, routes=routes)).leases:
+        receipt = await queue.prepare(request(lease, "ann", act=Act.SKIP))
+        made = annotation(lease.task, "ann", receipt)
+        await queue.confirm(made, counted=True)
+        (applied,) = await queue.apply([made])
+        assert applied.record is not None
+        await queue.reopen([Reopen(lease.task.task_id, applied.record.sequence, review=False)])
+    assert await queue.stats() == Stats(open_tasks=3, waiting=3, leased=0, in_review=0)
 
 
 async def test_a_task_of_ones_own_waits_for_that_person_however_long(bench: Bench) -> None:

@@ -171,8 +171,24 @@ class Side:
             self.labels.setdefault((label.task_id, label.revision), label)
         await builder.published([(x.task_id, x.revision) for x in folded.labels])
         await builder.end_build(list(done.items()))
-        self.held, self.ahead = {}, {}
-        return sorted(done)
+        await self.bench.queue().regrant()
+        answered = {(a.task_id, a.annotator): a.state is not AnnotationState.WITHDRAWN for a in self.log}
+        settled = {task for task, x in newest.items() if not x.withdrawn} | {x.task_id for x in folded.labels}
+        held, self.held, self.ahead = self.held, {}, {}
+        for task, (who, lease) in held.items():
+            # Whoever holds a task goes on holding it, unless it is answered or decided.
+            if await self._holds(who, lease):
+                self.held[task] = who, lease
+            else:
+                assert answered.get((task, who)) or task in settled, "a lease was lost"
+        return sorted(done), sorted(self.held)
+
+    async def _holds(self, who: str, lease: Lease) -> bool:
+        try:
+            await self.bench.queue().renew(who, lease.task.task_id, lease.token)
+        except TiebreakError:
+            return False
+        return True
 
     async def counts(self) -> object:
         stats = await self.bench.queue().stats()

@@ -30,8 +30,7 @@ class Evidence:
     ``places``: every record on ``events``. ``dead``: letters from ``events`` only. ``committed``: the scoring group's positions.
     ``ledger``: every label revision in it. ``weights`` and ``clean_weights``: its digest, and that of one clean pass over ``labels``.
     ``disturbed``: a batch of events may have been decided twice (its process was killed, its log went away). ``unlike``: what a
-    sample of predictions was found to say otherwise than the model that each names. ``forgotten``: between which moments
-    (monotonic) the queue lost its leases, which live in Redis alone.
+    sample of predictions was found to say otherwise than the model that each names.
     """
 
     project: str
@@ -50,7 +49,6 @@ class Evidence:
     votes: int = 1
     disturbed: bool = False
     unlike: Sequence[str] = ()
-    forgotten: Sequence[tuple[float, float]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +201,7 @@ def named_model_answered(e: Evidence) -> list[str]:
 
 
 def _held_until(e: Evidence, grant: Call) -> float:
-    """Until when the holder certainly holds it: the lease began at the call at the earliest; it is given back, or forgotten."""
+    """Until when the holder certainly holds it: the lease began at the call at the earliest; it is given back."""
     ends = [
         c.began_s
         for c in e.journal
@@ -211,7 +209,7 @@ def _held_until(e: Evidence, grant: Call) -> float:
         and c.verb in {Verb.SUBMIT, Verb.SKIP, Verb.RELEASE}
         and c.began_s > grant.began_s
     ]
-    return min([grant.began_s + e.lease_s, *ends, *(begun for begun, ended in e.forgotten if ended > grant.began_s)])
+    return min([grant.began_s + e.lease_s, *ends])
 
 
 def _stale(e: Evidence, task: str, grants: Sequence[Call]) -> list[str]:

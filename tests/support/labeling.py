@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, replace
 from itertools import count
 
 import redis.asyncio
@@ -74,11 +75,11 @@ class Bench:
     clock: ManualClock | None = None
     client: redis.asyncio.Redis | None = None
     memory: MemoryQueue | None = None
-    # A queue over Redis keeps a connection for itself: one for each settings, or a long story runs out of them.
-    views: dict[QueueSettings, RedisQueue] = field(default_factory=dict)
+    redis: RedisQueue | None = None
 
     async def start(self) -> None:
-        """Build an empty index."""
+        """Build an empty index, for a process that gave nobody anything yet."""
+        self.redis = None
         queue = self.queue()
         builder = await queue.begin_build()
         if builder is not None:
@@ -87,9 +88,11 @@ class Bench:
     def queue(self, settings: QueueSettings = CALM) -> Queues:
         """The queue; all views share one state."""
         if self.client is not None:
-            if settings not in self.views:
-                self.views[settings] = RedisQueue(self.client, self.project, settings)
-            return self.views[settings]
+            if self.redis is None:
+                self.redis = RedisQueue(self.client, self.project, settings)
+            view = copy(self.redis)
+            view._settings = settings
+            return view
         if self.memory is None:
             self.clock = self.clock or ManualClock(wall=time.time())
             self.memory = MemoryQueue(self.project, self.clock, settings)

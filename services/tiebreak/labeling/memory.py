@@ -13,7 +13,8 @@ from tiebreak.contracts.erasure import is_erased
 from tiebreak.contracts.errors import SlowDown
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
 from tiebreak.contracts.project import Project
-from tiebreak.labeling.lifecycle import Lane, TaskState
+from tiebreak.labeling.grants import Grant, Grants
+from tiebreak.labeling.lifecycle import TaskState
 from tiebreak.labeling.memory_housekeeping import erase, forget_before, rerank, sweep, withdraw
 from tiebreak.labeling.memory_state import Entry, State
 from tiebreak.labeling.port import (
@@ -51,6 +52,7 @@ class MemoryQueue:
         self._box = [State(built=True)]
         self._builds: State | None = None
         self._usher: Usher = everybody
+        self._grants = Grants()
 
     def serve(self, usher: Usher) -> None:
         self._usher = usher
@@ -113,7 +115,14 @@ class MemoryQueue:
             if task_id is None:
                 break
             leases.append(self._lease(task_id, annotator, now))
+        for lease in leases:
+            self._given(annotator, lease)
         return Claimed(tuple(leases), now) if leases else s.nothing(now, self._settings.lease_ms, flying)
+
+    def _given(self, annotator: str, lease: Lease) -> Lease:
+        grant = Grant(annotator, lease.task.task_id, lease.token, lease.claimed_ms, lease.deadline_ms)
+        self._grants.give(grant, self._now())
+        return lease
 
     def _held(self, annotator: str, want: int, now: int, flying: AbstractSet[str]) -> list[Lease]:
         s = self._state
@@ -144,8 +153,8 @@ class MemoryQueue:
             raise refused(Refusal.SETTLED)
         if entry.holder != annotator or entry.token != token:
             raise refused(Refusal.STALE_LEASE)
-        s.leases[task_id] = self._now() + self._settings.lease_ms
-        return s.leases[task_id]
+        deadline_ms = s.leases[task_id] = self._now() + self._settings.lease_ms
+        return self._given(annotator, Lease(entry.task, token, entry.claimed_ms, deadline_ms)).deadline_ms
 
     async def release(self, annotator: str, task_id: str, token: int) -> None:
         s = self._guard()
@@ -155,6 +164,7 @@ class MemoryQueue:
             s.offer(task_id)
         elif entry.grants[annotator][0] != token:
             raise refused(Refusal.STALE_LEASE)
+        self._grants.end(annotator, task_id)
 
     def _granted(self, annotator: str, task_id: str, *, answered: bool = False) -> Entry:
         """The task, if it was given to this person, or was answered by them where that is enough."""
@@ -178,24 +188,13 @@ class MemoryQueue:
         entry = self._granted(answer.annotator, answer.task_id, answered=answer.act is Act.WITHDRAW)
         if entry.is_in_flight(answer.annotator, now - self._settings.pending_ms):
             raise refused(Refusal.IN_PROGRESS)
-        takes_back = answer.act in _TAKES_BACK
-        facts = self._undo_facts(entry, answer, now) if takes_back else entry.vote_facts(answer)
+        since_ms = None if answer.task_id in s.emptied else now - self._settings.undo_ms
+        facts = entry.undo_facts(answer, since_ms) if answer.act in _TAKES_BACK else entry.vote_facts(answer)
         revision = entry.promise(answer.annotator, now, undo=answer.act is Act.UNDO)
         review = entry.state is TaskState.IN_REVIEW
         receipt = replace(facts, revision=revision, accepted_ms=now, review=review)
         s.receipts[answer.annotator, answer.key] = (answer.digest, receipt, answer.task_id)
         return receipt
-
-    def _undo_facts(self, entry: Entry, answer: Answer, now: int) -> Receipt:
-        given = entry.answers.get(answer.annotator)
-        if given is None or not given.stands:
-            raise not_found()
-        gone = answer.task_id in self._state.emptied
-        if answer.act is Act.WITHDRAW and gone:
-            raise refused(Refusal.SETTLED)
-        if answer.act is Act.UNDO and (gone or now - given.at_ms > self._settings.undo_ms):
-            raise refused(Refusal.TOO_LATE_TO_UNDO)
-        return Receipt(0, AnnotationState.WITHDRAWN, given.token, given.claimed_ms, 0)
 
     async def prepare_next(self, answer: Answer, want: int, *, review: bool = False) -> tuple[Receipt, Claimed | None]:
         receipt = await self.prepare(answer)
@@ -207,11 +206,14 @@ class MemoryQueue:
             self._confirm(annotation, counted=counted)
 
     async def confirm(self, annotation: Annotation, *, counted: bool) -> Lease | None:
-        return self._confirm(annotation, counted=counted)
+        back = self._confirm(annotation, counted=counted)
+        return self._given(annotation.annotator, back) if back is not None else None
 
     def _confirm(self, annotation: Annotation, *, counted: bool) -> Lease | None:
-        s, now = self._guard(), self._now()
         task_id, annotator = annotation.task_id, annotation.annotator
+        if annotation.state is not AnnotationState.WITHDRAWN:
+            self._grants.end(annotator, task_id)
+        s, now = self._guard(), self._now()
         if (entry := s.tasks.get(task_id)) is None:
             return None
         entry.pending.pop(annotator, None)
@@ -338,10 +340,7 @@ class MemoryQueue:
         return None if len(self._state.gold) == have else list(self._state.gold.values())
 
     async def stats(self) -> Stats:
-        s = self._guard()
-        disputed = sum(e.state is TaskState.IN_REVIEW for e in s.tasks.values())
-        waiting = sum(len(s.routes[lane]) + len(s.again[lane]) for lane in Lane)
-        return Stats(s.open_tasks, waiting + len(s.kept), len(s.leases), disputed)
+        return self._guard().stats()
 
     async def restore(self, known: Remembered) -> bool:
         now = self._now()
@@ -381,7 +380,13 @@ class MemoryQueue:
         s = self._guard()
         for task_id, revision in done:
             s.done.setdefault(task_id, (TaskState.SETTLED, revision))
+        for grant in self._grants.standing():
+            if grant.deadline_ms > self._now():
+                s.regrant(grant)
         s.built = True
+
+    async def regrant(self) -> None:
+        """Done by whoever ends the build."""
 
     def _guard(self) -> State:
         if not self._state.built and self._builds is not self._state:

@@ -12,6 +12,7 @@ from operator import itemgetter
 
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
 from tiebreak.labeling.consensus import Ballot, ballot_of
+from tiebreak.labeling.grants import Grant
 from tiebreak.labeling.lifecycle import REVIEW, TaskState
 from tiebreak.labeling.port import (
     KEPT_FOR_ONE,
@@ -23,8 +24,9 @@ from tiebreak.labeling.port import (
     QueueSettings,
     Receipt,
     Refusal,
+    Stats,
 )
-from tiebreak.labeling.refusals import refused
+from tiebreak.labeling.refusals import not_found, refused
 from tiebreak.labeling.routing import kept_for, lane_start, place_of, route_of
 from tiebreak.labeling.settling import Remembered, TaskRecord
 
@@ -120,6 +122,17 @@ class Entry:
         said = AnnotationState.SKIPPED if answer.act is Act.SKIP else AnnotationState.SUBMITTED
         state = said if holds and not gone else AnnotationState.LATE
         return Receipt(0, state, answer.token, claimed_ms, 0, counted=not gone)
+
+    def undo_facts(self, answer: Answer, since_ms: int | None) -> Receipt:
+        """What taking an answer back would be; an undo of one from before ``since_ms`` (None: the content is gone) comes too late."""
+        given = self.answers.get(answer.annotator)
+        if given is None or not given.stands:
+            raise not_found()
+        if answer.act is Act.WITHDRAW and since_ms is None:
+            raise refused(Refusal.SETTLED)
+        if answer.act is Act.UNDO and (since_ms is None or given.at_ms < since_ms):
+            raise refused(Refusal.TOO_LATE_TO_UNDO)
+        return Receipt(0, AnnotationState.WITHDRAWN, given.token, given.claimed_ms, 0)
 
     def is_in_flight(self, annotator: str, since_ms: int) -> bool:
         """Whether an answer of this person, promised after ``since_ms``, has not come back from the log yet."""
@@ -302,6 +315,26 @@ class State:
         others += self.kept.values()
         reason = Empty.NO_TASKS if not self.open_tasks else Empty.ALL_LEASED if others else Empty.NONE_FOR_YOU
         return Claimed((), now, reason, max(1.0, (min(others, default=now + lease_ms) - now) / 1000))
+
+    def regrant(self, grant: Grant) -> None:
+        """Put back a lease that was given before the index was built again; a task that somebody else holds was at least theirs."""
+        entry = self.tasks.get(grant.task_id)
+        if entry is None or grant.task_id in self.emptied or entry.answered_by(grant.annotator):
+            return
+        if entry.grants.get(grant.annotator, (0, 0))[0] >= grant.token:
+            return
+        entry.grants[grant.annotator] = grant.token, grant.claimed_ms
+        self.fence = max(self.fence, grant.token)
+        if entry.holder in (None, grant.annotator) and entry.state is not TaskState.SETTLED:
+            self.unoffer(grant.task_id)
+            entry.holder, entry.token, entry.claimed_ms = grant.annotator, grant.token, grant.claimed_ms
+            self.leases[grant.task_id] = grant.deadline_ms
+
+    def stats(self) -> Stats:
+        """All lines but the reviewers' hold what waits."""
+        disputed = sum(e.state is TaskState.IN_REVIEW for e in self.tasks.values())
+        waiting = sum(map(len, (*self.routes.values(), *self.again.values()))) - len(self.again[REVIEW])
+        return Stats(self.open_tasks, waiting, len(self.leases), disputed)
 
     def unlease(self, task_id: str) -> None:
         """End the lease on the task, if there is one."""

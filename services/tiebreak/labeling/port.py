@@ -234,7 +234,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Counts of the queue now. ``open_tasks`` includes waiting, leased and disputed ones."""
+    """Counts of the queue now. ``open_tasks`` has waiting, leased and disputed ones. ``waiting``: in any line but the reviewers'."""
 
     open_tasks: int
     waiting: int
@@ -386,6 +386,9 @@ class Rebuildable(Protocol):
 
     async def begin_build(self) -> Builder | None:
         """Become the builder of a missing index. None: it exists, or somebody else builds it."""
+
+    async def regrant(self) -> None:
+        """Put back the leases that this object gave where the index was built again since; a claim or an answer does so first."""
 
 
 class LabelingQueue(Queue, Rebuildable, Protocol):

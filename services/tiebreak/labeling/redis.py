@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 import redis.asyncio
 
 from tiebreak.contracts.erasure import subject_digest
-from tiebreak.contracts.messages import Annotation, Label, Task
+from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
 from tiebreak.contracts.project import Project
 from tiebreak.labeling import redis_wire as wire
-from tiebreak.labeling.lifecycle import Lane
+from tiebreak.labeling.grants import Grant, Grants
 from tiebreak.labeling.port import (
     KEPT_FOR_ONE,
     Answer,
@@ -57,10 +57,12 @@ _SCRIPTS = (
     "forget",
     "gold",
     "published",
+    "regrant",
     "reopen",
     "rerank",
     "restore",
     "settle",
+    "stats",
     "sweep",
     "withdraw",
 )
@@ -80,7 +82,9 @@ class RedisQueue:
         self._client = client
         self._settings = settings or settings_for(project)
         self._prefix = wire.prefix_of(project.project)
+        self._grants = Grants()
         self._scripts = Scripts(client, self._prefix, _SCRIPTS)
+        self._scripts.rebuilt = self._put_back
         self._usher: Usher = everybody
 
     def serve(self, usher: Usher) -> None:
@@ -109,27 +113,43 @@ class RedisQueue:
         routes: Sequence[str] | None = None,
     ) -> Claimed:
         routes = self._usher(annotator, want, review, skills) if routes is None else routes
-        return self._claimed(await self._ask(self._claim_call(annotator, want, routes)))
+        return self._claimed(annotator, await self._ask(self._claim_call(annotator, want, routes)))
 
     def _claim_call(self, annotator: str, want: int, routes: Sequence[str]) -> Call:
         s = self._settings
         return "claim", (annotator, want, s.lease_ms, _SCAN_LIMIT, s.head_start_ms, s.pending_ms, *routes)
 
-    def _claimed(self, reply: Sequence[Any]) -> Claimed:
+    def _claimed(self, annotator: str, reply: Sequence[Any]) -> Claimed:
         now, *found = reply
         if isinstance(found[0], list):
-            return Claimed(tuple(wire.lease_of(item) for item in found), now)
+            return Claimed(tuple(self._given(annotator, item, now) for item in found), now)
         open_tasks, leased, soonest = found
         reason = Empty.NO_TASKS if not open_tasks else Empty.ALL_LEASED if leased else Empty.NONE_FOR_YOU
         wait_ms = (soonest - now) if leased else self._settings.lease_ms
         return Claimed((), now, reason, max(1.0, wait_ms / 1000))
 
+    def _given(self, annotator: str, item: Sequence[Any], now_ms: int) -> Lease:
+        lease = wire.lease_of(item)
+        self._grants.give(Grant(annotator, item[0].decode(), lease.token, lease.claimed_ms, lease.deadline_ms), now_ms)
+        return lease
+
+    async def _put_back(self) -> None:
+        for chunk in _chunks(self._grants.standing()):
+            await self._run("regrant", [value for grant in chunk for value in grant])
+
+    async def regrant(self) -> None:
+        if self._grants:
+            await self._scripts.ask()
+
     async def renew(self, annotator: str, task_id: str, token: int) -> int:
-        (deadline,) = await self._ask(("hold", (annotator, task_id, token, self._settings.lease_ms, "renew")))
-        return int(deadline)
+        ask: Call = "hold", (annotator, task_id, token, self._settings.lease_ms, "renew")
+        deadline, now, claimed = map(int, await self._ask(ask))
+        self._grants.give(Grant(annotator, task_id, token, claimed, deadline), now)
+        return deadline
 
     async def release(self, annotator: str, task_id: str, token: int) -> None:
         await self._ask(("hold", (annotator, task_id, token, self._settings.lease_ms, "release")))
+        self._grants.end(annotator, task_id)
 
     async def prepare(self, answer: Answer) -> Receipt:
         (text,) = await self._ask(self._prepare_call(answer))
@@ -139,7 +159,7 @@ class RedisQueue:
         _, arguments = self._claim_call(answer.annotator, want, self._usher(answer.annotator, want, review, ()))
         promised, onward = await self._scripts.ask(self._prepare_call(answer), ("onward", arguments))
         (text,), following = _accepted(promised), _accepted(onward)
-        return wire.receipt_of(text), self._claimed(following) if following else None
+        return wire.receipt_of(text), self._claimed(answer.annotator, following) if following else None
 
     def _prepare_call(self, answer: Answer) -> Call:
         s = self._settings
@@ -148,10 +168,16 @@ class RedisQueue:
 
     async def confirm(self, annotation: Annotation, *, counted: bool) -> Lease | None:
         found = await self._ask(self._confirm_call(annotation, counted=counted))
-        return wire.lease_of(found[0]) if found else None
+        self._ended(annotation)
+        return self._given(annotation.annotator, found[0], found[0][2]) if found else None
 
     def note(self, annotation: Annotation, *, counted: bool) -> None:
+        self._ended(annotation)
         self._scripts.tell(self._confirm_call(annotation, counted=counted))
+
+    def _ended(self, annotation: Annotation) -> None:
+        if annotation.state is not AnnotationState.WITHDRAWN:
+            self._grants.end(annotation.annotator, annotation.task_id)
 
     def _confirm_call(self, a: Annotation, *, counted: bool) -> Call:
         head = (a.annotator, a.task_id, a.revision, a.state, a.lease_token, a.claimed_ms, int(counted))
@@ -274,17 +300,7 @@ class RedisQueue:
         return {name.decode(): int(asked) for name, asked in found.items()}
 
     async def stats(self) -> Stats:
-        async with reachable(), self._client.pipeline(transaction=False) as pipe:
-            pipe.mget(self._key("open_tasks"), self._key("in_review"))
-            pipe.zcard(self._key("leases"))
-            pipe.zcard(self._key("kept"))
-            for lane in Lane:
-                pipe.zcard(self._key(f"open:{lane}"))
-                pipe.zcard(self._key(f"again:{lane}"))
-            (open_tasks, in_review), leased, *waiting = await pipe.execute()
-        if not self._scripts.builds and not await self.is_built():
-            raise building()
-        return Stats(int(open_tasks or 0), sum(waiting), leased, int(in_review or 0))
+        return Stats(*await self._run("stats", ()))
 
     async def look(self, task_id: str) -> Task | None:
         async with reachable():

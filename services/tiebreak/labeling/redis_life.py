@@ -25,6 +25,7 @@ _OF_INDEX = frozenset(
         "in_review",
         "leases",
         "kept",
+        "lines",
         "purge",
         "forget",
         "expiry",

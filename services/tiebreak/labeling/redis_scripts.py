@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -59,13 +59,11 @@ class Scripts:
         # Taking a connection out of the pool and giving it back costs as much as the exchange itself.
         self._kept: Any = None
         self._together = Together(self._exchange, _MOST, _EVERY_S)
+        self.rebuilt: Callable[[], Awaitable[None]] = _nothing
+        """Awaited where the index was built again since the last run of :meth:`ask`, before anything is asked of it."""
+        self._epoch = b""
         self.seen: bytes | None = None
         """The token epoch before the newest run of :meth:`ask`: whoever is answered knows it as of their own call."""
-
-    @property
-    def builds(self) -> bool:
-        """Whether these run for whoever builds the index."""
-        return bool(self._nonce)
 
     async def run(self, name: str, arguments: Sequence[Argument]) -> list[Any]:
         """One script's reply. Raises Unreachable; the outcome is unknown then."""
@@ -92,7 +90,12 @@ class Scripts:
         for calls in asked:
             for name, arguments in calls:
                 flat += (name, len(arguments), *arguments)
-        self.seen, *replies = await self._run(self._people, flat)
+        self.seen, epoch, *replies = await self._run(self._people, [self._epoch, *flat])
+        while epoch and self._epoch not in (b"", epoch):  # nothing was done
+            await self.rebuilt()
+            self._epoch = epoch
+            self.seen, epoch, *replies = await self._run(self._people, [self._epoch, *flat])
+        self._epoch = epoch or self._epoch
         answers = iter(replies)
         return [await _answer([next(answers) for _ in calls]) for calls in asked]
 
@@ -152,6 +155,10 @@ class Scripts:
             self._kept = connection
         else:
             await self._client.connection_pool.release(connection)
+
+
+async def _nothing() -> None:
+    return
 
 
 async def _answer(replies: Sequence[list[Any] | Exception]) -> Sequence[list[Any]] | Exception:

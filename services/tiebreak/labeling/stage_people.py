@@ -165,6 +165,9 @@ class People:
                     if not await self._queue.is_built():
                         await pause(stop, _AGAIN_S)
                         continue
+                    await (
+                        self._queue.regrant()
+                    )  # also where nobody asks for anything here: others give tasks away meanwhile
                     # The log gives a batch once: one that could not be learned, since the gold did not come, is learned later.
                     batch = batch or await reader.poll(_BATCH, _POLL_S)
                     await self.learn(batch)

@@ -20,7 +20,7 @@ _KEPT = {
     "token:": "as above",
 }
 _SOURCES = {path.name: path.read_text("utf-8") for path in files("tiebreak.labeling").joinpath("lua").iterdir()}
-_ENTRY = re.compile(r"([a-z_]+(?::<[a-z0-9 ]+>)*(?:, [a-z_]+)*) +(?:string|hash|zset|list|integer) ")
+_ENTRY = re.compile(r"([a-z_]+(?::<[a-z0-9 ]+>)*(?:, [a-z_]+)*) +(?:string|hash|zset|set|list|integer) ")
 
 
 def _used() -> set[str]:

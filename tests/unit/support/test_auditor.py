@@ -274,15 +274,6 @@ def test_a_late_vote_with_an_old_token_is_within_the_promises() -> None:
     assert audit(replace(CLEAN, journal=journal, annotations=[*CLEAN.annotations, late])) == []
 
 
-def test_who_held_a_task_when_the_leases_were_forgotten_holds_it_no_more() -> None:
-    """Somebody else may be given it from then on; not before."""
-    journal = [*CLEAN.journal[:4], claim("bob", T2, 3, 25.0), *CLEAN.journal[5:]]
-    for meanwhile in ((24.0, 24.1), (0.0, 24.1)):  # the second claim was given, and forgotten, within one loss
-        assert audit(replace(CLEAN, journal=journal, forgotten=[meanwhile])) == []
-    (found,) = audit(replace(CLEAN, journal=journal, forgotten=[(27.0, 27.1)]))
-    assert found.invariant == "one_holder"
-
-
 def test_a_batch_decided_twice_may_be_decided_otherwise() -> None:
     """After a kill: the first decision's task stands without its prediction; the newest prediction's selection must be a task."""
     killed = replace(CLEAN, disturbed=True)

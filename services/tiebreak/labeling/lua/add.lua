@@ -15,7 +15,10 @@ for i = 4, #ARGV, 6 do
     redis.call('HSET', P .. 'bodies', id, body)
     redis.call('ZADD', P .. 'open:' .. lane, rank, id)
     -- Its line cannot be found again by looking through the few lanes that everybody is served from.
-    if not common_lane(lane) then redis.call('HSET', task_key(id), 'st', 'open', 'ln', lane, 'rk', rank) end
+    if not common_lane(lane) then
+      redis.call('HSET', task_key(id), 'st', 'open', 'ln', lane, 'rk', rank)
+      redis.call('SADD', P .. 'lines', lane)
+    end
     may_expire(id, (created > 0 and created or now) + ARGV[2], ARGV[3])
     new = new + 1
   end

@@ -5,6 +5,6 @@
 if not ready() then return {'BUILDING'} end
 local epoch = redis.call('GET', P .. 'epoch')
 if not epoch or not string.find(epoch, '|always', 1, true) then return {'OK', 0} end
-redis.call('SET', P .. 'epoch', life() .. '|always')
+redis.call('SET', P .. 'epoch', life() .. '|always|' .. ARGV[1])
 redis.call('DEL', P .. 'builder')
 return {'OK', 1}

@@ -4,8 +4,9 @@
 -- KEYS[1]  the prefix 'tb:{<project>}:'. Every key below starts with it, so all keys of a project share one hash slot.
 -- ARGV[1]  the builder's nonce, '' for everybody else.
 --
--- epoch            string  '<life of the server>|<always, or nothing>': the index was built in that life, and whether the server then
---                          wrote every change to disk before it answered             builder  string  the nonce of who builds it (30 s)
+-- epoch            string  '<life of the server>|<always, or nothing>|<builder>': the index was built in that life and by whom, and
+--                          whether the server then wrote every change to disk before it answered
+-- builder          string  the nonce of who builds it (30 s)
 -- fence            integer the fencing counter                    order          integer places on the `again` routes
 -- open_tasks       integer tasks not yet settled, expired or withdrawn        in_review      integer those of them in dispute
 -- settled_tasks    integer how often a task was settled, for the pace of the budget
@@ -13,6 +14,7 @@
 -- open:<route>     zset    untouched tasks by rank               again:<route>  zset    begun or disputed tasks by place
 --                                                                 (`again:for:<annotator>`: those kept for one person)
 -- kept             zset    task -> until when it is kept for one person
+-- lines            set     routes with a skill or of one person, as long as anything is on them
 -- cursor:<route>   hash    annotator -> last place looked at      leases         zset    task -> deadline
 -- held:<annotator> zset    task -> token                          purge, forget  zset    task -> time
 -- expiry           zset    time -> time                           expiry:<time>  list    tasks that may expire then
@@ -53,7 +55,10 @@ end
 
 local function may_touch()
   local epoch = redis.call('GET', P .. 'epoch')
-  if epoch and string.match(epoch, '^%w*') == life() then return true end
+  if epoch and string.match(epoch, '^%w*') == life() then
+    known.epoch = epoch
+    return true
+  end
   if ARGV[1] == '' or redis.call('GET', P .. 'builder') ~= ARGV[1] then return false end
   redis.call('PEXPIRE', P .. 'builder', 30000)
   return true
@@ -229,6 +234,7 @@ local function offer(id, people, till, most)
       end
     end
   end
+  if not common_lane(h[2]) then redis.call('SADD', P .. 'lines', h[2]) end
   redis.call('ZADD', route, fresh and h[3] or redis.call('INCR', P .. 'order'), id)
 end
 
@@ -239,6 +245,12 @@ local function unlease(id)
     redis.call('HDEL', task_key(id), 'by', 'tok', 'at')
   end
   redis.call('ZREM', P .. 'leases', id)
+end
+
+local function hold(id, annotator, token, claimed, deadline)
+  redis.call('HSET', task_key(id), 'by', annotator, 'tok', token, 'at', claimed)
+  redis.call('ZADD', P .. 'leases', deadline, id)
+  redis.call('ZADD', P .. 'held:' .. annotator, token, id)
 end
 
 -- `fields`: further fields of the task to be set with it; `body` where it is known. Whoever runs this writes `fence` at the end.

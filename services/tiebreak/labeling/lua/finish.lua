@@ -7,7 +7,7 @@ for i = 3, #ARGV, 2 do
   redis.call('HSETNX', done_key(ARGV[i]), ARGV[i], 'settled:' .. ARGV[i + 1])
 end
 if ARGV[2] ~= '' then
-  redis.call('SET', P .. 'epoch', life() .. '|' .. (ARGV[2] == 'always' and ARGV[2] or ''))
+  redis.call('SET', P .. 'epoch', life() .. '|' .. (ARGV[2] == 'always' and ARGV[2] or '') .. '|' .. ARGV[1])
   redis.call('DEL', P .. 'builder')
 end
 return {'OK'}

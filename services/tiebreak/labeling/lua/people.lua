@@ -1,10 +1,13 @@
 -- What people ask for at one moment, in one run: each call is one of the functions that the loader puts in front of this.
--- ARGV  nonce, then per call: name, how many arguments, the arguments (the call sees them as its own ARGV, after the nonce)
+-- ARGV  nonce, the epoch of the index in which the asker's leases were given ('': any), then per call: name, how many arguments, the arguments (the call sees them as its own ARGV, after the nonce)
 -- `onward` is a `claim` for whoever's answer the call before it promised, if that counts; else its answer is {'OK'} alone.
--- Returns {the token epoch before (false: none), per call its answer or its error}.
--- Invariant: calls run in their order, and an error of one leaves the others alone.
-local out = {redis.call('GET', P .. 'token_epoch')}
-local at = 2
+-- Returns {the token epoch before (false: none), the index's epoch ('' while there is none), per call its answer or its error}; where
+-- the epoch is not the asker's, nothing is done, and these two are all.
+-- Invariant: calls run in their order, and an error of one leaves the others alone. Nobody is given anything of an index that was built
+-- again before the asker put back what it had given (`regrant.lua`).
+local out = {redis.call('GET', P .. 'token_epoch'), ready() and known.epoch or ''}
+local at = 3
+if ARGV[2] ~= '' and out[2] ~= '' and ARGV[2] ~= out[2] then return out end
 
 local function onward(ARGV)
   local promise = out[#out]
