@@ -9,6 +9,7 @@ import redis.asyncio
 
 from tests.support.labeling import HASTY, Bench, a_project, a_task, annotation, answer, request
 from tiebreak.contracts.messages import AnnotationState
+from tiebreak.labeling.grants import Grant
 from tiebreak.labeling.port import Act, Empty, Refusal, Refused
 from tiebreak.labeling.redis import RedisQueue
 
@@ -49,6 +50,21 @@ async def test_what_ended_before_the_loss_is_not_put_back(bench: Bench) -> None:
     await bench.pass_ms(10)
     await rebuilt(bench, 3)
     assert len((await bench.queue().claim("bob", 5)).leases) == 3
+
+
+async def test_what_was_answered_without_a_confirmation_is_not_put_back(bench: Bench) -> None:
+    """The process died, or the store was lost, between the log and the confirmation: the log says that it is answered."""
+    await bench.queue().add([a_task(0)])
+    (lease,) = (await bench.queue().claim("ann", 1)).leases
+    made = annotation(lease.task, "ann", await bench.queue().prepare(request(lease, "ann")))
+    await bench.lose()
+    builder = await bench.queue().begin_build()
+    assert builder is not None
+    await builder.add([lease.task])
+    await builder.apply([made])
+    await builder.end_build([])
+    await bench.queue().regrant()
+    assert (await bench.queue().stats()).leased == 0
 
 
 async def test_a_renewed_lease_and_one_that_an_undo_gave_are_put_back_too(bench: Bench) -> None:
@@ -123,3 +139,16 @@ async def test_a_process_that_nobody_asks_puts_its_leases_back_too(shared: Bench
     await here.regrant()
     assert (await there.claim("bob", 1)).reason is Empty.ALL_LEASED
     assert (await there.prepare(request(lease, "ann"))).state is AnnotationState.SUBMITTED
+
+
+@pytest.mark.redis
+async def test_tokens_grow_also_where_the_clock_was_set_back_with_the_loss(shared: Bench) -> None:
+    """What is given of a new index has a larger token than what was put back into it."""
+    here = process(shared)
+    await here.add([a_task(0), a_task(1)])
+    (lease,) = (await here.claim("ann", 1)).leases
+    ahead = Grant("ann", lease.task.task_id, 2**52, lease.claimed_ms, lease.deadline_ms)
+    here._grants.give(ahead, lease.claimed_ms)
+    await rebuilt(shared, 2)
+    (other,) = (await here.claim("bob", 1)).leases
+    assert other.token > ahead.token
