@@ -80,7 +80,11 @@ class Weights:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """All that one step makes durable, together. ``weights`` None: labels were taken in, nothing was fitted."""
+    """All that one step makes durable, together. ``weights`` None: labels were taken in, nothing was fitted.
+
+    ``fitted``: the data set version that the weights are of. They are left out where the step comes to another one: somebody took
+    something back meanwhile, and nothing that was learned from it shall be kept. None: of what the step comes to.
+    """
 
     labels: Sequence[LedgerLabel] = ()
     aside: Sequence[AsideLabel] = ()
@@ -88,6 +92,7 @@ class Step:
     weights: Weights | None = None
     readmitted: Sequence[AsideLabel] = ()
     eras: Sequence[Era] = ()
+    fitted: int | None = None
 
 
 class Ledger:
@@ -226,10 +231,6 @@ class Ledger:
         """(dataset version, digest, labels that trained, audit labels) of every fitting step, oldest first."""
         return tuple(self._db.execute("SELECT dataset_version, digest, trained, audited FROM steps ORDER BY step"))
 
-    def digests(self) -> tuple[tuple[int, str], ...]:
-        """(dataset version, digest of the weights) of every fitting step, oldest first."""
-        return tuple(self._db.execute("SELECT dataset_version, digest FROM steps ORDER BY step"))
-
     def retractions(self, version: int | None = None) -> tuple[Retraction, ...]:
         """Whose votes do not count, as of a version of the data set (the newest), oldest first."""
         return read_retractions(self._db, self.dataset_version() if version is None else version)
@@ -318,13 +319,13 @@ class Ledger:
         for partition, position in step.positions.items():
             run("INSERT OR REPLACE INTO positions VALUES (?, ?, ?)", (partition.topic, partition.index, position))
         write_eras(self._db, step.eras)
-        if step.weights is not None:
-            learned = step.weights
+        now, learned = self.dataset_version(), step.weights
+        if learned is not None and step.fitted in {None, now}:
             run(
                 "INSERT OR REPLACE INTO weights VALUES (1, ?, ?, ?)",
                 (learned.digest, learned.state, json.dumps(list(learned.replay))),
             )
-            counts = (self.dataset_version(), learned.digest, len(learned.replay), learned.audited)
+            counts = (now, learned.digest, len(learned.replay), learned.audited)
             run("INSERT INTO steps (dataset_version, digest, trained, audited) VALUES (?, ?, ?, ?)", counts)
 
     @contextmanager

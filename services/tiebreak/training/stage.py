@@ -149,7 +149,7 @@ class Trainer:
         self._reader.seek({p: positions[p] for p in self._reader.assignment() if p in positions})
         # The last step may have died between the ledger and the gate: its model is made and offered again, the same to the
         # bit, and deployment knows whether it was judged.
-        self._owed = self._ledger.weights() is not None
+        self._owed = self._ledger.dataset_version() > 0
 
     def _load(self) -> Dataset:
         self._struck = self._ledger.struck()
@@ -298,7 +298,8 @@ class Trainer:
                 "the ledger's weights are not reproduced: libraries, settings, class vectors or retractions have changed",
                 was=before.digest,
             )
-        step = Step(taken.labels, taken.aside, taken.positions, weights, taken.readmitted, taken.eras)
+        fitted = offer.manifest.dataset_version if offer is not None else None
+        step = Step(taken.labels, taken.aside, taken.positions, weights, taken.readmitted, taken.eras, fitted)
         try:
             version = await asyncio.to_thread(self._ledger.commit, step)
         except SlowDown as full:
@@ -306,7 +307,7 @@ class Trainer:
             await self._pause("the ledger cannot be written", full.retry_after_s, full)
             return
         self._gathered = _Gathered(since=self._clock.monotonic())
-        if offer is not None and offer.manifest.dataset_version != version:
+        if fitted not in {None, version}:
             # Somebody's command line took something back during the fit: that was of another data set than its number says.
             offer, self._offer, self._owed = None, None, True
         self._offer = offer or self._offer

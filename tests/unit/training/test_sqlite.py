@@ -34,7 +34,7 @@ def test_a_step_is_read_back_as_it_was(tmp_path: Path) -> None:
     assert again.aside() == (kept,)
     assert again.positions() == {PART: 9}
     assert again.weights() == weights
-    assert again.digests() == ((2, "d" * 64),)
+    assert again.steps() == ((2, "d" * 64, 2, 3),)
     again.commit(Step(readmitted=[kept]))
     assert again.aside() == ()
     again.close()

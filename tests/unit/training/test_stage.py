@@ -134,7 +134,10 @@ class Retracting(ServeAll):
 async def test_a_retraction_during_a_fit_leaves_no_model_under_a_wrong_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, early: bool
 ) -> None:
-    """It comes after the trainer looked for one, before or while it fits: what is offered is the data set that its number says."""
+    """It comes after the trainer looked for one, before or while it fits: what is offered is the data set that its number says, and
+
+    the ledger keeps nothing of what was learned from the votes taken back.
+    """
     log, labels, sink = await log_for(PROJECT), blob_labels(30, audit_every=0), Retracting(tmp_path / "l")
     bobs = [replace(x, votes=(Vote(f"{x.label_id}-bob", "bob", x.value, 1, 1.0),)) for x in labels[:3]]
     reader = log.reader([Topic.LABELS.of(PROJECT.project)], None)
@@ -151,6 +154,20 @@ async def test_a_retraction_during_a_fit_leaves_no_model_under_a_wrong_number(
         await eventually(lambda: bool(sink.candidates))
     made = sink.candidates[0].manifest
     assert (made.dataset_version, set(made.label_ids)) == (31, {x.label_id for x in labels[3:]})
+    with closing(Ledger(tmp_path / "l")) as ledger:
+        assert ledger.steps() == ((31, sink.candidates[0].digest, 27, 0),)
+
+
+async def test_labels_without_a_model_are_learned_from_at_the_next_start(tmp_path: Path) -> None:
+    """The first model was dropped and its trainer killed, or `min_labels` is lower now: no new label has to come."""
+    log = await log_for(PROJECT)
+    await publish_labels(log, PROJECT, blob_labels(30))
+    waits = PROJECT.model_copy(update={"training": PROJECT.training.model_copy(update={"min_labels": 100})})
+    async with Running(waits, log, tmp_path / "l") as run:
+        await eventually(lambda: run.ledger.dataset_version() == 30)
+    assert run.candidates == []
+    async with Running(PROJECT, log, tmp_path / "l") as run:
+        await run.trains(30)
 
 
 async def test_a_lost_ledger_is_rebuilt_from_the_topic_to_the_same_digest(tmp_path: Path) -> None:
