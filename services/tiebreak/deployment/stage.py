@@ -276,23 +276,26 @@ class Deployer:
         champion, accepted, unread = await self._rivals(candidate, registry)
         refusals = await self._tools.probe.check(candidate, champion, accepted)
         decision = judge(candidate.evaluation, refusals, self._project.gate)
-        beside = candidate.evaluation.reference
-        if registry.reference not in {"", registry.champion, beside.version if beside else ""}:
-            # What it was not measured by it does not replace.
-            unread = (
-                *unread,
-                f"it was not compared with {registry.reference}, which was accepted last and stays the reference",
-            )
+        if unmeasured := await self._unmeasured(candidate, registry):
             decision = replace(decision, accepted=False)
-        return replace(decision, reasons=(*decision.reasons, *unread))
+        return replace(decision, reasons=(*decision.reasons, *unmeasured, *unread))
+
+    async def _unmeasured(self, candidate: Candidate, registry: Registry) -> tuple[str, ...]:
+        """That it could not be compared with the reference, and why. What it was not measured by it does not replace."""
+        beside, reference = candidate.evaluation.reference, registry.reference
+        if reference in {"", registry.champion, beside.version if beside else ""}:
+            return ()
+        lost = (await self._read(reference)).model is None
+        why = "its file cannot be read" if lost else "it is no model of the trainer's"
+        return (f"it was not compared with {reference}, which was accepted last and stays the reference: {why}",)
 
     async def _rivals(
         self, candidate: Candidate, registry: Registry
     ) -> tuple[Served | None, Served | None, tuple[str, ...]]:
-        """The champion, the oldest champion since a person's word that answers for the same classes (new ones have their price),
+        """Whose cost the candidate's is compared with, and what the verdict has to say of costs that could not be compared.
 
-        and what the verdict has to say of costs that could not be compared. None for both where nothing serves; the second is None
-        where it is the first.
+        That is the champion, and the oldest champion since a person's word that answers for the same classes (new ones have their
+        price). None for both where nothing serves; the second is None where it is the first.
         """
         if not registry.champion:
             return None, None, ()

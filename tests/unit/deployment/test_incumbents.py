@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from tests.support.labels import project_of
 from tests.support.models import dense, manifest_of, points
 from tests.support.training import PassAll, log_for
@@ -10,6 +14,7 @@ from tiebreak.contracts.codec import PROTOBUF, encode, headers_for
 from tiebreak.contracts.log import Message, Outputs
 from tiebreak.contracts.messages import ModelEvent, ModelRecord
 from tiebreak.contracts.topics import Topic
+from tiebreak.deployment.files import FileModelStore
 from tiebreak.deployment.memory import MemoryModelStore
 from tiebreak.deployment.registry import GATE
 from tiebreak.deployment.stage import Deployer, Tools
@@ -53,17 +58,24 @@ async def test_a_model_rolled_back_to_is_compared_with_what_was_accepted_before_
     assert await asked(*line, (BACK, "3", "")) == [("2", "3", 5), ("1", "3", 2)]
 
 
-async def test_what_was_not_compared_with_the_reference_does_not_replace_it() -> None:
-    """Its file cannot be read: the challenger beats the champion, serves, and the first model stays what later ones are measured by."""
-    deployer = Deployer(
-        PROJECT, Tools(MemoryModelStore(), await log_for(PROJECT), PassAll(), Metrics(PROJECT.project), SystemClock())
-    )
+@pytest.mark.parametrize(
+    ("lost", "why"), [(True, "its file cannot be read"), (False, "it is no model of the trainer's")]
+)
+async def test_what_was_not_compared_with_the_reference_does_not_replace_it(
+    tmp_path: Path, lost: bool, why: str
+) -> None:
+    """The challenger beats the champion, serves, and the first model stays what later ones are measured by; the verdict says why."""
+    store, log = FileModelStore(tmp_path), await log_for(PROJECT)
+    deployer = Deployer(PROJECT, Tools(store, log, PassAll(), Metrics(PROJECT.project), SystemClock()))
     await deployer.start()
     for version, champion, won in (("1", "", 0), ("2", "1", 0), ("3", "2", 5)):
+        if version == "3" and lost:
+            (tmp_path / PROJECT.project / "1" / "model.onnx").write_bytes(b"torn")
         await deployer.consider(candidate(version, champion, won))
     registry = await deployer.registry()
     assert (registry.champion, registry.reference) == ("3", "1")
-    assert "it was not compared with 1, which was accepted last and stays the reference" in registry.history[-1].reasons
+    said = f"it was not compared with 1, which was accepted last and stays the reference: {why}"
+    assert said in registry.history[-1].reasons
 
 
 def candidate(version: str, champion: str, won: int) -> Candidate:
