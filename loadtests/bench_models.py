@@ -2,7 +2,8 @@
 
 SECTIONS="rollouts slower" chooses; the default is all of them, in this order. On two cores, as far as they were timed:
 
-- rollouts: A/A and worse challengers, flattered ones, one class collapsed, what an accuracy is worth: simulated, two minutes
+- rollouts: A/A and worse challengers of classes and of numbers, flattered ones, one class collapsed, what an accuracy is worth:
+  simulated, two minutes
 - broken: NaN, one class always, one slice collapsed; trained, exported, checked, judged: 3 minutes (RUNS=100 of each)
 - slower: perceptrons of the same cost and of 1.3 times the cost, through the sandbox: 15 minutes (RUNS=100 of each)
 - cost: a step after 10^3 and 10^6 labels (LABELS): 5 minutes, most of them to fill ledgers
@@ -24,7 +25,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from loadtests.models import broken, contest, costs, disagreements, entrant, lines, live, rollouts, steps
+from loadtests.models import broken, contest, costs, disagreements, entrant, lines, live, numbers, rollouts, steps
 from loadtests.models.peers import peers
 from tiebreak.contracts.project import Gate
 
@@ -157,6 +158,7 @@ def simulated(ask: Ask) -> list[Figure]:
             ),
         ]
     found += _looked_for(runs, labels, rule)
+    found += _numbers(runs, labels, rule)
     for audit in (20, 30, 60, 300, 1000):
         promoted = rollouts.flattered(200, rule, audit, 0.1)
         name = f"flattered by selected labels, 10 points worse on {audit} audit labels: promoted of 200"
@@ -208,6 +210,24 @@ def _looked_for(runs: int, labels: int, rule: Gate) -> list[Figure]:
     lowest = 1 - rule.alpha - 0.015
     found.append(Figure(f"accuracy, {where}: interval covers it", honest, f">= {lowest:g}", honest >= lowest))
     found.append(Figure(f"accuracy, {where}: without weights", naive, "", None))
+    return found
+
+
+def _numbers(runs: int, labels: int, rule: Gate) -> list[Figure]:
+    """The same of models that give numbers: a point is an absolute error of a hundredth of the declared range."""
+    found = []
+    for more, how in ((0.0, "a uniform slice"), (1.0, "as many labels looked for")):
+        same = numbers.peek(runs, labels, 0.0, rule.alpha, more)
+        for name, share in (("rollback", same.worse), ("better", same.better)):
+            found.append(Figure(f"numbers, {how}, A/A: false {name}", share, "<= 0.05", share <= 0.05))
+        for worse in (0.02, 0.05, 0.10):
+            seen = numbers.peek(runs // 10, labels, worse, rule.alpha, more)
+            what = f"numbers, {how}, {100 * worse:g} points worse"
+            found.append(Figure(f"{what}: rolled back", seen.worse, ">= 0.95", seen.worse >= 0.95))
+            found.append(Figure(f"{what}: median labels", seen.median_labels, "", None))
+            if not more:
+                fixed = float(rollouts.fixed_sample(worse, rule.alpha, 0.95, numbers.spread(worse)))
+                found.append(Figure(f"{what}: labels of a fixed-sample test with power 0.95", fixed, "", None))
     return found
 
 

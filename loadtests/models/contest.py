@@ -75,9 +75,9 @@ class Track:
 
 
 def prequential(stream: Stream, contestant: Contestant, portion: int, limit_s: float = float("inf")) -> Track:
-    """Predict a portion, then learn it; the first portion is only learned. Ends early once ``limit_s`` of the processor are over: how
+    """Predict a portion, then learn it; the first portion is only learned.
 
-    far a learner comes is then not what else the machine was doing.
+    Ends early once ``limit_s`` of the processor are over: how far a learner comes is then not what else the machine was doing.
     """
     began, hits = time.process_time(), []
     for start in range(0, len(stream.x), portion):

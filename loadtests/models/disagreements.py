@@ -5,12 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtests.models.rollouts import Differences, Peeked
+from loadtests.models.rollouts import Differences, Peeked, watched
 from tiebreak.contracts.candidate import Paired
-from tiebreak.contracts.confidence import running_evidence_above
 from tiebreak.training.evaluation import share_right
-
-_BLOCK = 200
 
 _DISAGREE = 0.1  # how often the two answer differently
 _ALIKE, _APART = 0.89, 0.45  # how often the challenger is right where they agree, and where they differ
@@ -34,24 +31,9 @@ def drawn(
     return np.where(apart, np.where(rng.random(shape) < lost, -1.0, 1.0), 0.0), apart
 
 
-def odds(gains: Differences) -> Differences:
-    """After each label, the odds that the mean is above 0, as `judge_serving` reckons them for the two models that were compared."""
-    return running_evidence_above(gains, 0.0)
-
-
 def peek(runs: int, labels: int, worse: float, alpha: float, more: float, seed: int = 12) -> Peeked:
     """Look after every label of every rollout. A negative ``worse`` is better: the median is of what is so then."""
-    rng = np.random.default_rng(seed)
-    condemned: list[int] = []
-    praised: list[int] = []
-    for start in range(0, runs, _BLOCK):
-        gains, _ = drawn(rng, (min(_BLOCK, runs - start), labels), worse, more)
-        for sign, said in ((-1.0, condemned), (1.0, praised)):
-            sure = odds(sign * gains) >= 1.0 / alpha
-            said += [int(row.argmax()) + 1 for row in sure if row.any()]
-    so = condemned if worse >= 0.0 else praised
-    median = sorted(so)[runs // 2] if len(so) > 0.5 * runs else None
-    return Peeked(len(condemned) / runs, len(praised) / runs, median)
+    return watched(lambda rng, shape: drawn(rng, shape, worse, more)[0], runs, labels, alpha, seed, better=worse < 0.0)
 
 
 def paired(rng: np.random.Generator, gains: Differences, apart: NDArray[np.bool_], more: float) -> Paired:

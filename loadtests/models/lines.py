@@ -35,9 +35,9 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Of many lines: the share of challengers held, of lines ever rolled back, and at their ends the mean accuracy served, that of the
+    """Of many lines: the share of challengers held, and of lines ever rolled back.
 
-    newest model, and the lowest one served.
+    At their ends: the mean accuracy served, that of the newest model, and the lowest one served.
     """
 
     held: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import sqrt
 from statistics import NormalDist
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from tiebreak.contracts.candidate import Evaluation, Interval, Paired
 from tiebreak.contracts.confidence import running_evidence_above
 from tiebreak.contracts.project import Gate
-from tiebreak.deployment.gate import Verdict, judge, judge_serving
+from tiebreak.deployment.gate import Verdict, judge
 from tiebreak.training.evaluation import wilson
 
 _NONE = Interval(0.0, 0.0, 1.0, 0)
@@ -21,6 +22,7 @@ _DISAGREE = 0.1  # how often one of two models as good is right and the other is
 _BLOCK = 200
 
 Differences = NDArray[np.float64]
+Draw = Callable[[np.random.Generator, tuple[int, int]], Differences]
 
 
 def differences(rng: np.random.Generator, shape: tuple[int, int], worse: float) -> Differences:
@@ -33,7 +35,7 @@ def differences(rng: np.random.Generator, shape: tuple[int, int], worse: float) 
 
 @dataclass(frozen=True, slots=True)
 class Peeked:
-    """Shares of rollouts in which it was said at least once, and the median label at which "worse" was said (None: not in half)."""
+    """Shares of rollouts in which it was said at least once, and the median label at which what is so was (None: not in half)."""
 
     worse: float
     better: float
@@ -42,24 +44,32 @@ class Peeked:
 
 def peek(runs: int, labels: int, worse: float, alpha: float, seed: int = 11) -> Peeked:
     """Look after every label of every rollout, as `judge_serving` may be asked."""
+    return watched(lambda rng, shape: differences(rng, shape, worse), runs, labels, alpha, seed)
+
+
+def watched(draw: Draw, runs: int, labels: int, alpha: float, seed: int, *, better: bool = False) -> Peeked:
+    """The same of whatever ``draw`` gives; with ``better`` the median is of when that was said."""
     rng = np.random.default_rng(seed)
-    said_worse: list[int] = []
-    better = 0
+    condemned: list[int] = []
+    praised: list[int] = []
     for start in range(0, runs, _BLOCK):
-        drawn = differences(rng, (min(_BLOCK, runs - start), labels), worse)
-        condemned = running_evidence_above(-drawn, 0.0) >= 1.0 / alpha
-        better += int((running_evidence_above(drawn, 0.0) >= 1.0 / alpha).any(axis=1).sum())
-        said_worse += [int(row.argmax()) + 1 for row in condemned if row.any()]
-    reached = len(said_worse) / runs
-    median = sorted(said_worse)[runs // 2] if reached > 0.5 else None
-    return Peeked(reached, better / runs, median)
+        gains = draw(rng, (min(_BLOCK, runs - start), labels))
+        for sign, said in ((-1.0, condemned), (1.0, praised)):
+            sure = running_evidence_above(sign * gains, 0.0) >= 1.0 / alpha
+            said += [int(row.argmax()) + 1 for row in sure if row.any()]
+    so = praised if better else condemned
+    median = sorted(so)[runs // 2] if len(so) > 0.5 * runs else None
+    return Peeked(len(condemned) / runs, len(praised) / runs, median)
 
 
-def fixed_sample(worse: float, alpha: float, power: float = 0.5) -> int:
-    """Labels at which a one-sided z-test, looked at once, finds a challenger this much worse with probability ``power``."""
-    spread = sqrt(_DISAGREE + worse - worse * worse)
+def fixed_sample(worse: float, alpha: float, power: float = 0.5, spread: float | None = None) -> int:
+    """Labels at which a one-sided z-test, looked at once, finds a challenger this much worse with probability ``power``.
+
+    ``spread``: the standard deviation of a gain; None: of classes.
+    """
+    deviation = sqrt(_DISAGREE + worse - worse * worse) if spread is None else spread
     z = NormalDist().inv_cdf(1.0 - alpha) + NormalDist().inv_cdf(power)
-    return int(np.ceil((z * spread / worse) ** 2))
+    return int(np.ceil((z * deviation / worse) ** 2))
 
 
 def flattered(runs: int, gate: Gate, audit: int, worse: float) -> int:
@@ -109,16 +119,6 @@ def collapsed(runs: int, gate: Gate, classes: int, audit: int) -> int:
         pairs = _paired(rng, drawn, tuple(str(k) for k in kinds))
         promoted += judge(Evaluation("v1", pairs, Paired(), _NONE, _NONE), (), gate).verdict is Verdict.PROMOTE
     return promoted
-
-
-def rolled_back(runs: int, gate: Gate, labels: int, worse: float) -> float:
-    """The share of rollouts that the gate's own rule has rolled back by ``labels`` audit labels."""
-    found = 0
-    for seed in range(runs):
-        rng = np.random.default_rng(1000 + seed)
-        pairs = _paired(rng, differences(rng, (1, labels), worse)[0])
-        found += judge_serving(pairs, gate).verdict is Verdict.ROLL_BACK
-    return found / runs
 
 
 def coverage(runs: int, alpha: float, audit: int = 200) -> tuple[float, float]:
