@@ -29,6 +29,7 @@ _AUDIT_ASKED, _AUDIT_SPEAKS = 5, 30
 _DECIDING_ODDS, _DOUBTING_ODDS = 2.0, 1.5
 _MOST_PROMISED = 0.99  # a bet against certainty has no odds
 # Stakes are at most 1, so one label of twenty times the mean weight would make all others bet a twentieth: odds would see nothing.
+# ADR 0032 has what is lost where many are as heavy, and by how much the cut can mislead.
 _MOST_STAKED = 3.0
 
 
@@ -83,11 +84,11 @@ def _compared(evaluation: Evaluation, gate: Gate) -> Decision:
 
 
 def _accepted(audit: Paired, left_out: Paired) -> bool:
-    # What audit labels gainsay must not raise the mark that everything later is measured by.
-    gains, weights = _pooled(audit, left_out)
-    # Without any, labels that were selected would raise it by themselves.
-    blind = len(audit) >= _AUDIT_ASKED and _pooled_gain(audit, Paired()) >= 0.0
-    return blind and evidence_above(gains, 0.0, weights) >= _DECIDING_ODDS
+    # What audit labels gainsay must not raise the mark that everything later is measured by; nor may selected labels by themselves.
+    if len(audit) < _AUDIT_ASKED or _pooled_gain(audit, Paired()) < 0.0:
+        return False
+    gains, stakes = _pooled(audit, left_out)
+    return evidence_above(gains, 0.0, stakes) >= _DECIDING_ODDS
 
 
 def _below_reference(reference: Against | None, gate: Gate, *, young: bool) -> Iterator[str]:
@@ -120,12 +121,11 @@ def unpriced(versions: Sequence[str]) -> tuple[str, ...]:
 def judge_serving(previous_and_serving: Paired, gate: Gate, *, tried: bool = False) -> Decision:
     """Should the serving model, or one ``tried`` in a rollout, give way to the one before it? From audit labels alone.
 
-    In the pairs it is the ``challenger``, and the one before it the ``champion``.
+    In the pairs it is the ``challenger``, and the one before it the ``champion``. Back it goes once it is shown to be worse at all.
 
-    Back it goes once it is shown to be worse at all. The labels should be those settled since it serves, or its rollout began: the
-    ones before chose it. May be asked after every label: a model as good is ever rolled back with probability ``gate.alpha`` at most
-
-    for each model it is compared with: twice that where the reference is another than the one before.
+    The labels should be those settled since it serves, or its rollout began: the ones before chose it. May be asked after every
+    label: a model as good is ever rolled back with probability ``gate.alpha`` at most for each model that it is compared with, so
+    twice that where the reference is another than the one before.
 
     Only the sign of the mean is asked for, so where labels were looked for on events on which these very two differ, each of those
     counts one: were the models as good, the mean over such events would be 0 too. Where the two agree, nobody gains.
@@ -227,8 +227,8 @@ def _thin_evidence_against(audit: Paired, left_out: Paired, gate: Gate) -> str:
     chance, odds = _sign_test(worse, better), evidence_above([-g for g in gains], 0.0, audit.weights)
     if worse > better and (chance <= gate.alpha or odds >= _DECIDING_ODDS):
         return f"worse on {worse} audit labels, better on {better} (p = {chance:.3f}, odds {odds:.3g} to 1)"
-    together, weights = _pooled(audit, left_out)
-    odds = evidence_above([-g for g in together], 0.0, weights)
+    together, stakes = _pooled(audit, left_out)
+    odds = evidence_above([-g for g in together], 0.0, stakes)
     if odds >= _DOUBTING_ODDS:
         points = _points(_pooled_gain(audit, left_out))
         labels = f"{len(audit)} audit and {len(left_out)} left-out labels"

@@ -30,9 +30,9 @@ class Shelf:
         return self._kept[version]
 
     async def oldest_alike(self, versions: Sequence[str], classes: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-        """The first of ``versions`` that answers for these classes, empty where none does, and those passed over on the way
+        """The first of ``versions`` that answers for these classes, empty where none does; and those on the way that cannot be read.
 
-        because they cannot be read: what classes they had is not known any more.
+        What classes these had is not known any more.
         """
         gone: list[str] = []
         for version in versions:

@@ -24,9 +24,9 @@ def newest_cuts(rows: Sequence[Row], most: int, seed: int) -> list[int]:
 
 
 def reach_of(window: int) -> int:
-    """How many rows before a cut count for it: so many fewer than ``window`` that a full window's oldest ones, which change with
+    """How many rows before a cut count for it: a quarter fewer than ``window``.
 
-    every label, are none of them, and what was found out about a cut stays true.
+    The oldest ones of a full window change with every label: they are none of these, so what was found out about a cut stays true.
     """
     return window - window // 4
 

@@ -250,11 +250,6 @@ def _pairs(rows: Sequence[Row], champion: _Answers, challenger: _Answers) -> Pai
     return replace(pairs, champion_brier=champion.brier(), challenger_brier=challenger.brier())
 
 
-def right(contender: Contender, rows: Sequence[Row]) -> Matrix:
-    """``(n,)``: 1 where the contender's first class is the label's value, else 0."""
-    return _Answers.of(contender, rows).right()
-
-
 def _left_out(challenger: Contender, others: Sequence[Contender | None], rows: Sequence[Row]) -> list[Paired]:
     """Beside each of ``others``; beside itself for None."""
     # The bootstrap is a hash of label and member, so what a member of the challenger left out, the same member of a champion

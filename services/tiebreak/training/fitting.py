@@ -25,7 +25,7 @@ from tiebreak.training.targets import target_of
 
 _GOLDEN_ROWS = 16
 AUDIT_ROWS = (
-    5000  # more would cost every step time and tell the gate nothing new; the newest are about the world as it is
+    5000  # more would cost every step time and tell the gate little new; the newest are about the world as it is
 )
 _VERSION_DIGITS = 8
 _TOLERANCE = 1e-3

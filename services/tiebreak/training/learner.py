@@ -213,9 +213,9 @@ class SoftmaxCommittee:
 
 @dataclass(frozen=True, slots=True)
 class SoftmaxBase:
-    """What serves is fitted to every label at each step, beginning at the base's ``head`` ``(p, k)``. Kernels are the base's, and so
+    """What serves is fitted to every label at each step, beginning at the base's ``head`` ``(p, k)``.
 
-    are the members, which tell where models disagree.
+    Kernels are the base's, and so are the members, which tell where models disagree.
     """
 
     settings: Settings
@@ -271,9 +271,9 @@ def fold(features: FeatureMap, s: Settings) -> Matrix:
 
 
 def folded(back: Matrix, heads: Sequence[Matrix]) -> tuple[FloatArray, FloatArray]:
-    """``weights`` ``(p, h, k)`` and ``bias`` ``(h, k)`` of heads ``(p + 1, k)`` fitted in the basis; each by itself, so that none
+    """``weights`` ``(p, h, k)`` and ``bias`` ``(h, k)`` of heads ``(p + 1, k)`` that were fitted in the basis.
 
-    depends on what stands beside it.
+    Each by itself, so that none depends on what stands beside it.
     """
     weights = np.stack([back @ head[:-1] for head in heads], axis=1).astype(np.float32)
     return weights, np.stack([head[-1] for head in heads]).astype(np.float32)

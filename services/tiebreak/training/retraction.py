@@ -12,9 +12,9 @@ from tiebreak.contracts.messages import Label
 
 @dataclass(frozen=True, slots=True)
 class Struck:
-    """Whose votes do not count, by name, who was erased, by :func:`~tiebreak.contracts.erasure.subject_digest`, and what was settled
+    """Whose votes do not count, who was erased, and what was settled too long ago, before ``before_ms``.
 
-    too long ago, before ``before_ms``.
+    Annotators by name, subjects by :func:`~tiebreak.contracts.erasure.subject_digest`.
     """
 
     annotators: frozenset[str] = frozenset()

@@ -17,10 +17,10 @@ Compute = Callable[[Callable[[], Paired]], Awaitable[Paired]]
 
 
 class Reviewer:
-    """Compares the serving model with the one before it and with the reference, and a challenger in a rollout with the champion, on
+    """Compares the serving model with the one before it and with the reference, and a challenger in a rollout with the champion.
 
-    the audit labels settled since its service or its rollout began, or since the line left the reference. Only those: the labels before
-    helped to choose it, and would speak for it whatever it is worth.
+    On the audit labels settled since its service or its rollout began, or since the line left the reference. Only those: the labels
+    before helped to choose it, and would speak for it whatever it is worth.
     """
 
     def __init__(self, judge: ServingJudge, target: Target = CLASSES, recall: Recall | None = None) -> None:
@@ -28,9 +28,9 @@ class Reviewer:
         self._read: dict[str, Contender] = {}
 
     async def review(self, audit: Sequence[Row], era_ms: int, compute: Compute) -> None:
-        """``audit``: all standing audit labels; those settled before ``era_ms`` are about another world. ``compute`` runs a function
+        """``audit``: all standing audit labels; those settled before ``era_ms`` are about another world.
 
-        where it may take its time.
+        ``compute`` runs a function where it may take its time.
         """
         known = await self._judge.incumbents()
         read = {model.version: self._contender(model) for one in known for model in (one.previous, one.serving)}
