@@ -6,17 +6,20 @@ will have to (Blum, Kalai and Langford, COLT 1999). Audit labels of the same tim
 events that were passed over, as selected ones do by their propensity. Recent blocks count more. So a table of columns gets trees, a
 stream that moves gets a short memory, and after a drift the plan that forgets takes over by itself. The choice is a function of the
 *set* of labels: what is kept between calls saves work and changes nothing.
+
+A help (``Plan.without``) has to win so, too, and audit labels alone have the last word on it: it is off while they are against it.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tiebreak.contracts.confidence import evidence_above
 from tiebreak.contracts.tensors import Form
 from tiebreak.training.bases import Bases
 from tiebreak.training.blocks import BLOCK, marks, newest_cuts, reach_of, told
@@ -29,10 +32,23 @@ from tiebreak.training.targets import truth_of
 _LEAST_BLOCKS, _MOST_BLOCKS = 10, 20
 _FEWEST_BLOCKS = 2
 _DECAY = 0.9
+_AGAINST = 2.0  # odds, as those by which audit labels hold a challenger
 _WORDS = 2**64
 
 _Key = tuple[object, ...]
 Models = tuple[Model | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """One block: its ``score`` ``(plans, 2)``, the weights of what was right and of all.
+
+    Of its audit rows the ``credit`` ``(plans, m)``, 0 of a plan that had no model, and the ``weights`` ``(m,)``.
+    """
+
+    score: Matrix
+    credit: Matrix
+    weights: Matrix
 
 
 class Contest:
@@ -46,7 +62,7 @@ class Contest:
             raise ValueError("a contest needs a plan")
         self.plans, self._seed = tuple(plans), seed
         self._bases = Bases(refit_below, seed) if refit_below is not None else None
-        self._scores: dict[_Key, NDArray[np.float64]] = {}
+        self._judged: dict[_Key, _Judged] = {}
         # What judged the unfinished block will be asked of its next labels.
         self._newest: tuple[_Key, Models] = ((), ())
         self._taken: Plan | None = None
@@ -56,8 +72,10 @@ class Contest:
 
     def pick(self, rows: Sequence[Row], classes: Sequence[str], audit: Sequence[Row] = ()) -> Plan:
         """For the standing training rows, and audit rows as witnesses, in canonical order."""
-        scores = self.scores(rows, classes, audit)
-        return self.plans[int(np.argmax(scores))] if scores is not None else self.plans[0]
+        blocks = self._blocks_of(rows, classes, audit)
+        if not blocks:
+            return self.plans[0]
+        return self.plans[int(np.argmax(np.where(self._misled(blocks), -1.0, _scores(blocks))))]
 
     def ready(
         self, rows: Sequence[Row], classes: Sequence[str], audit: Sequence[Row] = ()
@@ -74,15 +92,19 @@ class Contest:
 
     def scores(self, rows: Sequence[Row], classes: Sequence[str], audit: Sequence[Row] = ()) -> Matrix | None:
         """``(plans,)``: the decayed credit of predictions (of classes the share right); None with one plan, or too few labels."""
+        blocks = self._blocks_of(rows, classes, audit)
+        return _scores(blocks) if blocks else None
+
+    def _blocks_of(self, rows: Sequence[Row], classes: Sequence[str], audit: Sequence[Row]) -> Sequence[_Judged]:
+        """The newest blocks, oldest first; none with one plan, or too few labels."""
         cuts = newest_cuts(rows, self._blocks + 1, self._seed) if len(self.plans) > 1 else []
         if len(cuts) <= _FEWEST_BLOCKS:
-            return None
+            return ()
         reach = reach_of(max(plan.newest for plan in self.plans))
         oldest = max(0, cuts[0] - reach)
         # Windows of blocks overlap nearly whole: they are told apart by differences of sums, at a cost that no number of blocks raises.
         sums = [0, *np.cumsum(marks(rows[oldest:]), dtype=np.uint64).tolist()]
-        found: dict[_Key, NDArray[np.float64]] = {}
-        total = np.zeros((len(self.plans), 2))
+        found: dict[_Key, _Judged] = {}
         newest = self._newest
         for start, end in pairwise([*cuts, len(rows)]):
             first = max(0, start - reach)
@@ -91,16 +113,24 @@ class Contest:
             at, cut, until = (sums[i - oldest] for i in (first, start, end))
             learned = tuple(classes), (cut - at) % _WORDS
             key = *learned, (until - cut) % _WORDS, told(witnesses)
-            score = self._scores.get(key)
-            if score is None:
+            judged = self._judged.get(key)
+            if judged is None:
                 models = self._newest[1] if self._newest[0] == learned else self._models(rows[first:start], classes)
-                score = self._judge(models, [*rows[start:end], *witnesses], classes)
+                judged = self._judge(models, rows[start:end], witnesses, classes)
                 newest = (learned, models) if after is None else newest
-            found[key] = score
-            total = total * _DECAY + score
-        self._scores, self._newest = found, newest
-        result: Matrix = total[:, 0] / np.maximum(total[:, 1], 1e-12)
-        return result
+            found[key] = judged
+        self._judged, self._newest = found, newest
+        return tuple(found.values())
+
+    def _misled(self, blocks: Sequence[_Judged]) -> list[bool]:
+        """Which plans have a help that audit labels are against: at two to one, they were right more often without it."""
+        earned, weights = np.hstack([b.credit for b in blocks]), np.concatenate([b.weights for b in blocks]).tolist()
+        place = {plan.name: i for i, plan in enumerate(self.plans)}
+
+        def hurts(plan: Plan, without: str) -> bool:
+            return evidence_above(earned[place[without]] - earned[place[plan.name]], 0.0, weights) >= _AGAINST
+
+        return [any(hurts(plan, without) for without in plan.without) for plan in self.plans]
 
     def _models(self, before: Sequence[Row], classes: Sequence[str]) -> Models:
         """What each plan predicts by after these rows; None where it has nothing to tell apart."""
@@ -120,19 +150,27 @@ class Contest:
         known = frozenset(classes)
         return [row for row in rows if row.value in known]
 
-    def _judge(self, models: Models, block: Sequence[Row], classes: Sequence[str]) -> NDArray[np.float64]:
-        """``(plans, 2)``: weight of what was right, and of all."""
-        target = self.plans[0].target
-        truth = truth_of(target, [row.value for row in block], classes)
-        x = np.stack([row.features for row in block])
+    def _judge(self, models: Models, block: Sequence[Row], witnesses: Sequence[Row], classes: Sequence[str]) -> _Judged:
+        target, rows = self.plans[0].target, [*block, *witnesses]
+        truth = truth_of(target, [row.value for row in rows], classes)
+        x = np.stack([row.features for row in rows])
         # Selected labels stand for the events that were passed over, as far as their propensity says how many.
-        weights = np.array([stands_for(row) for row in block])
-        result = np.zeros((len(self.plans), 2))
+        weights = np.array([stands_for(row) for row in rows])
+        score, seen = np.zeros((len(self.plans), 2)), np.zeros((len(self.plans), len(witnesses)))
         for i, model in enumerate(models):
             if model is not None:
-                result[i, 0] = weights @ target.credit(model.probabilities(x), truth)
-            result[i, 1] = weights.sum()
-        return result
+                credit = target.credit(model.probabilities(x), truth)
+                score[i, 0], seen[i] = weights @ credit, credit[len(block) :]
+            score[i, 1] = weights.sum()
+        return _Judged(score, seen, np.array([row.weight for row in witnesses]))
+
+
+def _scores(blocks: Sequence[_Judged]) -> Matrix:
+    total = np.zeros_like(blocks[0].score)
+    for block in blocks:
+        total = total * _DECAY + block.score
+    result: Matrix = total[:, 0] / np.maximum(total[:, 1], 1e-12)
+    return result
 
 
 def _between(audit: Sequence[Row], first: Row, after: Row | None) -> Sequence[Row]:

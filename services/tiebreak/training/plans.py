@@ -16,6 +16,7 @@ class Plan:
     """A learner and the labels it is given: the ``newest``, at most ``limit`` of them, older ones balanced over classes.
 
     ``propensity``: how far a label weighs by how seldom its like is chosen (:func:`~tiebreak.training.dataset.training_set`).
+    ``without``: the names of the plans that lack one of its helps and are the same else.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Plan:
     seed: int
     target: Target = CLASSES
     propensity: float = 0.0
+    without: tuple[str, ...] = ()
 
     def select(self, rows: Sequence[Row]) -> tuple[Row, ...]:
         """Of the standing training rows in canonical order."""

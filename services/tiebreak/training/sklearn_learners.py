@@ -54,7 +54,7 @@ def contest_of(training: Training, width: int, target: Target = CLASSES, names: 
     name = "softmax" if training.learner == "auto" else training.learner
     plans = [plan(name, learner_of(training, target))]
     if names and training.learner != "trees":
-        plans.insert(0, plan(f"{name}_names", Named(_teachable(training, target), names)))
+        plans.insert(0, replace(plan(f"{name}_names", Named(_teachable(training, target), names)), without=(name,)))
     if training.learner == "auto" and wide:
         plans = _with_discriminants(plans, training, names, plan)
     elif training.learner == "auto":
@@ -81,13 +81,15 @@ def _with_discriminants(
     whole, most = Discriminant(training.committee, training.seed), training.window
     found = [*plans, plan("discriminant", whole, most=most)]
     if names:
-        found.insert(0, plan("discriminant_names", Named(whole, names), most=most))
+        named = plan("discriminant_names", Named(whole, names), most=most)
+        found.insert(0, replace(named, without=("discriminant",)))
     if training.unlabelled:
-        # Last: on only while labels, those of the audit slice among them, say that it predicts better.
+        # Last: on only while it predicts better.
         taught = Taught(whole)
-        found.append(plan("taught", taught, most=most))
+        found.append(replace(plan("taught", taught, most=most), without=("discriminant",)))
         if names:
-            found.append(plan("taught_names", Named(taught, names), most=most))
+            both = plan("taught_names", Named(taught, names), most=most)
+            found.append(replace(both, without=("discriminant_names", "taught")))
     return found
 
 
