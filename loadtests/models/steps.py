@@ -64,8 +64,8 @@ def step_cost(folder: Path, labels: int, learner: str = "auto", width: int = 16,
     """What a step costs on average above a ledger of ``labels``, as the trainer takes them; a fifth of all are audit labels.
 
     What a step does once per hundred labels (a base, and a block of the contest) is part of it, as often as it is to be expected: how
-    many blocks begin within these few steps is chance. Each model is judged against the one before it. The first step, which makes
-    what is kept, is not counted.
+    many blocks begin within these few steps is chance. Each model is judged against the one before it, and from the third on beside
+    the first, as a reference that nothing has beaten yet. The first step, which makes what is kept, is not counted.
     """
     project = project_of(width, learner=learner)
     contest, ledger = contest_of(project.training, width), Ledger(folder / f"{labels}.sqlite")
@@ -73,7 +73,9 @@ def step_cost(folder: Path, labels: int, learner: str = "auto", width: int = 16,
         ledger.commit(Step([_entry(i, width) for i in range(start, min(start + _CHUNK, labels))]))
     began = time.process_time()
     dataset = window_of(ledger, project.training.window)
-    opening, serving, recall = time.process_time() - began, None, Recall()
+    opening, recall = time.process_time() - began, Recall()
+    serving: Serving | None = None
+    reference: Serving | None = None
     took, begun, learned = [], [], []
     for repeat in range(repeats + 1):
         first = labels + 25 * repeat
@@ -89,7 +91,10 @@ def step_cost(folder: Path, labels: int, learner: str = "auto", width: int = 16,
         learned = [row_of(decode_label(entry.wire)) for entry in fresh if not entry.audit]
         begun.append(len(newest_cuts(learned, len(learned), project.training.seed)))
         ours = read_back(made.model)
-        serving = Serving(made.manifest.version, Contender(*ours, recall=recall)) if ours is not None else None
+        if ours is None:
+            raise RuntimeError("a model of our own cannot be read back")
+        serving = Serving(made.manifest.version, Contender(*ours, recall=recall), reference)
+        reference = reference or serving
     ledger.close()
     seconds = _on_average(np.array(took[1:]), np.array(begun[1:]), len(learned) / BLOCK)
     return Cost(seconds, ledger.path.stat().st_size, opening)
