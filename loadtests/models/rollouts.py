@@ -86,23 +86,29 @@ def flattered(runs: int, gate: Gate, audit: int, worse: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Worth:
-    """By how much a challenger is better on audit labels, and on 500 left out (as much, where None).
+    """By how much a challenger is better on audit labels, and on those ``left_out`` (as much, where ``promised`` is None).
 
-    ``heavy`` of those left out weigh twenty, the others one.
+    ``heavy`` of those left out weigh twenty, the others one; on them it is ``on_heavy`` better, where that is another figure.
     """
 
     better: float
     promised: float | None = None
     heavy: int = 0
+    on_heavy: float | None = None
+    left_out: int = 500
 
 
 def fair(runs: int, gate: Gate, audit: int, worth: Worth, first_seed: int = 0) -> int:
     """How often such a challenger is promoted."""
+    promised = worth.better if worth.promised is None else worth.promised
+    parts = [(worth.left_out, promised)]
+    if worth.on_heavy is not None:
+        parts = [(worth.heavy, worth.on_heavy), (worth.left_out - worth.heavy, promised)]
     promoted = 0
-    gains = ((audit, worth.better), (500, worth.better if worth.promised is None else worth.promised))
     for seed in range(first_seed, first_seed + runs):
         rng = np.random.default_rng(seed)
-        seen, left_out = (_paired(rng, -differences(rng, (1, n), gain)[0]) for n, gain in gains)
+        seen = _paired(rng, -differences(rng, (1, audit), worth.better)[0])
+        left_out = _paired(rng, np.concatenate([-differences(rng, (1, n), gain)[0] for n, gain in parts]))
         left_out = replace(left_out, weights=(20.0,) * worth.heavy + left_out.weights[worth.heavy :])
         promoted += judge(Evaluation("v1", seen, left_out, _NONE, _NONE), (), gate).verdict is Verdict.PROMOTE
     return promoted

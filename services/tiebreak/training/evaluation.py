@@ -5,7 +5,7 @@ Audit labels that were looked for where two models differ count less by as much 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
 from statistics import NormalDist
@@ -18,7 +18,7 @@ from tiebreak.contracts.hashing import hashes
 from tiebreak.contracts.tensors import FloatArray, Form
 from tiebreak.training.dataset import Row, stands_for, weights_of
 from tiebreak.training.features import Matrix
-from tiebreak.training.learner import Model, bootstrap, softmax
+from tiebreak.training.learner import Model, SoftmaxModel, bootstrap, softmax
 from tiebreak.training.recall import Recall
 from tiebreak.training.targets import CLASSES, Target, brier, mean, truth_of
 from tiebreak.training.trees import TreeModel
@@ -29,6 +29,8 @@ _COLDEST, _HOTTEST = 0.25, 4.0
 _GOLDEN = (sqrt(5.0) - 1.0) / 2.0
 _BINS = 10
 _TINY = 1e-30
+
+_Chosen = slice | NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +51,26 @@ class Contender:
     def probabilities(self, rows: Sequence[Row], x: FloatArray | None = None) -> FloatArray:
         """``(n, k)`` to judge by. ``x``: the rows' features where they are stacked already."""
         x = _features(rows) if x is None else x
-        model, summed = self.model, None
-        if self.recall is not None and isinstance(model, TreeModel):
-            summed = self.recall.sums(model, rows, x)
-
-        def at(temperature: float, chosen: slice | NDArray[np.bool_]) -> FloatArray:
-            if summed is None or not isinstance(model, TreeModel):
-                return model.probabilities(x[chosen], temperature)
-            result: FloatArray = model.tempered(summed[:, chosen], temperature).mean(axis=0)
-            return result
+        at = self._answering(rows, x)
 
         if self.crossed is None:
             return at(self.temperature, slice(None))
-        found = np.empty((len(rows), len(model.classes)), np.float32)
+        found = np.empty((len(rows), len(self.model.classes)), np.float32)
         second = half_of(rows)
         for half, temperature in zip((~second, second), self.crossed, strict=True):
             found[half] = at(temperature, half)
         return found
+
+    def _answering(self, rows: Sequence[Row], x: FloatArray) -> Callable[[float, _Chosen], FloatArray]:
+        """What is asked for at a temperature, of some of the rows; what does not depend on it is found out once."""
+        model, recall = self.model, self.recall
+        if isinstance(model, SoftmaxModel):
+            columns = recall.columns(model.features, x) if recall is not None else model.features.apply(x)
+            return lambda temperature, chosen: model.answers(columns[chosen], temperature)
+        if isinstance(model, TreeModel) and recall is not None:
+            summed = recall.sums(model, rows, x)
+            return lambda temperature, chosen: model.tempered(summed[:, chosen], temperature).mean(axis=0)
+        return lambda temperature, chosen: model.probabilities(x[chosen], temperature)
 
 
 def wilson(right: float, n: float, alpha: float) -> Interval:

@@ -29,6 +29,11 @@ class FeatureMap:
     landmarks: FloatArray
     gamma: float
 
+    def same(self, other: FeatureMap) -> bool:
+        """Whether both give the same columns of every row."""
+        mine, theirs = (self.mean, self.scale, self.landmarks), (other.mean, other.scale, other.landmarks)
+        return self.gamma == other.gamma and all(map(np.array_equal, mine, theirs))
+
     def standardise(self, x: FloatArray) -> FloatArray:
         """``(n, d)`` to ``(n, d)``, each value within ``[-CLIP, CLIP]``."""
         with np.errstate(over="ignore"):  # an overflow is clipped like any other large value

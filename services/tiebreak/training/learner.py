@@ -99,22 +99,26 @@ class SoftmaxModel:
 
     def members(self, x: FloatArray, temperature: float = 1.0) -> FloatArray:
         """``(n, d)`` to ``(m, n, k)`` probabilities."""
-        return self._heads(x, temperature, int(self.whole))
+        return self._heads(self.features.apply(x), temperature, int(self.whole))
 
     def probabilities(self, x: FloatArray, temperature: float = 1.0) -> FloatArray:
         """``(n, d)`` to ``(n, k)``: of the head that saw every label, or the mean of the members."""
-        result: FloatArray = self._heads(x, temperature, 0, 1 if self.whole else None).mean(axis=0)
+        return self.answers(self.features.apply(x), temperature)
+
+    def answers(self, columns: FloatArray, temperature: float = 1.0) -> FloatArray:
+        """:meth:`probabilities` of rows of which ``features`` gives these ``columns`` ``(n, d + L)``."""
+        result: FloatArray = self._heads(columns, temperature, 0, 1 if self.whole else None).mean(axis=0)
         return result
 
     def voters(self, x: FloatArray) -> FloatArray:
         """``(n, d)`` to ``(h, n, k)``: the probabilities, at temperature 1, whose mean is what serves."""
-        return self._heads(x, 1.0, 0, 1 if self.whole else None)
+        return self._heads(self.features.apply(x), 1.0, 0, 1 if self.whole else None)
 
-    def _heads(self, x: FloatArray, temperature: float, first: int, end: int | None = None) -> FloatArray:
+    def _heads(self, columns: FloatArray, temperature: float, first: int, end: int | None = None) -> FloatArray:
         weights, bias = self.weights[:, first:end], self.bias[first:end]
         p, m, k = weights.shape
-        logits = self.features.apply(x) @ weights.reshape(p, m * k) + bias.reshape(m * k)
-        return softmax((logits / np.float32(temperature)).reshape(len(x), m, k)).transpose(1, 0, 2)
+        logits = columns @ weights.reshape(p, m * k) + bias.reshape(m * k)
+        return softmax((logits / np.float32(temperature)).reshape(len(columns), m, k)).transpose(1, 0, 2)
 
     def digest(self) -> str:
         """sha256 of the classes and of every array."""

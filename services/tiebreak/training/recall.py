@@ -1,7 +1,8 @@
-"""What members of forests said of audit rows, kept from step to step. Pure: it saves work and changes no bit of any answer.
+"""What was found out about audit rows, kept from model to model. Pure: it saves work and changes no bit of any answer.
 
-Every step judges champion and challenger on thousands of audit labels. A step grows one member of a forest anew and the audit slice
-gains a few rows, so nearly all of what there is to say was said the step before.
+Every step judges champion, challenger and reference on thousands of audit labels. A step grows one member of a forest anew and the
+audit slice gains a few rows, so nearly all of what members have to say was said the step before. Heads share the map from inputs to
+kernels for as long as they go on from one base: its columns are the same for all of them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tiebreak.contracts.hashing import Words
 from tiebreak.contracts.tensors import FloatArray
 from tiebreak.training.blocks import marks
 from tiebreak.training.dataset import Row
+from tiebreak.training.features import FeatureMap
 from tiebreak.training.trees import TreeModel
 
 _MODELS = 4  # whose members are kept: the champion, the challenger, the one before it, the one accepted last
@@ -34,9 +36,21 @@ class Recall:
 
     def __init__(self) -> None:
         self._said: dict[bytes, _Said] = {}
+        self._asked: FloatArray | None = None
+        self._columns: list[tuple[FeatureMap, FloatArray]] = []
 
     def __len__(self) -> int:
         return len(self._said)
+
+    def columns(self, features: FeatureMap, x: FloatArray) -> FloatArray:
+        """``features.apply(x)``. Kept for this very ``x`` until another one comes."""
+        if x is not self._asked:
+            self._asked, self._columns = x, []
+        known = next((columns for one, columns in self._columns if one.same(features)), None)
+        if known is None:
+            known = features.apply(x)
+            self._columns.append((features, known))
+        return known
 
     def sums(self, model: TreeModel, rows: Sequence[Row], x: FloatArray) -> FloatArray:
         """``(m, n, k)``: :meth:`TreeModel.sums` of the rows, whose features are ``x`` ``(n, d)``."""

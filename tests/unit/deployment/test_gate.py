@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtests.models import disagreements, lines, rollouts
 from tiebreak.contracts.candidate import Against, Evaluation, Interval, Paired
 from tiebreak.contracts.project import Gate
 from tiebreak.deployment.gate import Decision, Verdict, judge, judge_serving
@@ -68,22 +66,6 @@ def test_the_verdict_follows_the_evidence(
 def test_every_refusal_is_among_the_reasons() -> None:
     """Nothing that was found is kept from the reader."""
     assert judge(evaluation(pairs(both=9)), ("one", "two"), GATE) == Decision(Verdict.HOLD, ("one", "two"))
-
-
-def test_selected_labels_cannot_outvote_condemning_audit_labels() -> None:
-    """200 seeds: training labels flatter a challenger that is 15 points worse on audit labels, which are enough: never promoted."""
-    for seed in range(200):
-        rng = np.random.default_rng(seed)
-        champion = rng.random(300) < 0.9
-        challenger = np.where(rng.random(300) < 0.85, champion, ~champion) & (rng.random(300) < 0.9)
-        audit = Paired(
-            tuple(map(str, range(300))),
-            ("a",) * 300,
-            tuple(champion.astype(float).tolist()),
-            tuple(challenger.astype(float).tolist()),
-            (1.0,) * 300,
-        )
-        assert judge(evaluation(audit, pairs(challenger=1000)), (), GATE).verdict is Verdict.HOLD
 
 
 def test_flattery_is_held_as_soon_as_blind_labels_contradict_it() -> None:
@@ -199,13 +181,6 @@ def test_twenty_blind_labels_doubt_a_promise_that_none_of_them_bears_out() -> No
     assert judge(evaluation(pairs(both=16, challenger=4), promised), (), GATE).verdict is Verdict.PROMOTE
 
 
-def test_a_flattered_challenger_is_never_promoted_from_twenty_audit_labels_on() -> None:
-    """200 seeds each: 10 points are promised, audit labels are 10 points worse; one that is better by 2 is mostly let through."""
-    rule = Gate()
-    assert [rollouts.flattered(200, rule, audit, 0.1) for audit in (20, 30, 60, 300)] == [0, 0, 0, 0]
-    assert rollouts.fair(200, rule, 60, rollouts.Worth(0.02)) > 150
-
-
 def weighted(given: Paired, weight: float, name: str = "x") -> Paired:
     ids = tuple(f"{name}{label}" for label in given.label_ids)
     return replace(given, label_ids=ids, weights=(weight,) * len(given))
@@ -252,24 +227,6 @@ def test_few_labels_decide_where_the_very_two_models_differ() -> None:
     assert re.search(r"points worse than the champion, at odds of [0-9.]+ to 1$", decision.reasons[0])
     same = replace(known, champion=(1.0,) * 28, challenger=(0.0,) * 13 + (1.0,) * 15)
     assert judge_serving(same, GATE).verdict is Verdict.HOLD
-
-
-@pytest.mark.parametrize("more", [0.2, 1.0, 5.0])
-def test_a_model_as_good_is_hardly_ever_rolled_back_where_labels_are_looked_for(more: float) -> None:
-    """2,000 A/A rollouts, however many labels are looked for, each looked at after every one of 400 labels: 5 % at most."""
-    seen = disagreements.peek(2000, 400, 0.0, GATE.alpha, more)
-    assert 0.005 < seen.worse <= 0.05
-    assert 0.005 < seen.better <= 0.05
-
-
-def test_the_rule_that_is_simulated_is_the_rule_that_decides() -> None:
-    """Label by label, the gate says "roll back" where the simulated wealth is large enough, and nowhere else."""
-    rng = np.random.default_rng(2)
-    drawn, apart = disagreements.drawn(rng, (40, 60), 0.1, 1.0)
-    odds = disagreements.odds(-drawn)
-    for gains, differ, wealth in zip(drawn, apart, odds, strict=True):
-        given = disagreements.paired(rng, gains, differ, 1.0)
-        assert (judge_serving(given, GATE).verdict is Verdict.ROLL_BACK) is bool(wealth[-1] >= 1.0 / GATE.alpha)
 
 
 def test_calibration_is_weighed_too() -> None:
@@ -364,18 +321,3 @@ def test_only_evidence_raises_the_mark_and_nothing_that_audit_labels_gainsay() -
     assert (judge(doubted, (), GATE).verdict, judge(doubted, (), GATE).accepted) == (Verdict.PROMOTE, False)
     unseen = evaluation(pairs(both=4), promised)
     assert (judge(unseen, (), GATE).verdict, judge(unseen, (), GATE).accepted) == (Verdict.PROMOTE, False)
-
-
-def test_steps_too_small_to_be_seen_do_not_add_up() -> None:
-    """120 steps of a third of a point down, 40 in all: what serves in the end has lost a fifth of that, or two thirds where the members
-
-    left out never lose; lines as good as their reference are hardly ever taken back. Without a reference: 10 and 38 points lost.
-    """
-    down = lines.Line(-1 / 300)
-    for line, least in ((down, 0.77), (replace(down, flattered=True), 0.58)):
-        told = lines.follow(line, Gate(), runs=6, steps=120)
-        assert told.newest < 0.46
-        assert told.served > least
-    same = lines.follow(lines.Line(0.0), Gate(), runs=6, steps=120)
-    assert same.held < 0.35
-    assert same.rolled_back == 0.0

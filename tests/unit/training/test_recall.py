@@ -1,16 +1,20 @@
-"""What forests said of audit rows is kept, and nothing that comes out of a step changes by it."""
+"""What was found out about audit rows is kept, and nothing that comes out of a step changes by it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from tests.support.labels import dataset_of, make_label
 from tiebreak.contracts.tensors import FloatArray
 from tiebreak.training.dataset import Row, training_set
 from tiebreak.training.evaluation import Contender, Serving, calibrated, compare, evaluate
+from tiebreak.training.learner import Model, Settings, SoftmaxCommittee
 from tiebreak.training.recall import Recall
 from tiebreak.training.sklearn_trees import SklearnTrees
-from tiebreak.training.trees import TreeModel
 
 CLASSES = ("a", "b", "c")
 PAIR = ("v1", "v2")
@@ -32,6 +36,8 @@ def features(rows: tuple[Row, ...]) -> FloatArray:
 TRAINING, AUDIT = rows_of(330, audit=False), rows_of(240, audit=True, seed=6)
 BASE = SklearnTrees(3, 7).base(training_set(TRAINING[:300], CLASSES))
 MODELS = [BASE.after(training_set(TRAINING[:end], CLASSES)) for end in range(301, 331, 3)]
+ROOT = SoftmaxCommittee(Settings(committee=3)).base(training_set(TRAINING[:300], CLASSES))
+HEADS = [ROOT.after(training_set(TRAINING[:end], CLASSES)) for end in range(310, 331, 10)]
 
 
 def test_a_forest_is_its_members() -> None:
@@ -74,11 +80,22 @@ def test_members_that_are_gone_are_forgotten() -> None:
     assert len(recall) == 12
 
 
-def test_a_step_says_the_same_with_and_without() -> None:
+def test_heads_over_one_map_look_at_the_rows_once() -> None:
+    """An equal map of another model finds the columns there; other rows, or a map that differs in one number, do not."""
+    recall, x = Recall(), features(AUDIT)
+    first, later = HEADS[0].features, replace(HEADS[1].features, mean=HEADS[1].features.mean.copy())
+    assert recall.columns(first, x) is recall.columns(later, x)
+    other = replace(first, gamma=2.0 * first.gamma)
+    np.testing.assert_array_equal(recall.columns(other, x), other.apply(x))
+    np.testing.assert_array_equal(recall.columns(first, x[:5]), first.apply(x[:5]))
+
+
+@pytest.mark.parametrize("models", [MODELS, HEADS], ids=["forests", "heads"])
+def test_a_step_says_the_same_with_and_without(models: Sequence[Model]) -> None:
     """Temperature, report and review are equal as wholes."""
     recall = Recall()
-    before: TreeModel | None = None
-    for step, model in enumerate(MODELS):
+    before: Model | None = None
+    for step, model in enumerate(models):
         audit = AUDIT[step : 200 + 3 * step]
         plain, recalled = calibrated(model, audit), calibrated(model, audit, recall=recall)
         assert (plain.temperature, plain.crossed) == (recalled.temperature, recalled.crossed)
