@@ -73,9 +73,9 @@ def test_steps_too_small_to_be_seen_do_not_add_up() -> None:
     """
     down = lines.Line(-1 / 300)
     for line, least in ((down, 0.77), (replace(down, flattered=True), 0.58)):
-        told = lines.follow(line, GATE, runs=6, steps=120)
+        told = lines.follow(line, GATE, runs=3, steps=120)
         assert told.newest < 0.46
         assert told.served > least
-    same = lines.follow(lines.Line(0.0), GATE, runs=6, steps=120)
+    same = lines.follow(lines.Line(0.0), GATE, runs=3, steps=120)
     assert same.held < 0.35
     assert same.rolled_back == 0.0
