@@ -286,9 +286,9 @@ def training_set(
 def _unlabelled_of(rows: Sequence[Row]) -> tuple[bytes, ...]:
     """What the newest rows have along, each vector once: an event may have passed by several questions."""
     found: dict[bytes, None] = {}
-    for row in reversed(rows):
+    for row in (row for row in reversed(rows) if row.unlabelled):
         size = 4 * len(row.features)
-        found |= dict.fromkeys(row.unlabelled[i : i + size] for i in range(0, len(row.unlabelled), size or 1))
+        found |= dict.fromkeys(row.unlabelled[i : i + size] for i in range(0, len(row.unlabelled), size))
         if len(found) >= _MOST_UNLABELLED:
             break
     return tuple(found)[:_MOST_UNLABELLED]

@@ -180,13 +180,20 @@ class _Answers:
     columns: NDArray[np.int64]
     target: Target
     weights: Matrix | None
+    classes: tuple[str, ...]
 
     @classmethod
     def of(cls, contender: Contender, rows: Sequence[Row], x: FloatArray | None = None) -> _Answers:
         target = contender.target
         truth = truth_of(target, [row.value for row in rows], contender.model.classes)
         p = contender.probabilities(rows, x) if rows else truth.astype(np.float32)
-        return cls(p, truth, _columns(contender.model, rows), target, weights_of(rows))
+        return cls(p, truth, _columns(contender.model, rows), target, weights_of(rows), contender.model.classes)
+
+    def beside(self, contender: Contender, rows: Sequence[Row], x: FloatArray | None) -> _Answers:
+        """Of another contender for the same rows: with the same classes and target, what is right is known already."""
+        if not rows or (contender.model.classes, contender.target) != (self.classes, self.target):
+            return _Answers.of(contender, rows, x)
+        return replace(self, p=contender.probabilities(rows, x))
 
     def right(self) -> Matrix:
         return self.target.credit(self.p, self.truth)
@@ -213,7 +220,7 @@ def evaluate(
     champion = serving.contender if serving else None
     x = _features(audit) if audit else None
     ours = _Answers.of(challenger, audit, x)
-    theirs = _Answers.of(champion, audit, x) if champion else None
+    theirs = ours.beside(champion, audit, x) if champion else None
     reference = serving.reference if serving else None
     accepted = reference.contender if reference else None
     left_out, left_out_before = _left_out(challenger, (champion, accepted), training)
@@ -236,7 +243,7 @@ def evaluate(
             **_figures("champion_", theirs),
         },
         measure=challenger.target.measure,
-        reference=Against(reference.version, _pairs(audit, _Answers.of(accepted, audit, x), ours), left_out_before)
+        reference=Against(reference.version, _pairs(audit, ours.beside(accepted, audit, x), ours), left_out_before)
         if reference and accepted
         else None,
     )

@@ -45,7 +45,8 @@ class FeatureMap:
         z = self.standardise(x)
         if not len(self.landmarks):
             return z
-        return np.concatenate([z, kernel(z, self.landmarks, self.gamma).astype(np.float32)], axis=1)
+        kernels = kernel(z, self.landmarks, self.gamma).astype(np.float32, copy=False)
+        return np.concatenate([z, kernels], axis=1)
 
 
 def kernel(a: NDArray[np.floating], b: NDArray[np.floating], gamma: float) -> NDArray[np.floating]:
