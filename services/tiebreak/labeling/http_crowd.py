@@ -183,7 +183,7 @@ def _looking(router: APIRouter, ctx: LabelingContext) -> None:
         wanted, people = task_id(body.task_id), people_of(ctx)
         if body.answer not in await ctx.schema.classes():
             raise Invalid("The answer is not one of the project's classes.", fix="Choose one of `classes`.")
-        async with people.making:
+        async with people.making(wanted):
             kept = Kept(body.answer, who.name, _nonce(), body.reason)
             made = people.made_of(wanted) or await _made(ctx, people, wanted, kept)
         _check_answer(made.gold, body.answer)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -92,8 +93,7 @@ class People:
         self._met: dict[str, frozenset[str]] = {}
         # By task, until the bank has it.
         self._made: dict[str, Made] = {}
-        # Held from asking what was made of a task until some is: else two answers to one task would both be gold.
-        self.making = asyncio.Lock()
+        self._making: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.figures = Figures()
         self.proposals = Proposals(project.labeling.gold.sure)
 
@@ -259,8 +259,12 @@ class People:
         await self._queue.forgive(name, self.figures.standing(name).asked)
         self._forgiven = await self._queue.forgiven()
 
+    def making(self, task_id: str) -> asyncio.Lock:
+        """Held from asking what was made of a task until some is: else two answers to it would both be gold. Others do not wait."""
+        return self._making.setdefault(task_id, asyncio.Lock())
+
     async def keep_gold(self, task: Task, kept: Kept) -> Made | None:
-        """Make gold of a task; None where it is gold. Again: the same piece. The caller holds :attr:`making`.
+        """Make gold of a task; None where it is gold. Again: the same piece. The caller holds :meth:`making`.
 
         Durable when it returns: it is on ``tasks`` like everything that is asked. Raises PublishFailed.
         """

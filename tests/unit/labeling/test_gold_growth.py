@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from httpx import AsyncClient
 
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 from tests.support.labeling import a_project, a_task
 from tests.support.labeling_api import Office, claim, open_office, running, submit
 from tiebreak.contracts.codec import decode_task
@@ -220,6 +220,19 @@ async def replica_of(office: Office) -> Office:
     other = replace(office, context=replace(office.context, audit=office.trail()))
     other.watch(People(office.project, office.queue, around))
     return other
+
+
+async def test_gold_of_one_task_does_not_wait_for_gold_of_another() -> None:
+    """A task that the queue has dropped is looked for in the log, for seconds: whoever makes gold of another one is answered."""
+    office, people = await crowd_office(a_project(votes=2))
+    await office.queue.add([a_task(1), a_task(2)])
+    rev, ria = await office.client("rev", Role.REVIEWER), await office.client("ria", Role.REVIEWER)
+    bodies = [{"task_id": a_task(number).task_id, "answer": "cat"} for number in (1, 2)]
+    async with asyncio.timeout(PATIENCE_S), people.making(a_task(1).task_id):
+        waiting = asyncio.create_task(rev.post(GOLD, json=bodies[0]))
+        assert (await ria.post(GOLD, json=bodies[1])).status_code == 201
+        assert not waiting.done()
+    assert (await waiting).status_code == 201
 
 
 async def gold_on_the_log(office: Office) -> list[Task]:
