@@ -23,6 +23,7 @@ from tests.support.redis_fixture import missing
 from tiebreak.contracts.messages import Label, Payload, PayloadKind
 from tiebreak.contracts.project import Project
 from tiebreak.labeling.access import Role
+from tiebreak.labeling.stage_people import Around, People
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -90,13 +91,26 @@ class Desk:
 Open = Callable[..., Awaitable[Desk]]
 
 
+async def nothing(_: Office) -> None:
+    """What happens before the page is opened."""
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def open_desk(browser: Browser) -> AsyncIterator[Open]:
     """Open a page on a project's running office with some tasks on its topic."""
     async with AsyncExitStack() as stack:
 
-        async def open_desk(project: Project, *payloads: Payload | None, dark: bool = False) -> Desk:
+        async def open_desk(
+            project: Project,
+            *payloads: Payload | None,
+            dark: bool = False,
+            role: Role = Role.ANNOTATOR,
+            before: Callable[[Office], Awaitable[None]] = nothing,
+        ) -> Desk:
             office = await open_office(project)
+            office.keep_record()
+            around = Around(office.log, office.log.writer(), office.metrics, office.clock, lambda: 0.0, office.trail())
+            office.watch(People(project, office.queue, around))
             url = await stack.enter_async_context(serving(office))
             tasks = [a_task(i, project.project, payload=p) for i, p in enumerate(payloads)]
             await office.publish_tasks(*tasks)
@@ -105,7 +119,8 @@ async def open_desk(browser: Browser) -> AsyncIterator[Open]:
                 return (await office.queue.stats()).open_tasks == len(tasks)
 
             await eventually(waiting)
-            token = await office.person("ann", Role.ANNOTATOR)
+            await before(office)
+            token = await office.person("ann", role)
             context = await browser.new_context(
                 viewport={"width": 1100, "height": 820}, color_scheme="dark" if dark else "light"
             )

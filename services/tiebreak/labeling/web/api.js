@@ -72,5 +72,8 @@ export const api = {
   undo: (annotation, key) => send("POST", `/v1/annotations/${at(annotation)}:undo`, { key }),
   renew: (lease) => send("POST", `/v1/leases/${at(lease)}:renew`),
   release: (lease) => send("POST", `/v1/leases/${at(lease)}:release`, { keepalive: true }),
+  proposals: (name) => send("GET", `/v1/projects/${at(name)}/gold/proposals`),
+  keepGold: (name, body) => send("POST", `/v1/projects/${at(name)}/gold`, { body }),
+  declineGold: (name, task, body) => send("POST", `/v1/projects/${at(name)}/gold/proposals/${at(task)}:decline`, { body }),
   addClass: (name, added) => send("POST", `/v1/projects/${at(name)}/classes`, { body: { name: added } }),
 };

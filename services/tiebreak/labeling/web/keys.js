@@ -10,6 +10,7 @@ export const ACTIONS = {
   flag: { key: "f", says: "Flag for a reviewer" },
   note: { key: "n", says: "Add a note" },
   search: { key: "/", says: "Find or add a class" },
+  gold: { key: "g", says: "Gold, for reviewers", reviewers: true },
   help: { key: "h", says: "This help" },
 };
 

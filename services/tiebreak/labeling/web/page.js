@@ -2,6 +2,7 @@
 
 import { editorOf, inWords } from "./answers.js";
 import { adoptToken, forgetToken, setToken } from "./api.js";
+import * as gold from "./gold.js";
 import { bindings, rebind, resetKeys } from "./keys.js";
 import { Session } from "./session.js";
 import * as view from "./view.js";
@@ -31,6 +32,7 @@ function beDeaf() {
 const on = {
   ready(info) {
     view.project(info);
+    $("open-gold").hidden = !gold.mayReview(info);
     editor = editorOf(info, (value) => !isDeaf() && session?.answer(value, { flagged, comment: $("note").value.trim() }));
     view.counted(info.you.answered);
     view.resting("loading");
@@ -114,6 +116,7 @@ const does = {
   flag: () => view.flag((flagged = !flagged)),
   note: () => view.note((noting = !noting)),
   search: () => { if (editor) return; finding = true; view.search(true); },
+  gold: () => !$("open-gold").hidden && gold.open(project),
   help: () => view.help((action) => { rebinding = action; }),
 };
 
@@ -121,6 +124,7 @@ function onKey(event) {
   session?.active();
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   if (rebinding) return finishRebinding(event);
+  if (gold.isOpen()) return gold.onKey(event);
   if ($("help").open || !session?.info) return;
   const typing = event.target instanceof HTMLInputElement && event.target.type !== "range";
   if (typing) return onTyping(event);
@@ -133,7 +137,7 @@ function onKey(event) {
   const item = shown.find(({ key }) => key && key === event.key);
   const action = Object.entries(bindings()).find(([, key]) => key.toLowerCase() === event.key.toLowerCase())?.[0];
   if (!item && !action) return;
-  if (!session.current && action !== "help" && action !== "undo") return;
+  if (!session.current && !["gold", "help", "undo"].includes(action)) return;
   event.preventDefault();
   if (item) choose(item);
   else does[action]();
@@ -174,6 +178,8 @@ $("flag").addEventListener("click", () => { does.flag(); $("main").focus(); });
 $("add-note").addEventListener("click", () => does.note());
 $("undo").addEventListener("click", () => { does.undo(); $("main").focus(); });
 $("toast-undo").addEventListener("click", () => { does.undo(); $("main").focus(); });
+$("open-gold").addEventListener("click", () => does.gold());
+$("gold").addEventListener("close", () => $("main").focus());
 $("open-help").addEventListener("click", () => does.help());
 $("help").addEventListener("close", () => { rebinding = null; $("main").focus(); });
 $("reset-keys").addEventListener("click", () => { resetKeys(); view.keyHints(); does.help(); });

@@ -122,8 +122,10 @@ const PAYLOADS = {
   none: () => element("p", { className: "faint", text: "There is nothing to show for this one. Skip it if you cannot tell." }),
 };
 
+export const payload = (shown) => (PAYLOADS[shown.kind] ?? PAYLOADS.none)(shown);
+
 export function task(task) {
-  $("payload").replaceChildren((PAYLOADS[task.payload.kind] ?? PAYLOADS.none)(task.payload));
+  $("payload").replaceChildren(payload(task.payload));
   $("payload").scrollTop = 0;
   $("search").value = "";
   note(false);
@@ -206,7 +208,7 @@ export function help(rebindWith) {
   const keys = bindings();
   const digits = element("li");
   digits.append(element("span", { text: "Choose a class" }), element("kbd", { text: "0 – 9" }));
-  $("key-list").replaceChildren(digits, ...Object.entries(ACTIONS).map(([action, { says }]) => {
+  $("key-list").replaceChildren(digits, ...Object.entries(ACTIONS).filter(([, { reviewers }]) => !reviewers || !$("open-gold").hidden).map(([action, { says }]) => {
     const line = element("li");
     const button = element("button", { type: "button", ariaLabel: `Change the key for: ${says}` });
     button.appendChild(element("kbd", { text: nameOf(keys[action]) }));
