@@ -10,6 +10,7 @@ import typer
 from tiebreak.apps import cli_options as o
 from tiebreak.apps.admitting import admit, open_door
 from tiebreak.apps.auditing import open_trail, whoever_runs_this
+from tiebreak.apps.rows import example_line
 from tiebreak.apps.up import ensure_topics
 from tiebreak.apps.wiring import specs_of
 from tiebreak.contracts.project import Project
@@ -38,6 +39,7 @@ def check(project: o.ProjectFile) -> None:
     classes = ", ".join(loaded.classes.names) or "none yet"
     typer.echo(f"{project}: project {loaded.project} is valid ({len(loaded.classes.names)} classes: {classes}).")
     typer.echo(_learning(loaded))
+    typer.echo(f"An event is a line such as {example_line(loaded)}")
 
 
 def _learning(project: Project) -> str:

@@ -57,6 +57,8 @@ def produce_command(
         tiebreak produce project.yaml payments.csv --rate 200
         cat events.jsonl | tiebreak produce project.yaml -
 
+    `tiebreak project check` prints an event of your project as a line of JSON; a table has its parts in columns.
+
     A bad line is named by its number and skipped; the exit code is 1 if there was one. The same file again is a replay and
     changes nothing.
     """
@@ -195,7 +197,7 @@ def explain(
 
 
 async def _journey(project: Project, settings: Settings, event_id: str) -> Journey:
-    journey = Journey(project.project, event_id)
+    journey = Journey(project.project, event_id, project.labeling)
     topics = [Topic.PREDICTIONS, Topic.TASKS, Topic.ANNOTATIONS, Topic.LABELS, Topic.MODELS, Topic.DEAD]
     async with open_log(settings) as log:
         async for record in scan(log, project.project, topics):

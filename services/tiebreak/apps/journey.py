@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from tiebreak.contracts import codec
 from tiebreak.contracts.errors import BadRecord
@@ -20,15 +21,18 @@ from tiebreak.contracts.messages import (
     Reason,
     Task,
 )
+from tiebreak.contracts.project import Labeling
 from tiebreak.contracts.topics import Topic
+from tiebreak.labeling.routing import routed
 
 
 @dataclass(slots=True)
 class Journey:
-    """What is known of one event; empty parts were not reached (yet), or are no longer kept."""
+    """What is known of one event; empty parts were not reached (yet), or are no longer kept. ``labeling`` says where tasks wait."""
 
     project: str
     event_id: str
+    labeling: Labeling = field(default_factory=Labeling)
     predictions: list[Prediction] = field(default_factory=list)
     task: Task | None = None
     annotations: list[Annotation] = field(default_factory=list)
@@ -142,7 +146,7 @@ def _asked(journey: Journey) -> list[Step]:
         chance += f"; an origin that sends too much is held back, counts {s.counts:.3g}"
     return [
         ("selected", f"{s.reason.value}{slice_}: {reached}, {chance}"),
-        ("task", f"{task.task_id}: {task.votes_wanted} vote(s) wanted, lane {task.lane or 'normal'}"),
+        ("task", f"{task.task_id}: {task.votes_wanted} vote(s) wanted, {_waits(routed(task, journey.labeling))}"),
         *(
             [("decided", f"model {journey.withdrawn_by} took it back, if nobody had begun it")]
             if journey.withdrawn_by
@@ -151,9 +155,18 @@ def _asked(journey: Journey) -> list[Step]:
     ]
 
 
+def _waits(task: Task) -> str:
+    lane, _, skill = (task.lane or "normal").partition("+")
+    who = f" for people with the skill {skill}" if skill else ""
+    due = f", due {datetime.fromtimestamp(task.deadline_ms / 1000, UTC):%Y-%m-%dT%H:%M:%S%z}" if task.deadline_ms else ""
+    return f"lane {lane}{who}{due}"
+
+
 def _answered(a: Annotation) -> Step:
     again = f", revision {a.revision}" if a.revision > 1 else ""
-    return "answer", f"{a.annotator}: {a.value or '-'} ({a.state.value}{again}, {a.lead_time_s:.1f} s)"
+    flag = ", flagged" if a.flagged else ""
+    said = f": {a.comment!r}" if a.comment else ""
+    return "answer", f"{a.annotator}: {a.value or '-'} ({a.state.value}{again}, {a.lead_time_s:.1f} s{flag}){said}"
 
 
 def _settled(label: Label) -> Step:

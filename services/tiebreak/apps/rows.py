@@ -13,17 +13,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from hashlib import blake2b
+from math import prod
 from typing import Any
 
 from tiebreak.contracts import codec
 from tiebreak.contracts.errors import BadRecord, DeadReason, Invalid
 from tiebreak.contracts.log import Message, StoredRecord
 from tiebreak.contracts.messages import Event, PayloadKind
-from tiebreak.contracts.project import Project
+from tiebreak.contracts.project import Project, TensorSpec
 from tiebreak.contracts.topics import Topic
 
 _ABOUT = ("id", "subject", "source", "time_ms")
 _PAYLOAD = ("payload", "text")
+_EXAMPLE_VALUE = "0"
+_EXAMPLE_MOST = 8
+_EXAMPLE_PAYLOAD = {
+    PayloadKind.TEXT: '"what people see"',
+    PayloadKind.TABLE: '{"kind": "table", "data": {"what": "people see"}}',
+    PayloadKind.IMAGE: '{"kind": "image", "media_type": "image/png", "data": "iVBORw0KGgo="}',
+}
 
 
 def event_of_line(line: bytes, number: int, project: Project) -> Event:
@@ -47,6 +55,25 @@ def event_of_row(row: Mapping[str, object], number: int, project: Project) -> Ev
     except Invalid as error:
         raise BadRecord(DeadReason.UNDECODABLE, error.message) from error
     return _checked(raw, number, project)
+
+
+def example_line(project: Project) -> str:
+    """An event of the project as a JSON line; of a long tensor only the first values, and then an ellipsis."""
+    spec, payload = project.input, _EXAMPLE_PAYLOAD[project.labeling.payload]
+    if spec.fields:
+        named = ", ".join(f'"{name}": {_EXAMPLE_VALUE}' for name in spec.fields)
+        return f'{{"id": "e-1", {named}}}'
+    inputs = ", ".join(
+        f'{{"name": "{t.name}", "datatype": "{t.datatype}", "shape": {list(t.shape)}, "data": [{_values(t)}]}}'
+        for t in spec.tensors
+    )
+    return f'{{"id": "e-1", "inputs": [{inputs}], "payload": {payload}}}'
+
+
+def _values(tensor: TensorSpec) -> str:
+    value = {"BYTES": '"text"', "BOOL": "true"}.get(tensor.datatype, _EXAMPLE_VALUE)
+    count = prod(tensor.shape)
+    return ", ".join([value] * count if count <= _EXAMPLE_MOST else [value] * 2 + ["..."])
 
 
 def message_of(event: Event, project: Project) -> Message:

@@ -73,10 +73,11 @@ def from_json(data: object, shape: Sequence[int], spec: TensorSpec) -> Tensor:
 
 def from_fields(fields: Mapping[str, object], spec: Input) -> Tensor:
     """The project's single tensor from named JSON numbers, in the order of ``spec.fields``. Raises BadRecord (WRONG_TENSOR)."""
-    missing = [name for name in spec.fields if name not in fields]
-    if missing or not spec.fields:
-        problem = f"these are missing: {', '.join(missing)}" if missing else "this project takes tensors"
-        raise BadRecord(DeadReason.WRONG_TENSOR, f"named fields: {problem}")
+    if not spec.fields:
+        names = ", ".join(tensor.name for tensor in spec.tensors)
+        raise BadRecord(DeadReason.WRONG_TENSOR, f"named fields, while this project takes tensors: inputs with {names}")
+    if missing := [name for name in spec.fields if name not in fields]:
+        raise BadRecord(DeadReason.WRONG_TENSOR, f"named fields: these are missing: {', '.join(missing)}")
     return from_json([fields[name] for name in spec.fields], spec.tensors[0].shape, spec.tensors[0])
 
 

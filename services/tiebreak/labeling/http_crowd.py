@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from tiebreak.contracts.audit import Action
 from tiebreak.contracts.erasure import erased_in
-from tiebreak.contracts.errors import Conflict, Invalid
+from tiebreak.contracts.errors import Conflict, Invalid, NotFound
 from tiebreak.labeling.access import Principal, Right
 from tiebreak.labeling.figures import PersonFigures
 from tiebreak.labeling.gold import Standing
@@ -22,7 +22,7 @@ from tiebreak.labeling.http_models import Body, Out
 from tiebreak.labeling.http_security import guarded_router, needs
 from tiebreak.labeling.http_tasks import task_id
 from tiebreak.labeling.port import Refusal
-from tiebreak.labeling.refusals import not_found
+from tiebreak.labeling.refusals import no_task
 from tiebreak.labeling.reopening import to_reopen
 from tiebreak.labeling.stage_people import Made, People
 
@@ -200,7 +200,7 @@ async def _made(ctx: LabelingContext, people: People, wanted: str, kept: Kept) -
     proposed = {proposal.task_id for proposal in people.proposed()}
     task = await task_content(ctx, wanted, proposed, erased_in(said))
     if task is None or task.gold:
-        raise not_found()
+        raise no_task()
     first = kept_in(said, wanted)
     if first is None and ctx.audit is not None:
         await ctx.audit.append(kept.maker, Action.PROJECT_CHANGED, wanted, str(kept))
@@ -209,7 +209,7 @@ async def _made(ctx: LabelingContext, people: People, wanted: str, kept: Kept) -
     _check_answer(first.answer, kept.answer)
     made = await people.keep_gold(task, first)
     if made is None:
-        raise not_found()
+        raise no_task()
     return made
 
 
@@ -224,7 +224,7 @@ def _judging(router: APIRouter, ctx: LabelingContext) -> None:
         """Those who know this person. Raises NotFound."""
         people = people_of(ctx)
         if not _PERSON.fullmatch(person) or person not in people.figures.names():
-            raise not_found()
+            raise NotFound("Nobody of this name has answered here.", fix="`GET .../crowd` lists who has.")
         return people
 
     @router.post("/projects/{name}/people/{person}:resume", status_code=204)

@@ -42,6 +42,13 @@ _STATUS: Mapping[type[TiebreakError], HTTPStatus] = {
     PublishFailed: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 _MAX_FIELDS = 20
+_DESCRIBED = "The OpenAPI document (schemas/openapi.json) describes all of them."
+_OF_HTTP: Mapping[int, tuple[str, str]] = {
+    400: ("The body cannot be read.", "Send JSON in UTF-8."),
+    404: ("There is no such route.", _DESCRIBED),
+    405: ("This route does not take this method.", _DESCRIBED),
+    413: ("The body is larger than this route takes.", "Send less at once."),
+}
 # What pydantic says of a bound that was not kept: ours, unlike the rest of what it says.
 _LIMITS = ("ge", "gt", "le", "lt", "max_length", "min_length")
 
@@ -99,7 +106,10 @@ def of_http(error: HTTPException) -> Response:
     status = HTTPStatus(error.status_code)
     # Python's own name for 413 changes between versions.
     code = "too_large" if error.status_code == 413 else status.name.lower()
-    return problem(status, code, status.phrase, error.headers)
+    if error.status_code not in _OF_HTTP:
+        return problem(status, code, status.phrase, error.headers)
+    message, fix = _OF_HTTP[error.status_code]
+    return problem(status, code, f"{message} {fix}", error.headers, fix=fix)
 
 
 def of_bug(error: Exception) -> Response:

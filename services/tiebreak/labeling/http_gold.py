@@ -22,7 +22,7 @@ from tiebreak.labeling.http_fields import payload_out
 from tiebreak.labeling.http_models import Body, Out, PayloadOut
 from tiebreak.labeling.http_security import guarded_router, needs
 from tiebreak.labeling.http_tasks import task_id
-from tiebreak.labeling.refusals import not_found
+from tiebreak.labeling.refusals import no_task
 from tiebreak.labeling.stage_people import People
 
 Why = Annotated[str, StringConstraints(max_length=500, strip_whitespace=True)]
@@ -97,7 +97,7 @@ def gold_routes(ctx: LabelingContext) -> APIRouter:
         if wanted in _declined(await said_on(ctx)):
             return
         if ctx.audit is None or wanted not in {proposal.task_id for proposal in people_of(ctx).proposed()}:
-            raise not_found()
+            raise no_task()
         await ctx.audit.append(who.name, Action.GOLD_DECLINED, wanted, body.reason)
 
     return router

@@ -21,7 +21,7 @@ from tiebreak.labeling.http_fields import payload_out
 from tiebreak.labeling.http_models import RevealIn, RevealOut
 from tiebreak.labeling.http_security import guarded_router, needs
 from tiebreak.labeling.http_tasks import task_id
-from tiebreak.labeling.refusals import not_found
+from tiebreak.labeling.refusals import no_task
 
 Manager = Annotated[Principal, Depends(needs(Right.MANAGE))]
 
@@ -35,7 +35,7 @@ def reveal_routes(ctx: LabelingContext) -> APIRouter:
         """See the payload as the producer sent it, unmasked. Who, when and why is on the audit trail before you see it."""
         wanted = await ctx.queue.look(task_id(task))
         if wanted is None:
-            raise not_found()
+            raise no_task()
         if ctx.audit is None or ctx.originals is None:
             raise Conflict("This installation cannot reveal payloads.", fix="It needs the topics `audit` and `events`.")
         event = await original(ctx.project, ctx.originals, wanted)

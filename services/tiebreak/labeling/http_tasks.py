@@ -31,7 +31,7 @@ from tiebreak.labeling.http_models import (
 from tiebreak.labeling.http_security import guarded_router, needs
 from tiebreak.labeling.lifecycle import class_of
 from tiebreak.labeling.port import Act, Claimed
-from tiebreak.labeling.refusals import not_found
+from tiebreak.labeling.refusals import no_answer, not_found
 from tiebreak.labeling.stage_answers import Submission
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -46,9 +46,16 @@ Key = Annotated[str, Header(alias="Idempotency-Key", max_length=128)]
 
 
 def task_id(text: str) -> str:
-    """A task or annotation id as we make them. Anything else is NotFound, in the same words as an id that is not yours."""
+    """A task id as we make them. Anything else is NotFound, in the same words as an id that is not yours."""
     if not _ID.fullmatch(text):
         raise not_found()
+    return text
+
+
+def annotation_id(text: str) -> str:
+    """As :func:`task_id`, for answers."""
+    if not _ID.fullmatch(text):
+        raise no_answer()
     return text
 
 
@@ -153,11 +160,11 @@ def _answering(router: APIRouter, ctx: LabelingContext) -> None:
     async def undo(annotation: str, who: Annotator, idempotency: Key) -> AnnotationOut:
         """Take an answer back within the project's `undo_s`; the task is in your hands again, unless somebody else has it."""
         key = idempotency_key(idempotency)
-        wanted = task_id(annotation)
+        wanted = annotation_id(annotation)
         lines = await ctx.queue.history(who.name, 200)
         found = next((line.task_id for line in lines if line.annotation_id == wanted), None)
         if found is None:
-            raise not_found()
+            raise no_answer()
         return await accept(who, Submission(Act.UNDO, found, key))
 
     @router.post("/annotations/{annotation}:withdraw")
@@ -167,7 +174,7 @@ def _answering(router: APIRouter, ctx: LabelingContext) -> None:
         For an old answer the log is read again, which takes some seconds per million answers.
         """
         key = idempotency_key(idempotency)
-        accepted = await ctx.withdrawals.own(who.name, task_id(annotation), key)
+        accepted = await ctx.withdrawals.own(who.name, annotation_id(annotation), key)
         ctx.doorbell.ring()
         return annotation_out(accepted, await ctx.terms())
 

@@ -61,6 +61,16 @@ def not_found() -> NotFound:
     return NotFound("There is no such task.", fix="Claim one first.")
 
 
+def no_answer() -> NotFound:
+    """No such answer, or not yours, or none that stands: the same words for all."""
+    return NotFound("There is no such answer of yours that stands.", fix="`GET /v1/me/annotations` lists yours.")
+
+
+def no_task() -> NotFound:
+    """No such task, for those who need not hold it."""
+    return NotFound("There is no such task.", fix="`tiebreak explain` tells the id of an event's task.")
+
+
 def building() -> SlowDown:
     """The index is missing and is being made again from the topics."""
     return SlowDown("The queue is being rebuilt from the log.", retry_after_s=1.0, fix="Retry shortly.")

@@ -14,7 +14,7 @@ from hashlib import sha256
 import orjson
 import structlog
 
-from tiebreak.contracts.errors import SlowDown, TiebreakError
+from tiebreak.contracts.errors import Invalid, NotFound, SlowDown, TiebreakError
 from tiebreak.contracts.ids import annotation_id
 from tiebreak.contracts.log import Message, Outputs, Writer
 from tiebreak.contracts.messages import Annotation, AnnotationState
@@ -25,7 +25,7 @@ from tiebreak.labeling.consensus import COUNTS
 from tiebreak.labeling.lifecycle import class_of
 from tiebreak.labeling.payloads import shown
 from tiebreak.labeling.port import Act, Answer, Claimed, Lease, Queue, Receipt, Refusal
-from tiebreak.labeling.refusals import refused
+from tiebreak.labeling.refusals import no_answer, refused
 from tiebreak.labeling.schema_versions import SchemaVersion
 from tiebreak.labeling.stage import annotation_message
 from tiebreak.labeling.stage_schema import Schema
@@ -144,7 +144,12 @@ class Desk:
     async def _promised(self, answer: Answer, want: int, *, review: bool) -> tuple[Receipt, Claimed | None]:
         if want:
             return await self._queue.prepare_next(answer, want, review=review)
-        return await self._queue.prepare(answer), None
+        try:
+            return await self._queue.prepare(answer), None
+        except NotFound:
+            if answer.act in {Act.UNDO, Act.WITHDRAW}:
+                raise no_answer() from None
+            raise
 
     async def _publish(self, messages: Sequence[Message]) -> Sequence[None]:
         try:
@@ -165,7 +170,13 @@ class Desk:
             return canonical(answer, classes.names, value, await self._length(said.task_id))
         if not classes.open:
             return canonical(answer, classes.names, value)
-        return class_of(value, await self._schema.classes())
+        known = await self._schema.classes()
+        if (meant := class_of(value, known)) in known:
+            return meant
+        raise Invalid(
+            "value: is not one of the project's classes.",
+            fix="Choose one of `classes`, or add it to them first: POST /v1/projects/{name}/classes.",
+        )
 
     async def _length(self, task_id: str) -> int:
         """Of the task's text, as it is shown; without bound where there is none, or it is not here any more."""

@@ -15,7 +15,7 @@ from tiebreak.contracts.errors import Conflict, NotFound
 from tiebreak.contracts.messages import Annotation
 from tiebreak.labeling.access import Principal, Role
 from tiebreak.labeling.port import Act, Queue, Refusal, Refused
-from tiebreak.labeling.refusals import not_found, refused
+from tiebreak.labeling.refusals import no_answer, refused
 from tiebreak.labeling.stage_answers import Accepted, Desk, Submission
 from tiebreak.labeling.stage_recall import Recall
 
@@ -45,7 +45,7 @@ class Withdrawals:
         if task is None:
             found = await self._topics().answer(annotation_id)
             if found is None or found.annotator != name:
-                raise not_found()
+                raise no_answer()
             task = found.task_id
         return await self.take_back(name, Submission(Act.WITHDRAW, task, key))
 

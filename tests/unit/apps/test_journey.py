@@ -22,6 +22,7 @@ from tiebreak.contracts.messages import (
     Selection,
     Task,
 )
+from tiebreak.contracts.project import Labeling, RoutingRule
 
 TASK = task_id("p", "e1")
 PICKED = Selection("margin", 0.91, 0.85, 0.042, Reason.UNCERTAIN, False, "v1", "abcdef0123456789")
@@ -91,6 +92,22 @@ def test_the_whole_way_from_score_to_the_models_trained_on_it() -> None:
         ("label", "dog by consensus, confidence 0.970, revision 1"),
         ("trained", "v2 (served), v4"),
     ]
+
+
+def test_the_lane_is_the_one_in_which_the_task_waits() -> None:
+    """The project's rules move it from the lane on the log, which all tasks have; skill and deadline are theirs, too."""
+    rule = RoutingRule(uncertainty_over=0.6, lane="triage", skill="pets", answer_within_s=60.0)
+    journey = Journey("p", "e1", Labeling(rules=(rule,), skills={"pets": ("ann",)}))
+    journey.take(_record("tasks", TASK, replace(_task(), created_ms=1_795_828_000_000)))
+    ((_, told),) = [step for step in story(journey) if step[0] == "task"]
+    assert told == f"{TASK}: 2 vote(s) wanted, lane triage for people with the skill pets, due 2026-11-28T01:07:40+0000"
+
+
+def test_what_an_annotator_had_to_say_is_told() -> None:
+    """A flag and a comment were on the log, and nothing showed them to anybody."""
+    journey = Journey("p", "e1")
+    journey.take(_record("annotations", TASK, replace(_vote(), flagged=True, comment="two pets")))
+    assert story(journey) == [("answer", "ann: dog (submitted, revision 2, 3.2 s, flagged): 'two pets'")]
 
 
 def test_a_floor_is_told_as_what_it_is() -> None:

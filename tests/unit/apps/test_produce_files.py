@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tiebreak.apps.row_files import Format, Row, format_of, open_rows
+from tiebreak.apps.rows import example_line
 from tiebreak.contracts.errors import BadRecord, ConfigError
 from tiebreak.contracts.messages import Event
 from tiebreak.contracts.project import Project
@@ -32,6 +33,21 @@ def _outcome(row: Row) -> tuple[int, object]:
 def _event(row: Row) -> Event:
     assert isinstance(row.event, Event)
     return row.event
+
+
+@pytest.mark.parametrize("payload", ["text", "table", "image"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "{tensors: [{name: x, shape: [2, 3]}, {name: y, datatype: BYTES, shape: [1]}, {name: z, datatype: BOOL, shape: [1]}]}",
+        "{fields: [amount, hour], tensors: [{name: x, shape: [2]}]}",
+    ],
+)
+def test_the_example_that_a_project_is_given_is_an_event_of_it(spec: str, payload: str) -> None:
+    """What `project check` prints can be produced as it is."""
+    project = parse_project(f"project: t\ninput: {spec}\nclasses: {{names: [a, b]}}\nlabeling: {{payload: {payload}}}\n")
+    (row,) = _read(example_line(project).encode(), Format.JSONL, project)
+    assert _event(row).event_id == "e-1"
 
 
 def test_json_lines_are_events_and_bad_lines_are_named_by_number() -> None:

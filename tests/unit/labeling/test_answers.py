@@ -258,6 +258,8 @@ def test_a_project_whose_answers_do_not_fit_its_classes_is_refused() -> None:
     multi = {**base["labeling"], "answer": {"kind": "multi"}}
     assert "names: a closed set needs at least 2 classes" in complaint(classes={"names": ["one"]})
     assert "where people choose one, not for multi" in complaint(labeling=multi, classes={"names": ["a"], "open": True})
+    typo = {**base["labeling"], "rules": [{"lane": "triage"}, {"predicted": ["catt"], "lane": "triage"}]}
+    assert "rules.1: predicted: 'catt' is not one of the classes" in complaint(labeling=typo)
     assert "judges single classes, not multi" in complaint(labeling={**multi, "consensus": "dawid_skene"})
     number = {**base["labeling"], "answer": {"kind": "numeric"}}
     assert Project.model_validate({**base, "labeling": number, "classes": {}}).classes == Classes()

@@ -10,6 +10,7 @@ import pytest
 from tests.support.labeling import a_project, a_task
 from tests.support.labeling_api import Office, claim, open_office, submit
 from tiebreak.contracts.messages import AnnotationState, Payload, PayloadKind
+from tiebreak.labeling.access import Role
 
 
 async def test_a_vote_is_on_the_log_before_its_author_is_told(office: Office) -> None:
@@ -199,6 +200,43 @@ async def test_an_open_set_takes_a_new_class_once() -> None:
     assert (await ann.get("/v1/projects/pets")).json()["classes"] == ["cat", "dog", "bird", "sea lion"]
     (task,) = (await claim(ann))["tasks"]
     assert (await submit(ann, task, "sea lion")).status_code == 201
+
+
+async def test_a_refusal_names_what_was_asked_for(office: Office) -> None:
+    """Of an answer and a route that are not there it said that there is no such task, and to claim one."""
+    boss, key = await office.client("boss", Role.MANAGER), {"Idempotency-Key": "1"}
+    for wanted, named in (
+        (f"/v1/annotations/{'0' * 32}:undo", "no such answer of yours"),
+        (f"/v1/annotations/{'0' * 32}:withdraw", "no such answer of yours"),
+        ("/v1/annotations/nonsense:undo", "no such answer of yours"),
+        ("/v1/taks", "no such route"),
+    ):
+        refused = await boss.post(wanted, headers=key)
+        assert (refused.status_code, named in refused.json()["detail"]) == (404, True), refused.json()
+        assert refused.json()["fix"]
+
+
+async def test_an_undone_answer_is_not_called_a_task(office: Office) -> None:
+    """Undone twice, with two keys: the second finds no answer that stands."""
+    ann = await office.client("ann")
+    (task,) = (await claim(ann))["tasks"]
+    path = f"/v1/annotations/{(await submit(ann, task, 'cat')).json()['annotation_id']}:undo"
+    assert (await ann.post(path, headers={"Idempotency-Key": "u1"})).status_code == 200
+    again = await ann.post(path, headers={"Idempotency-Key": "u2"})
+    assert (again.status_code, "no such answer" in again.json()["detail"]) == (404, True)
+
+
+async def test_a_typing_error_makes_no_class() -> None:
+    """In an open set an answer by a class that nobody added is refused with how to add it; nothing of it stays."""
+    office = await open_office(a_project(is_open=True))
+    await office.queue.add([a_task(1)])
+    ann = await office.client("ann")
+    (task,) = (await claim(ann))["tasks"]
+    refused = await submit(ann, task, "catt")
+    assert (refused.status_code, "/classes" in refused.json()["fix"]) == (422, True)
+    assert (await ann.get("/v1/projects/pets")).json()["classes"] == ["cat", "dog", "bird"]
+    assert await office.annotations() == []
+    assert (await submit(ann, task, " Cat")).status_code == 201
 
 
 async def test_a_closed_set_takes_none(office: Office) -> None:

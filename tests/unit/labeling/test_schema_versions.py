@@ -101,6 +101,7 @@ async def test_a_queue_that_was_lost_knows_the_added_classes_of_settled_tasks(qu
         await office.publish_tasks(a_task(1))
         await open_tasks(office, 1)
         (task,) = (await claim(ann, wait_ms=20_000))["tasks"]
+        assert (await ann.post("/v1/projects/pets/classes", json={"name": "otter"})).status_code == 201
         assert (await submit(ann, task, "otter")).status_code == 201
         await open_tasks(office, 0)
         await lose(queue)
