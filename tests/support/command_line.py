@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.support.redis_fixture import missing
 from tiebreak.apps.cli import main
@@ -28,7 +30,7 @@ CommandLine = Callable[..., Ended]
 
 
 @pytest.fixture
-def tiebreak(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+def tiebreak(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[CommandLine]:
     """Call ``tiebreak`` with arguments, on a wide terminal that is none, without settings from the environment."""
     for name in ("KAFKA", "REDIS", "DATA", "HOST", "PORT"):
         monkeypatch.delenv(f"TIEBREAK_{name}", raising=False)
@@ -44,7 +46,11 @@ def tiebreak(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         code = ended.value.code
         return Ended(code if isinstance(code, int) else 0, captured.out, captured.err)
 
-    return call
+    logs = logging.getLogger()
+    handlers, level = list(logs.handlers), logs.level
+    yield call
+    structlog.reset_defaults()
+    logs.handlers, logs.level = handlers, level
 
 
 @pytest.fixture

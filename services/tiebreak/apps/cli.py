@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from tiebreak.apps.cli_retention import retention
 from tiebreak.apps.cli_simulate import simulate
 from tiebreak.contracts.errors import TiebreakError
 from tiebreak.runtime.lifecycle import exit_code_of
+from tiebreak.runtime.logs import configure_logs
 
 _RUN, _DATA, _MODELS, _SETUP = "Run", "Events and answers", "Labels and models", "Set up and look"
 
@@ -69,6 +71,10 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Run the command line. An error of ours is one clear line per mistake, and its own exit code."""
+    # Before anything speaks: the logger's own default is standard output, where a token or JSON for programs goes.
+    configure_logs("tiebreak", level="warning", json=False)
+    # What it says of a broker that is away our one line says again. The long-running commands turn it on.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         build()()
     except TiebreakError as error:

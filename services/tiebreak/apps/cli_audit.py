@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 import typer
 
 from tiebreak.apps import cli_options as o
@@ -77,15 +76,22 @@ def tail(
     redis: o.Redis = None,
     data: o.Data = None,
 ) -> None:
-    """The newest records, one line each: when, who, what, to what, why.
+    """The newest records, one line each: when, who, what, to what, why. Of a broken trail those that are whole; exit code 1.
 
     [bold]Example[/bold]
 
         tiebreak audit tail project.yaml -n 5
     """
-    links, _ = _read(project, o.settings_of(Options(kafka, redis, data)))
+    settings, broken = o.settings_of(Options(kafka, redis, data)), None
+    try:
+        links, _ = _read(project, settings)
+    except Broken as error:
+        links, broken = _whole(project, settings), error
     for link in links[-count:]:
-        typer.echo(orjson.dumps(to_json(link)).decode() if as_json else _line(link))
+        typer.echo(to_json(link).decode() if as_json else _line(link))
+    if broken:
+        typer.echo(f"BROKEN  {broken}", err=True)
+        raise typer.Exit(1)
 
 
 def _read(project: Path, settings: Settings) -> tuple[Sequence[AuditRecord], Chain]:
@@ -94,6 +100,16 @@ def _read(project: Path, settings: Settings) -> tuple[Sequence[AuditRecord], Cha
     async def work() -> tuple[Sequence[AuditRecord], Chain]:
         async with open_trail(loaded, settings, SystemClock()) as trail:
             return await trail.read()
+
+    return o.run(work())
+
+
+def _whole(project: Path, settings: Settings) -> Sequence[AuditRecord]:
+    loaded = load_project(project)
+
+    async def work() -> Sequence[AuditRecord]:
+        async with open_trail(loaded, settings, SystemClock()) as trail:
+            return await trail.sound()
 
     return o.run(work())
 

@@ -158,7 +158,9 @@ def _asked(journey: Journey) -> list[Step]:
 def _waits(task: Task) -> str:
     lane, _, skill = (task.lane or "normal").partition("+")
     who = f" for people with the skill {skill}" if skill else ""
-    due = f", due {datetime.fromtimestamp(task.deadline_ms / 1000, UTC):%Y-%m-%dT%H:%M:%S%z}" if task.deadline_ms else ""
+    due = (
+        f", due {datetime.fromtimestamp(task.deadline_ms / 1000, UTC):%Y-%m-%dT%H:%M:%S%z}" if task.deadline_ms else ""
+    )
     return f"lane {lane}{who}{due}"
 
 

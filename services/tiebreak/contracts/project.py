@@ -85,7 +85,9 @@ class Input(Section):
             raise ValueError("tensors: two tensors have the same name")
         if self.fields and (len(self.tensors) != 1 or self.tensors[0].shape != (len(self.fields),)):
             n = len(self.fields)
-            raise ValueError(f"fields: they are the numbers of the one tensor, so its shape must be [{n}], as many as there are fields")
+            raise ValueError(
+                f"fields: they are the numbers of the one tensor, so its shape must be [{n}], as many as there are fields"
+            )
         return self
 
 
@@ -195,6 +197,11 @@ class Project(Section):
         unknown = [name for name in answer.examples if not self.classes.open and name not in names]
         if unknown:
             raise ValueError(f"labeling: answer: examples: {unknown[0]!r} is not one of the classes")
+        return self
+
+    @model_validator(mode="after")
+    def _rules_are_about_the_classes(self) -> Self:
+        names = self.classes.names
         for i, rule in enumerate(self.labeling.rules):
             strange = [name for name in rule.predicted if not self.classes.open and name not in names]
             if strange:

@@ -70,7 +70,10 @@ def check_bytes(manifest: Manifest, model: bytes) -> None:
 
 def no_such_model(project: str, version: str) -> NotFound:
     """The error of every store for a version that is not there."""
-    return NotFound(f"There is no model {version!r} of project {project!r}.")
+    return NotFound(
+        f"There is no model {version!r} of project {project!r} in this store.",
+        fix="`tiebreak models list` names them; they are under the --data of `tiebreak train`.",
+    )
 
 
 def other_bytes(manifest: Manifest) -> Conflict:

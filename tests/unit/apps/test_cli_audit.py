@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import orjson
 import pytest
 import redis
 
@@ -63,3 +64,22 @@ def test_an_audit_log_that_was_cut_off_is_noticed_by_the_next_run(
     )
     assert tiebreak("audit", "verify", project, "--expect", head, *data).code == 1
     assert tiebreak("audit", "verify", project, "--expect", "41", *data).code != 0
+
+
+def test_a_broken_trail_still_shows_what_is_whole(
+    tiebreak: CommandLine, project: Path, embedded_redis: RedisServer, tmp_path: Path
+) -> None:
+    """One record that nobody can read: it hid all others, and a token made then came with log lines before it."""
+    data = ("--data", tmp_path / "data")
+    tiebreak("token", "create", project, "--name", "ann", *data)
+    with redis.Redis.from_url(embedded_redis.url) as client:
+        (stream,) = [key for key in client.keys("*audit*") if client.type(key) == b"stream"]
+        ((first, fields),) = client.xrange(stream)
+        client.xadd(stream, {**fields, b"v": b"\xff"}, id=first.replace(b"1", b"2"))
+    made = tiebreak("token", "create", project, "--name", "bob", *data)
+    assert (made.out.count("\n"), made.out[:3]) == (1, "tb_")
+    tail = tiebreak("audit", "tail", project, *data)
+    assert [line.split()[4] for line in tail.out.splitlines()] == ["ann", "bob"]
+    assert (tail.code, "BROKEN  The audit record at offset 1" in tail.err) == (1, True)
+    as_json = tiebreak("audit", "tail", project, "--json", *data).out.splitlines()
+    assert [orjson.loads(line)["target"] for line in as_json] == ["ann", "bob"]

@@ -131,4 +131,7 @@ def test_an_unknown_version_is_one_clear_line(
     del two
     done = tiebreak("models", words[0], project, *words[1:], "--data", data)
     assert done.code != 0
-    assert done.err == "error: There is no model 'v9' of project 'tests'.\n"
+    assert done.err == (
+        "error: There is no model 'v9' of project 'tests' in this store. "
+        "`tiebreak models list` names them; they are under the --data of `tiebreak train`.\n"
+    )

@@ -45,7 +45,9 @@ def _event(row: Row) -> Event:
 )
 def test_the_example_that_a_project_is_given_is_an_event_of_it(spec: str, payload: str) -> None:
     """What `project check` prints can be produced as it is."""
-    project = parse_project(f"project: t\ninput: {spec}\nclasses: {{names: [a, b]}}\nlabeling: {{payload: {payload}}}\n")
+    project = parse_project(
+        f"project: t\ninput: {spec}\nclasses: {{names: [a, b]}}\nlabeling: {{payload: {payload}}}\n"
+    )
     (row,) = _read(example_line(project).encode(), Format.JSONL, project)
     assert _event(row).event_id == "e-1"
 
