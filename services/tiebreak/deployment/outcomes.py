@@ -8,7 +8,7 @@ stages are there for that.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import isfinite
 from statistics import median
@@ -77,14 +77,6 @@ class Outcomes:
                 return replace(self, regretted=self.regretted | taken, serving=record.version, _tried={})
             case _:
                 return replace(self, judged=judged)
-
-
-def outcomes_of(records: Iterable[ModelRecord]) -> Outcomes:
-    """The fold from the beginning of the topic."""
-    found = Outcomes()
-    for record in records:
-        found = found.after(record)
-    return found
 
 
 def _promoted(version: str, report: str) -> Promoted:

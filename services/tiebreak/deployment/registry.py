@@ -142,14 +142,6 @@ class Registry:
         return replace(self, rollout=replace(r, counted=counted))
 
 
-def registry_of(records: Iterable[ModelRecord]) -> Registry:
-    """The fold from the beginning of the topic."""
-    registry = Registry()
-    for record in records:
-        registry = registry.after(record)
-    return registry
-
-
 def served_at(history: Iterable[ModelRecord], time_ms: int | None = None) -> ModelRecord | None:
     """The decision by which a model served at ``time_ms`` (None: now), or None where none did."""
     found = None

@@ -36,9 +36,10 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a deployer works with. ``figures``: where it exports what became of the models so far; None where another process does:
+    """What a deployer works with.
 
-    two that do not read the topic at the same moments would contradict each other.
+    ``figures``: where it exports what became of the models so far; None where another process does, since two that do not read the
+    topic at the same moments would contradict each other.
     """
 
     store: ModelStore
@@ -130,9 +131,7 @@ class Deployer:
             pairs = {(registry.previous, registry.champion), (registry.reference, registry.champion)}
             if incumbents.tried:
                 pairs = {(registry.champion, registry.rollout.version if registry.rollout else "")}
-            if (better, condemned) not in pairs:
-                return
-            if registry.pinned:
+            if (better, condemned) not in pairs or registry.pinned:
                 return
             manifest, _ = await self._tools.store.get(self._project.project, better)
             await self._publish(_record(manifest, ModelEvent.ROLLED_BACK, decision.reasons, "", parent=condemned))

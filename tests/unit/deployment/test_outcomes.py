@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from functools import reduce
 
 import pytest
 
 from tiebreak.contracts.messages import ModelEvent, ModelRecord
-from tiebreak.deployment.outcomes import Outcomes, Promoted, outcomes_of
+from tiebreak.deployment.outcomes import Outcomes, Promoted
 
 UP, BACK, HELD, SHADOW = ModelEvent.PROMOTED, ModelEvent.ROLLED_BACK, ModelEvent.HELD, ModelEvent.SHADOW
 
@@ -15,6 +17,10 @@ UP, BACK, HELD, SHADOW = ModelEvent.PROMOTED, ModelEvent.ROLLED_BACK, ModelEvent
 def record(event: ModelEvent, version: str, parent: str = "", **metrics: float) -> ModelRecord:
     report = json.dumps({"metrics": metrics}) if metrics else ""
     return ModelRecord("tests", version, event, "", parent, 1, (), report, "gate", 1)
+
+
+def outcomes_of(records: Iterable[ModelRecord]) -> Outcomes:
+    return reduce(Outcomes.after, records, Outcomes())
 
 
 def test_success_and_regret_count_each_model_once() -> None:

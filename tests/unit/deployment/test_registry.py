@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from functools import reduce
 
 from tiebreak.contracts.messages import ModelEvent, ModelRecord
-from tiebreak.deployment.registry import registry_of
+from tiebreak.deployment.registry import Registry
 
 
 def record(event: ModelEvent, version: str) -> ModelRecord:
     return ModelRecord("tests", version, event, "", "", 1, (), "", "ann", 1)
+
+
+def registry_of(records: Iterable[ModelRecord]) -> Registry:
+    return reduce(Registry.after, records, Registry())
 
 
 def line(*steps: tuple[ModelEvent, str]) -> tuple[str, ...]:
