@@ -66,7 +66,8 @@ class Contender:
         model, recall = self.model, self.recall
         if isinstance(model, SoftmaxModel):
             columns = recall.columns(model.features, x) if recall is not None else model.features.apply(x)
-            return lambda temperature, chosen: model.answers(columns[chosen], temperature)
+            logits = model.logits(columns)
+            return lambda temperature, chosen: model.answers(logits[chosen], temperature)
         if isinstance(model, TreeModel) and recall is not None:
             summed = recall.sums(model, rows, x)
             return lambda temperature, chosen: model.tempered(summed[:, chosen], temperature).mean(axis=0)

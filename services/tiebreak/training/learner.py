@@ -99,26 +99,31 @@ class SoftmaxModel:
 
     def members(self, x: FloatArray, temperature: float = 1.0) -> FloatArray:
         """``(n, d)`` to ``(m, n, k)`` probabilities."""
-        return self._heads(self.features.apply(x), temperature, int(self.whole))
+        logits = self._logits(self.features.apply(x), int(self.whole))
+        return softmax(logits / np.float32(temperature)).transpose(1, 0, 2)
 
     def probabilities(self, x: FloatArray, temperature: float = 1.0) -> FloatArray:
         """``(n, d)`` to ``(n, k)``: of the head that saw every label, or the mean of the members."""
-        return self.answers(self.features.apply(x), temperature)
+        return self.answers(self.logits(self.features.apply(x)), temperature)
 
-    def answers(self, columns: FloatArray, temperature: float = 1.0) -> FloatArray:
-        """:meth:`probabilities` of rows of which ``features`` gives these ``columns`` ``(n, d + L)``."""
-        result: FloatArray = self._heads(columns, temperature, 0, 1 if self.whole else None).mean(axis=0)
+    def logits(self, columns: FloatArray) -> FloatArray:
+        """``(n, d + L)``, columns of ``features``, to ``(n, h, k)``: of the heads whose mean is what serves."""
+        return self._logits(columns, 0, 1 if self.whole else None)
+
+    def answers(self, logits: FloatArray, temperature: float = 1.0) -> FloatArray:
+        """:meth:`probabilities` of rows of which :meth:`logits` gives these."""
+        result: FloatArray = softmax(logits / np.float32(temperature)).transpose(1, 0, 2).mean(axis=0)
         return result
 
     def voters(self, x: FloatArray) -> FloatArray:
         """``(n, d)`` to ``(h, n, k)``: the probabilities, at temperature 1, whose mean is what serves."""
-        return self._heads(self.features.apply(x), 1.0, 0, 1 if self.whole else None)
+        return softmax(self.logits(self.features.apply(x))).transpose(1, 0, 2)
 
-    def _heads(self, columns: FloatArray, temperature: float, first: int, end: int | None = None) -> FloatArray:
+    def _logits(self, columns: FloatArray, first: int, end: int | None = None) -> FloatArray:
         weights, bias = self.weights[:, first:end], self.bias[first:end]
         p, m, k = weights.shape
-        logits = columns @ weights.reshape(p, m * k) + bias.reshape(m * k)
-        return softmax((logits / np.float32(temperature)).reshape(len(columns), m, k)).transpose(1, 0, 2)
+        result: FloatArray = columns @ weights.reshape(p, m * k) + bias.reshape(m * k)
+        return result.reshape(len(columns), m, k)
 
     def digest(self) -> str:
         """sha256 of the classes and of every array."""
