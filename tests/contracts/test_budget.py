@@ -149,7 +149,7 @@ async def test_replicas_share_one_burst(adapter: Adapter) -> None:
     # The twin is one object for all; in Redis each replica has its own.
     second = first if isinstance(first, MemoryBudget) else adapter.budget(made())
     await first.take(10, 100.0, "b1")
-    ours = Lent("burst-1", 20, "slice old")
+    ours = Lent("burst-1", 20, "slice old", 3)
     assert await first.borrow(ours, 100.0, 3600.0) == ours
     assert await second.borrow(Lent("burst-2", 30, "predicted a"), 101.0, 3600.0) == ours
     assert await second.take(100, 101.0, "b2") == Grant(20, 0, ours)

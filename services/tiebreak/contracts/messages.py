@@ -305,7 +305,7 @@ class DriftEvent(StrEnum):
 class DriftRecord:
     """Topic ``drift``. Of a burst that closed, ``ended`` says why (known, labels, time, replaced), and the error since its alarm was
     from ``error_low`` to ``error_high`` (an interval at 95 % that holds at any time), as ``error_labels`` labels of it told.
-    ``burst_size`` is then the part of the replica that tells, and all its labels in every other event.
+    ``burst_size`` is all its labels, over all replicas, in every event.
     """
 
     project: str

@@ -12,11 +12,15 @@ from tiebreak.contracts.messages import Manifest
 
 @dataclass(frozen=True, slots=True)
 class Lent:
-    """A burst of a project, over all its replicas: its id, all its labels, and what it is about. No id: none."""
+    """A burst of a project, over all its replicas: its id, all its labels, what it is about, and a partition of who opened it.
+
+    No id: none. A partition below 0: it is not known.
+    """
 
     burst_id: str = ""
     labels: int = 0
     part: str = ""
+    partition: int = -1
 
 
 NO_BURST = Lent()

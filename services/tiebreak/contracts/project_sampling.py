@@ -132,7 +132,8 @@ class Burst(Section):
     """What an alarm opens: the selection rate times ``multiplier`` for at most ``labels`` labels, then ``cooldown_events`` of rest.
 
     ``known_to``: it ends sooner once its labels tell the error since the alarm to within so much, 0.1 for ten points either way (an
-    interval at 95 % that holds whenever it is looked at; 60 labels rarely tell that much). null: its labels or its time end it.
+    interval at 95 % that holds whenever it is looked at; 60 labels rarely tell that much). Its labels or its time spent, it listens
+    until most of its answers are there, for a day at most. null: its labels or its time end it.
     """
 
     multiplier: Annotated[float, Field(ge=1.0, le=100.0)] = 4.0

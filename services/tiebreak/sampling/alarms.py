@@ -67,7 +67,7 @@ def lent(
     again = got.burst_id == before.burst_id
     burst, last = state.plan.burst, state.burst_id
     if burst.burst_id == asked.burst_id:
-        taken = replace(burst, burst_id=got.burst_id, part=got.part, own=earlier)
+        taken = replace(burst, burst_id=got.burst_id, part=got.part, own=earlier, whole=got.labels)
         burst, last = (before.plan.burst if again else taken), got.burst_id
     # The one asked for never was; the other has been told as opened, by the one who opened it.
     gone = {(DriftEvent.BURST_OPENED, asked.burst_id), (DriftEvent.BURST_CLOSED, asked.burst_id)}
@@ -85,7 +85,11 @@ def lent(
 def _joined(
     policy: Policy, state: SamplerState, batch: Scored, share: float, moment: Moment
 ) -> tuple[SamplerState, tuple[DriftRecord, ...]]:
-    """Take part in a burst that another replica opened, once; one of this replica's own is over then."""
+    """Take part in a burst that another replica opened, once; one of this replica's own is over then.
+
+    Where it was opened from a partition that is this replica's now, its opener has come again and cut its batches elsewhere, or is
+    gone: nobody else tells of it, and it is told as opened once more.
+    """
     ours, plan = moment.burst, state.plan
     if (
         not ours.burst_id
@@ -93,22 +97,27 @@ def _joined(
         or policy.sampling.rule != "adaptive"
     ):
         return state, ()
-    own = plan.burst
-    over = drift_records.closed(policy.project, batch, own, (schedule.REPLACED, state.known), moment.now_s)
+    own, mine = plan.burst, ours.partition in moment.partitions
+    why = own.stopped or schedule.REPLACED
+    over = drift_records.closed(policy.project, batch, own, (why, state.known), moment.now_s)
     size = schedule.burst_labels(plan, ours.labels, moment.fleet)
-    opened = OpenBurst(ours.burst_id, size, opens_at=state.seen, part=ours.part, own=False)
+    opened = OpenBurst(ours.burst_id, size, opens_at=state.seen, part=ours.part, own=mine, whole=ours.labels)
     plan = schedule.open_burst(plan, opened, policy.drift.burst, share)
     watched = drift.alarmed(state.drift, policy.drift, state.seen)
     within = parts.fresh(len(policy.parts))
-    state = replace(state, plan=plan, drift=watched, parts=within, burst_id=ours.burst_id)
-    return state, (over,) if own.burst_id and own.own else ()
+    told = (over,) if own.burst_id and own.own else ()
+    if mine:
+        again, about = Fired(state.seen, "", "", 0.0, alarm=True), (ours.burst_id, ours.labels, ours.part)
+        event = DriftEvent.BURST_OPENED
+        told += (drift_records.record(policy.project, batch, event, again, moment.now_s, about),)
+    return replace(state, plan=plan, drift=watched, parts=within, burst_id=ours.burst_id), told
 
 
 def _informed(policy: Policy, plan: Plan, known: knowing.Known) -> Plan:
     wanted = policy.drift.burst.known_to
-    if wanted is None or known.burst_id != plan.burst.burst_id or known.half_width > wanted:
+    if wanted is None or known.burst_id != plan.burst.burst_id:
         return plan
-    return replace(plan, burst=replace(plan.burst, known=True))
+    return replace(plan, burst=replace(plan.burst, told=len(known.labels), known=bool(known.half_width <= wanted)))
 
 
 def _labels(policy: Policy, state: SamplerState, moment: Moment) -> tuple[DriftState, Parts, list[tuple[Fired, str]]]:
@@ -200,11 +209,11 @@ def _react(
         records.append(drift_records.record(project, batch, DriftEvent.ALARM, one, now_s, about))
         if size:
             if plan.burst.burst_id and plan.burst.own:
-                why = schedule.REPLACED, state.known
+                why = plan.burst.stopped or schedule.REPLACED, state.known
                 records.append(drift_records.closed(project, batch, plan.burst, why, now_s))
-            opened = OpenBurst(burst_id, size, opens_at=one.at, part=about[2])
+            opened = OpenBurst(burst_id, size, opens_at=one.at, part=about[2], whole=about[1])
             plan = schedule.open_burst(plan, opened, burst, share)
-            bursts.append(Lent(*about))
+            bursts.append(Lent(*about, batch.partition))
             records.append(drift_records.record(project, batch, DriftEvent.BURST_OPENED, one, now_s, about))
     return tuple(records), tuple(bursts), plan
 

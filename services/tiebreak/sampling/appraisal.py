@@ -144,7 +144,7 @@ class Moment:
     """What surrounds a batch: Unix time, this replica's part of the project's partitions in (0, 1], and the audit labels that
     came back since the last batch (whether the prediction each one checks was wrong). ``returned``: all labels, for a bandit;
     ``checked``: all of them, as far as mistakes go; ``in_burst``: those that tell of the error since an alarm.
-    ``burst`` is the one that the project has open, over its replicas."""
+    ``burst`` is the one that the project has open, over its replicas; ``partitions`` are this replica's, as far as they are known."""
 
     now_s: float
     fleet: float = 1.0
@@ -153,6 +153,7 @@ class Moment:
     checked: tuple[Checked, ...] = ()
     in_burst: tuple[InBurst, ...] = ()
     burst: Lent = NO_BURST
+    partitions: frozenset[int] = frozenset()
 
 
 _BY_COMMITTEE: Mapping[str, Callable[[FloatArray], Floats]] = {

@@ -90,7 +90,7 @@ class Chooser:
 
     def open_block(self) -> None:
         """Fix what holds for the next block: share, regime, coverage, levels."""
-        burst, over = self._plan.burst, schedule.ended(self._plan, self.seen)
+        burst, over = self._plan.burst, schedule.ended(self._plan, self.seen, self._policy.drift.burst)
         chance = by_chance(self._policy, self._batch)
         length = BLOCK if chance else schedule.block_length(self._plan, self._appraisal.share)
         self.until = self.seen + length
@@ -358,4 +358,4 @@ class Chooser:
         self._rows.append(row)
         self._selections.append(selection_of(self._policy, self._batch, row, told))
         self._balance -= 1.0
-        self._plan = schedule.spent(self._plan, 1, self.seen)
+        self._plan = schedule.spent(self._plan, 1, self.seen, int(in_burst > 0.0))

@@ -79,7 +79,7 @@ def closed(project: str, batch: Placed, burst: OpenBurst, why: tuple[str, Known]
         statistic=0.0,
         slice=burst.part,
         burst_id=burst.burst_id,
-        burst_size=burst.size,
+        burst_size=burst.whole,
         partition=batch.partition,
         offset=batch.offset,
         time_ms=int(max(0.0, now_s) * 1000),

@@ -76,7 +76,7 @@ class RedisBudget:
             f"{self._base}:budget:burst:{_short(burst.burst_id)}",
             f"{self._base}:budget:burst",
         ]
-        told = json.dumps([burst.burst_id, burst.labels, burst.part])
+        told = json.dumps([burst.burst_id, burst.labels, burst.part, burst.partition])
         args: list[float | str] = [burst.labels, self._limits.carry_over, BURST_TTL_MS, told, int(1000.0 * rest_s)]
         if self._purse is not None:
             args += [money, self._purse.carry_over]

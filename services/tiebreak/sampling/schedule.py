@@ -14,6 +14,7 @@ from math import ceil, exp
 
 from tiebreak.contracts.project import Burst, Sampling
 from tiebreak.sampling.budget import REPAYMENT
+from tiebreak.sampling.knowing import MOST
 
 MEMORY_S = 30.0  # time constant of the arrival rate
 LONGEST_GAP_S = 60.0  # a longer gap between two batches is a stop or a jump of the clock, and says nothing of the rate
@@ -24,6 +25,8 @@ EARLY_MULTIPLIER = 4.0
 BURST_PART = 0.25  # of the labels planned so far, at most, go into one burst
 LEAST_BURST = 8.0  # labels of a burst on a young stream
 LEAST_REST_S, LONGEST_REST_S = 60.0, 86_400.0  # for which a burst is that of all replicas
+LISTENS_S = 86_400.0  # for which a burst that asks no more waits for its answers
+ANSWERED = 0.9  # of them are enough: some are never answered, and those few would narrow the interval by a twentieth
 KNOWN, LABELS, TIME, REPLACED = "known", "labels", "time", "replaced"  # why a burst is over
 SQUEEZED, EASED, LEAST_SQUEEZE = 0.9, 1.02, 0.1
 
@@ -32,7 +35,10 @@ SQUEEZED, EASED, LEAST_SQUEEZE = 0.9, 1.02, 0.1
 class OpenBurst:
     """A burst while ``burst_id`` is not empty: from event number ``opens_at``, until its ``size`` labels are spent
     (``labels`` are left), ``ends_at``, or the error since the alarm is ``known`` as well as was asked for. ``part``: what moved.
-    ``own``: an alarm of this replica opened it, so that this one tells of its end; others joined."""
+    ``own``: an alarm of this replica opened it, so that this one tells of its end; others joined.
+
+    ``whole`` is ``size`` over all replicas. ``stopped`` says why it asks no more, since ``stopped_s``: it then listens until most of
+    the labels that tell of the error (``telling``, of this replica) have ``told`` of it."""
 
     burst_id: str = ""
     size: int = 0
@@ -42,6 +48,17 @@ class OpenBurst:
     part: str = ""
     known: bool = False
     own: bool = True
+    whole: int = 0
+    telling: int = 0
+    told: int = 0
+    stopped: str = ""
+    stopped_s: float = 0.0
+
+    @property
+    def answered(self) -> bool:
+        """Whether there is nothing to wait for: every replica has asked in proportion to its part, as far as this one knows."""
+        asked = self.telling * max(1.0, self.whole / max(1, self.size))
+        return self.told >= ANSWERED * min(MOST, asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +102,7 @@ def base_share(plan: Plan, sampling: Sampling, per_hour: float, fleet: float) ->
 
 def next_block(plan: Plan, base: float, events: int, seen: int, burst: Burst) -> Plan:
     """Fix the share of the next block of ``events``; ``seen`` is the number of events before it."""
-    plan = _eased(_end_burst(plan, seen), base * events)
+    plan = _eased(_end_burst(plan, seen, burst), base * events)
     share, early = base, plan.early
     if in_force(plan, seen):
         share = base * burst.multiplier
@@ -109,7 +126,7 @@ def block_length(plan: Plan, base: float) -> int:
     >>> block_length(Plan(), 0.05), block_length(Plan(), 1e-6), block_length(Plan(burst=OpenBurst("b")), 1e-6)
     (64, 1024, 64)
     """
-    if plan.burst.burst_id:
+    if plan.burst.burst_id and not plan.burst.stopped:
         return BLOCK
     length = BLOCK
     while length < LONGEST_BLOCK and 2 * length * base <= RARE:
@@ -126,7 +143,7 @@ def closes_at(plan: Plan, seen: int, until: int) -> int:
 
 def in_force(plan: Plan, seen: int) -> bool:
     """Whether a burst raises the rate at event number ``seen``."""
-    return bool(plan.burst.burst_id) and plan.burst.opens_at <= seen
+    return bool(plan.burst.burst_id) and plan.burst.opens_at <= seen and not plan.burst.stopped
 
 
 def burst_in_force(plan: Plan, seen: int) -> str:
@@ -165,11 +182,12 @@ def burst_labels(plan: Plan, labels: float, fleet: float) -> int:
     return max(1, most - ceil(plan.debt))
 
 
-def spent(plan: Plan, labels: int, seen: int) -> Plan:
-    """Charge ``labels`` to the burst in force, if there is one."""
+def spent(plan: Plan, labels: int, seen: int, telling: int = 0) -> Plan:
+    """Charge ``labels`` to the burst in force, if there is one; ``telling`` of them will tell of the error since the alarm."""
     if not labels or not in_force(plan, seen):
         return plan
-    return replace(plan, burst=replace(plan.burst, labels=plan.burst.labels - labels))
+    burst = plan.burst
+    return replace(plan, burst=replace(burst, labels=burst.labels - labels, telling=burst.telling + telling))
 
 
 def answered(plan: Plan, wanted: int, granted: int) -> Plan:
@@ -186,16 +204,31 @@ def _eased(plan: Plan, labels: float) -> Plan:
     return replace(plan, squeeze=min(1.0, plan.squeeze * EASED ** (labels / plan.squeeze)))
 
 
-def ended(plan: Plan, seen: int) -> str:
-    """Why the burst in force is over at event number ``seen``; empty while it is not, or none is in force."""
-    if not in_force(plan, seen):
+def ended(plan: Plan, seen: int, burst: Burst) -> str:
+    """Why the burst is over at event number ``seen``; empty while it is not, or none has begun.
+
+    One that asks no more goes on listening for its answers, where ``burst.known_to`` says that they matter.
+    """
+    one = plan.burst
+    if not one.burst_id or one.opens_at > seen:
         return ""
-    if plan.burst.known:
+    if one.known:
         return KNOWN
-    if plan.burst.labels <= 0.0:
+    why = one.stopped or _stopped(one, seen)
+    listens = burst.known_to is not None and not one.answered
+    late = one.stopped and not 0.0 <= plan.last_s - one.stopped_s <= LISTENS_S
+    return "" if listens and not late else why
+
+
+def _stopped(burst: OpenBurst, seen: int) -> str:
+    if burst.labels <= 0.0:
         return LABELS
-    return TIME if seen >= plan.burst.ends_at else ""
+    return TIME if seen >= burst.ends_at else ""
 
 
-def _end_burst(plan: Plan, seen: int) -> Plan:
-    return replace(plan, burst=OpenBurst()) if ended(plan, seen) else plan
+def _end_burst(plan: Plan, seen: int, burst: Burst) -> Plan:
+    if ended(plan, seen, burst):
+        return replace(plan, burst=OpenBurst())
+    if in_force(plan, seen) and (why := _stopped(plan.burst, seen)):
+        return replace(plan, burst=replace(plan.burst, stopped=why, stopped_s=plan.last_s))
+    return plan

@@ -78,7 +78,8 @@ class Sampler:
             return Sampled(kind, utility.astype(np.float32), (), ())
         began = self._clock.monotonic()
         told = self._heard.waiting()
-        moment = Moment(self._clock.wall(), self._fleet(), *told, burst=self._burst)
+        owned = frozenset(partition.index for partition in self._owned)
+        moment = Moment(self._clock.wall(), self._fleet(), *told, burst=self._burst, partitions=owned)
         appraisal, before = appraise(self._policy, self._head, batch, moment)
         before, appraisal, burst = await self._lent(before, appraisal, moment)
         allowance = NOTHING if began < self._rests_until and not appraisal.bursts else UNLIMITED

@@ -111,7 +111,7 @@ class Window:
         """Choose among the rows from ``start`` to before ``stop``."""
         policy, state = self._policy, self.state
         burst, was_burst = state.plan.burst, schedule.in_force(state.plan, state.seen)
-        over = schedule.ended(state.plan, state.seen)
+        over = schedule.ended(state.plan, state.seen, policy.drift.burst)
         share = self._appraisal.share
         plan = schedule.next_block(state.plan, share, stop - start, state.seen, policy.drift.burst)
         if over and burst.own:
@@ -236,7 +236,8 @@ class Window:
         in_burst = min(1.0, self._slice.least / probability) if tells else 0.0
         told = Why(reason, strategy, value, needed - LOG_FLOOR, probability, self._digest, burst, audited, in_burst)
         self._chosen.append((row, selection_of(self._policy, self._batch, row, told)))
-        self.state = replace(state, balance=state.balance - 1.0, plan=schedule.spent(state.plan, 1, state.seen))
+        plan = schedule.spent(state.plan, 1, state.seen, int(in_burst > 0.0))
+        self.state = replace(state, balance=state.balance - 1.0, plan=plan)
 
 
 def winners(base: Floats, noise: Floats, units: FloatArray | None, temper: float, labels: int) -> list[_Winner]:

@@ -108,6 +108,44 @@ def test_a_burst_that_nobody_answers_ends_by_its_time_and_knows_nothing() -> Non
     assert [(r.ended, r.error_low, r.error_high, r.error_labels) for r in closes(records)] == [("time", 0.0, 1.0, 0)]
 
 
+@pytest.mark.parametrize(("known_to", "why"), [(0.4, "known"), (0.01, "labels")])
+def test_a_burst_whose_labels_are_spent_goes_on_listening(known_to: float, why: str) -> None:
+    """People take forty batches: nothing is answered when the last label is asked, and the burst is told with what they say."""
+    p, wrong = world(1)
+    asked, records = replayed(policy(known_to, 60), batches_of(p), wrong, delay=40)
+    close = closes(records)[0]
+    spent = [at for at, chosen in asked if chosen.burst_id == close.burst_id]
+    truth = float(wrong[spent[0] : spent[-1]].mean())
+    assert len(closes(records)) == 1
+    assert close.ended == why
+    assert close.offset > spent[-1] + 20 * 64
+    assert close.error_low <= truth <= close.error_high
+    if why == "known":
+        assert (close.error_high - close.error_low) / 2.0 <= 0.4
+        assert 5 < close.error_labels < len(spent)
+    else:
+        assert close.error_labels >= 0.9 * len(spent)
+    # It asks no more than it had, and what is asked while it listens is of no burst.
+    assert 60 <= len(spent) <= 112
+    during = [chosen for at, chosen in asked if spent[-1] < at <= close.offset]
+    assert {chosen.burst_id for chosen in during} == {""}
+    assert len(during) < 0.25 * (close.offset - spent[-1])
+
+
+def test_a_burst_that_listens_says_why_it_asked_no_more_when_a_newer_one_opens() -> None:
+    """Nobody ever answers, and inputs move twice: the first burst is told when the second opens, as spent, and knows nothing."""
+    rng = np.random.default_rng(3)
+    p, wrong = world(3, events=16_000)
+    p[3000:, 1], p[3000:, 0] = 0.45, 0.55
+    features = rng.normal(size=(len(p), 4)).astype(np.float32)
+    features[3000:] += 2.0
+    features[10_000:] += 2.0
+    _, records = replayed(policy(0.1, 40), batches_of(p, inputs=features), wrong, delay=10_000)
+    told = [(r.event, r.ended) for r in records if r.event in {DriftEvent.BURST_OPENED, DriftEvent.BURST_CLOSED}]
+    opened = (DriftEvent.BURST_OPENED, "")
+    assert told == [opened, (DriftEvent.BURST_CLOSED, "labels"), opened]
+
+
 def test_labels_of_a_burst_weigh_by_how_likely_they_were() -> None:
     """Over 40 streams the weighted error of the bursts' labels is that of their events; unweighted it is that of the hard ones."""
     weights, mistakes, truth = list[float](), list[float](), list[float]()

@@ -206,7 +206,7 @@ def test_a_new_kind_of_event_is_found_though_the_model_is_sure() -> None:
 def test_an_alarm_opens_a_burst_that_is_bounded_and_paid_back() -> None:
     """After a change the rate rises fourfold for the burst's labels, the selections name the burst, and the total stays near plan."""
     rng = np.random.default_rng(9)
-    drift = Drift(detectors=(Detector.ADWIN, Detector.PAGE_HINKLEY), burst=Burst(labels=60))
+    drift = Drift(detectors=(Detector.ADWIN, Detector.PAGE_HINKLEY), burst=Burst(labels=60, known_to=None))
     made = Policy.of(project(sampling=Sampling(target_share=0.02), drift=drift))
     features = spread(rng, 60_000)
     features[20_000:] += 2.0

@@ -22,9 +22,9 @@ from tiebreak.sampling.stage import Sampler
 MADE = project(
     sampling=Sampling(target_share=0.1),
     budget=Budget(labels_per_hour=1e9, carry_over=1000),
-    drift=Drift(burst=Burst(labels=60, cooldown_events=2000)),
+    drift=Drift(burst=Burst(labels=60, known_to=None, cooldown_events=2000)),
 )
-QUICK = MADE.model_copy(update={"drift": Drift(burst=Burst(labels=60, cooldown_events=40))})
+QUICK = MADE.model_copy(update={"drift": Drift(burst=Burst(labels=60, known_to=None, cooldown_events=40))})
 
 
 class Leaving(MemoryBudget):
@@ -109,7 +109,7 @@ async def test_what_all_replicas_see_is_one_burst() -> None:
     spent = [sum(s.burst_id == opened[0][0] for s in chosen) for chosen in fleet.selections]
     assert {s.burst_id for chosen in fleet.selections for s in chosen} == {"", opened[0][0]}
     assert all(30 <= one <= 60 for one in spent)
-    assert fleet.records[0][-1].ended == "labels"
+    assert (fleet.records[0][-1].ended, fleet.records[0][-1].burst_size) == ("labels", 60)
 
 
 async def test_what_one_replica_sees_is_a_burst_of_all() -> None:
@@ -206,6 +206,21 @@ async def test_a_restart_across_an_alarm_tells_the_same_again() -> None:
         attempts.append(told)
     assert [r.event for r in attempts[0][2]][:2] == [DriftEvent.ALARM, DriftEvent.BURST_OPENED]
     assert attempts[0] == attempts[1]
+
+
+async def test_a_restart_with_other_batches_tells_of_the_burst_that_it_opened() -> None:
+    """Its opener died before anything was published, and comes again with batches cut elsewhere and without the labels it had heard."""
+    fleet = await Fleet().start()
+    await fleet.turn(turns=20)
+    await fleet.samplers[0].close()
+    fleet.tell(0)
+    lost = [r.burst_id for r in (await fleet.batch(0)).drift if r.event is DriftEvent.BURST_OPENED]
+    fleet.samplers[0] = await fleet.sampler(0)
+    await fleet.turn(events=150, turns=20)
+    assert (fleet.told(DriftEvent.BURST_OPENED), fleet.told(DriftEvent.BURST_CLOSED)) == ([lost, []], [lost, []])
+    opened = next(r for r in fleet.records[0] if r.event is DriftEvent.BURST_OPENED)
+    assert opened.burst_size == 60
+    assert all(20 <= sum(s.burst_id == lost[0] for s in chosen) <= 60 for chosen in fleet.selections)
 
 
 async def test_a_batch_that_the_budget_did_not_answer_opens_its_burst_when_it_comes_again() -> None:

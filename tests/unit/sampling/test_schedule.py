@@ -139,6 +139,27 @@ def test_a_burst_that_nobody_pays_for_ends_too() -> None:
     assert s.next_block(plan, 0.02, 32, 400, burst).burst == s.OpenBurst()
 
 
+@pytest.mark.parametrize(("later_s", "over"), [(0.0, ""), (86_399.0, ""), (86_401.0, s.LABELS), (-1.0, s.LABELS)])
+def test_a_burst_listens_for_a_day_and_not_across_a_clock_that_goes_back(later_s: float, over: str) -> None:
+    """Its labels spent and none of them told, it asks at the usual rate, and is over after a day, by its labels."""
+    burst = Burst(multiplier=4.0, labels=10)
+    plan = replace(PAID, last_s=1e6)
+    plan = s.open_burst(plan, s.OpenBurst("b1", 10, whole=10), burst, 0.02)
+    plan = s.next_block(s.spent(plan, 10, 0, telling=10), 0.02, 32, 64, burst)
+    assert (plan.share < 0.021, s.burst_in_force(plan, 64), plan.burst.stopped) == (True, "", s.LABELS)
+    later = replace(plan, last_s=1e6 + later_s)
+    assert s.ended(later, 96, burst) == over
+    assert (s.next_block(later, 0.02, 32, 96, burst).burst.burst_id == "") is bool(over)
+
+
+@pytest.mark.parametrize(("told", "whole", "over"), [(8, 10, False), (9, 10, True), (17, 20, False), (18, 20, True)])
+def test_a_burst_listens_until_most_of_its_answers_are_there_over_replicas(told: int, whole: int, over: bool) -> None:
+    """Nine of ten, of its own ten where it is alone, of twenty where another replica has asked as many."""
+    one = s.OpenBurst("b1", 10, 0.0, whole=whole, telling=10, told=told, stopped=s.LABELS)
+    assert bool(s.ended(replace(PAID, last_s=0.0, burst=one), 64, Burst())) is over
+    assert s.ended(replace(PAID, last_s=0.0, burst=one), 64, Burst(known_to=None)) == s.LABELS
+
+
 def test_refusals_raise_the_threshold_and_grants_lower_it_again() -> None:
     """A hundred refusals squeeze the share to a tenth, not to nothing; as many grants as it takes bring it back to one."""
     plan = PAID

@@ -260,7 +260,8 @@ def label(*, value: str, audit: bool = True, withdrawn: bool = False, predicted:
 
 async def test_only_standing_audit_labels_tell_the_error() -> None:
     """Wrong predictions on audit labels reach the drift detectors; other labels, withdrawals and cold starts do not."""
-    drift = BUSY.drift.model_copy(update={"signals": ("audit_error",), "votes": 1})
+    burst = BUSY.drift.burst.model_copy(update={"known_to": None})
+    drift = BUSY.drift.model_copy(update={"signals": ("audit_error",), "votes": 1, "burst": burst})
     world = World(BUSY.model_copy(update={"drift": drift}))
     sampler = await world.started()
     rng = np.random.default_rng(3)
