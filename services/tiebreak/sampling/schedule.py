@@ -121,10 +121,12 @@ def block_length(plan: Plan, base: float) -> int:
     """How many events the next block has at the base share ``base``: ``BLOCK``, or more of them while labels are rare.
 
     Levels are renewed per block. Where hardly a block in sixteen has a label, the same level for sixteen blocks is as good and costs a
-    sixteenth. A burst keeps them short.
+    sixteenth. A burst that asks keeps them short.
 
     >>> block_length(Plan(), 0.05), block_length(Plan(), 1e-6), block_length(Plan(burst=OpenBurst("b")), 1e-6)
     (64, 1024, 64)
+    >>> block_length(Plan(burst=OpenBurst("b", stopped=LABELS)), 1e-6)
+    1024
     """
     if plan.burst.burst_id and not plan.burst.stopped:
         return BLOCK

@@ -110,6 +110,19 @@ def test_levels_that_move_between_days_and_models_are_no_part_of_the_shape() -> 
     assert np.abs(turned(seasons, 20_005).shape - CYCLE).max() < 0.03
 
 
+def test_a_promotion_begins_another_stretch() -> None:
+    """Each day a model comes at another hour and is far less sure than the last: the shape is that of days without."""
+    calm, state, level = watched(stream(5, 5))[0], d.fresh(SETTINGS), 0.0
+    for day in range(5):
+        promoted = (4 * day + 3) * DAY // HOURS
+        for some in (slice(0, promoted), slice(promoted, DAY)):
+            if some.start:
+                state, level = d.new_model(state, inputs_too=False), 0.3 - level
+            part = stream(5, 5)[day * DAY : (day + 1) * DAY][some]
+            state, _ = watched(part + level, state=state, at=day * DAY + some.start)
+    assert np.abs(state.seasons.shape[0] - calm.seasons.shape[0]).max() < 0.02
+
+
 def test_a_shape_is_believed_as_far_as_days_agree() -> None:
     """After one day nothing is; chance alone hardly ever is; what is drowned in noise counts for less than it is."""
     assert not learnt(noisy(1, 0.001)).shape.any()

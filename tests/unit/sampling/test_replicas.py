@@ -308,6 +308,23 @@ async def test_a_burst_that_was_heard_of_before_does_not_take_the_place_of_a_new
     assert {s.burst_id for s in (await fleet.batch(0)).selections} >= {newer}
 
 
+async def test_a_burst_that_listened_is_told_as_spent_when_a_replica_joins_anothers() -> None:
+    """Its labels were spent and nobody had answered: that is why it asked no more, whatever came later."""
+    listening = MADE.model_copy(update={"drift": Drift(burst=Burst(labels=60, cooldown_events=40))})
+    fleet = await Fleet(listening).start()
+    await fleet.turn(turns=20)
+    fleet.tell(0)
+    await fleet.turn(turns=10)
+    assert fleet.told(DriftEvent.BURST_CLOSED) == [[], []]
+    fleet.clock.advance(100.0)
+    fleet.tell(1)
+    await fleet.turn(turns=3)
+    opened = fleet.told(DriftEvent.BURST_OPENED)
+    assert [len(one) for one in opened] == [1, 1]
+    closed = [(r.burst_id, r.ended) for r in fleet.records[0] if r.event is DriftEvent.BURST_CLOSED]
+    assert closed == [(opened[0][0], "labels")]
+
+
 async def test_a_burst_of_its_own_is_over_when_a_replica_joins_anothers() -> None:
     """The first burst's rest is over, not its labels, when the other replica opens the next: its opener tells of its end."""
     fleet = await Fleet(QUICK).start()
