@@ -125,7 +125,11 @@ def test_a_promotion_begins_another_stretch() -> None:
 
 def test_a_shape_is_believed_as_far_as_days_agree() -> None:
     """After one day nothing is; chance alone hardly ever is; what is drowned in noise counts for less than it is."""
-    assert not learnt(noisy(1, 0.001)).shape.any()
+    once = learnt(noisy(1, 0.001))
+    times = [20_001 * DAY_MS + hour * HOUR_MS + 1 for hour in range(8)]
+    some = turned(counted(once, np.tile(CYCLE[:8, None], NUMBERS), times), 20_002)
+    assert not once.shape.any()
+    assert not some.shape.any()
     chance = [learnt([n - CYCLE for n in noisy(7, 0.05, seed)]).shape for seed in range(30)]
     assert np.mean([shape.any() for shape in chance]) < 0.1
     drowned = [learnt(noisy(7, 0.1, seed)).shape[0] for seed in range(30)]
