@@ -105,12 +105,12 @@ def _joined(
     plan = schedule.open_burst(plan, opened, policy.drift.burst, share)
     watched = drift.alarmed(state.drift, policy.drift, state.seen)
     within = parts.fresh(len(policy.parts))
-    told = (over,) if own.burst_id and own.own else ()
+    told = [over] if own.burst_id and own.own else []
     if mine:
         again, about = Fired(state.seen, "", "", 0.0, alarm=True), (ours.burst_id, ours.labels, ours.part)
         event = DriftEvent.BURST_OPENED
-        told += (drift_records.record(policy.project, batch, event, again, moment.now_s, about),)
-    return replace(state, plan=plan, drift=watched, parts=within, burst_id=ours.burst_id), told
+        told.append(drift_records.record(policy.project, batch, event, again, moment.now_s, about))
+    return replace(state, plan=plan, drift=watched, parts=within, burst_id=ours.burst_id), tuple(told)
 
 
 def _informed(policy: Policy, plan: Plan, known: knowing.Known) -> Plan:
