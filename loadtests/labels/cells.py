@@ -115,10 +115,10 @@ def compute(cell: Cell, data: Path | None) -> Result:
     with threadpool_limits(1):
         if cell.arm == "pool":
             outcome_labels, score, rare = peers.pool(
-                stream, contest_of(_training(entry, cell.arm), stream.x.shape[1]), cell.budget, cell.seed
+                stream, contest_of(learning_of(entry, cell.arm), stream.x.shape[1]), cell.budget, cell.seed
             )
             return Result(cell, len(stream), outcome_labels, score, float("nan"), rare, float("nan"), 0.0, ())
-        training = _training(entry, cell.arm)
+        training = learning_of(entry, cell.arm)
         if "+auto" in cell.arm:
             training = training.model_copy(update={"learner": "auto"})
         if cell.arm.startswith("random") and entry.held_out:
@@ -134,7 +134,7 @@ def compute(cell: Cell, data: Path | None) -> Result:
             pace,
             cell.seed,
         )
-        return _result(cell, entry, stream, replay.run())
+        return result_of(cell, entry, stream, replay.run())
 
 
 def selector_of(cell: Cell, stream: Stream, training: Training) -> Selector:
@@ -161,7 +161,8 @@ def project_of(stream: Stream, seed: int, training: Training) -> Project:
     )
 
 
-def _training(entry: panel.Entry, arm: str) -> Training:
+def learning_of(entry: panel.Entry, arm: str) -> Training:
+    """How an arm learns on a stream."""
     # A small step: the trainer fits every two seconds, whatever few labels have come. One learner for every arm and budget: with
     # `auto` an arm's figure would also say which learner its labels had elected.
     return Training(
@@ -173,7 +174,8 @@ def _training(entry: panel.Entry, arm: str) -> Training:
     )
 
 
-def _result(cell: Cell, entry: panel.Entry, stream: Stream, outcome: Outcome) -> Result:
+def result_of(cell: Cell, entry: panel.Entry, stream: Stream, outcome: Outcome) -> Result:
+    """A cell's result, from its replay."""
     asked = stream.y[outcome.asked]
     outside = [i for i, name in enumerate(stream.classes) if name in {"oos", "out_of_scope"}]
     return Result(
