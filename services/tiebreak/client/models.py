@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import Field, dataclass, fields
+from typing import Any, ClassVar, Protocol, TypeVar
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
 
 Json = Mapping[str, Any]
-T = TypeVar("T", bound="DataclassInstance")
+T = TypeVar("T", bound=_Dataclass)
 
 
 @dataclass(frozen=True, slots=True)
