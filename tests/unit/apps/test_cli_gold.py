@@ -110,7 +110,10 @@ def test_what_cannot_be_done_is_one_clear_line(
     assert unknown.err.startswith(f"error: {yes} is not among the newest 100 proposals.")
     changed = tiebreak("gold", "accept", project, yes, "--answer", "dog")
     assert changed.err.startswith("error: This task is gold already, with the answer 'cat'.")
-    assert tiebreak("gold", "decline", project, "0" * 32).err == "error: There is no such task. Claim one first.\n"
+    assert (
+        tiebreak("gold", "decline", project, "0" * 32).err
+        == "error: There is no such task. `tiebreak explain` tells the id of an event's task.\n"
+    )
 
     monkeypatch.setenv("TIEBREAK_TOKEN", api.token("ann"))
     assert tiebreak("gold", "list", project).err.startswith("error: ")
