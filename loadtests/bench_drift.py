@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -150,12 +151,13 @@ def in_a_cycle(maker: Maker, rng: np.random.Generator) -> tuple[Traffic, int]:
     return _cycled(whole, rng, 0, 1.0), before + AT
 
 
+def _time_of(start: int, row: int) -> int:
+    return FIRST_MS + (start + row) * DAY_MS // DAY
+
+
 def alarms(traffic: Traffic, settings: Drift) -> list[int]:
     """Event numbers of the alarms that the default detectors raise; labels come with the end of their batch."""
     state, found = drift.fresh(settings), list[int]()
-
-    def time_of(number: int) -> int:
-        return FIRST_MS + number * DAY_MS // DAY
 
     for start in range(0, len(traffic.predicted), BATCH):
         part = slice(start, start + BATCH)
@@ -165,7 +167,7 @@ def alarms(traffic: Traffic, settings: Drift) -> list[int]:
             uncertainty=traffic.uncertainty[part],
             predicted=traffic.predicted[part],
             inputs=traffic.inputs[part],
-            time_of=lambda row, start=start: time_of(start + row),  # type: ignore[misc]
+            time_of=partial(_time_of, start),
         )
         state, fired = drift.observe(state, seen, settings, start)
         found += [one.at for one in fired if one.alarm]

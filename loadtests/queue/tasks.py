@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import redis.asyncio
 import yaml
 
+from tests.support.eventually import eventually
 from tiebreak.contracts.ids import task_id
 from tiebreak.contracts.messages import Payload, PayloadKind, Reason, Selection, Task
 from tiebreak.contracts.project import Classes, Input, Labeling, Project, TensorSpec
@@ -77,14 +77,8 @@ def task_of(project: str, number: int, now_ms: int, *, mixed: bool = False) -> T
 
 
 async def built(queue: RedisQueue) -> None:
-    """Return once somebody has built the queue's index. Raises TimeoutError."""
-    await _until(queue.is_built)
-
-
-async def _until(done: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(_BUILD_S):
-        while not await done():  # noqa: ASYNC110 - another process builds it
-            await asyncio.sleep(0.1)
+    """Return once somebody has built the queue's index. Raises AssertionError where nobody does in time."""
+    await eventually(queue.is_built, _BUILD_S, what="the queue's index")
 
 
 async def fill(queue: RedisQueue, project: str, numbers: range, *, mixed: bool = False) -> None:
@@ -108,7 +102,7 @@ async def tokens(client: redis.asyncio.Redis, project: str, people: int) -> list
         return await store.unbuilt() is None
 
     # What is put before the trail was read for the first time, and is not on it, is dropped then.
-    await _until(built)
+    await eventually(built, _BUILD_S, what="the index of tokens")
     for number in range(people):
         text, record = mint(
             secrets.token_bytes(RANDOM_BYTES), f"person-{number}", Role.ANNOTATOR, round(time.time() * 1000), 86_400_000

@@ -40,10 +40,8 @@ class Grants:
         place = grant.annotator, grant.task_id
         self._given[place] = grant
         self._given.move_to_end(place)
-        while next(iter(self._given.values())).deadline_ms <= now_ms:
+        while self._given and next(iter(self._given.values())).deadline_ms <= now_ms:
             self._given.popitem(last=False)
-            if not self._given:
-                break
 
     def end(self, annotator: str, task_id: str) -> None:
         """It was answered or given back."""

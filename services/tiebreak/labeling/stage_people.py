@@ -165,9 +165,8 @@ class People:
                     if not await self._queue.is_built():
                         await pause(stop, _AGAIN_S)
                         continue
-                    await (
-                        self._queue.regrant()
-                    )  # also where nobody asks for anything here: others give tasks away meanwhile
+                    # Also where nobody asks for anything here: other processes give tasks away meanwhile.
+                    await self._queue.regrant()
                     # The log gives a batch once: one that could not be learned, since the gold did not come, is learned later.
                     batch = batch or await reader.poll(_BATCH, _POLL_S)
                     await self.learn(batch)

@@ -16,7 +16,7 @@ from tiebreak.runtime.settings import Options, resolve
 
 ROOT = Path(__file__).parents[3]
 DIGITS = ROOT / "examples" / "digits" / "project.yaml"
-SMALL = "project: small\npartitions: 2\ninput: {tensors: [{name: x, shape: [2]}]}\nclasses: {names: [a, b]}\n"
+TEXT = "project: small\npartitions: 2\ninput: {tensors: [{name: x, shape: [2]}]}\nclasses: {names: [a, b]}\n"
 COMMANDS = {"up", "stream", "label", "train", "demo", "produce", "predictions", "explain", "dead"}
 GROUPS = {
     "project": "check",
@@ -35,13 +35,6 @@ _EXPOSED = (
     "error: Refusing to listen on 0.0.0.0 without TLS: tokens would cross the network in the clear. Give --tls-cert and "
     "--tls-key, or --behind-proxy where a proxy does TLS, or listen on 127.0.0.1."
 )
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    path = tmp_path / "project.yaml"
-    path.write_text(SMALL)
-    return path
 
 
 def test_help_names_every_command(tiebreak: CommandLine) -> None:
@@ -89,7 +82,7 @@ def test_the_check_says_whether_a_model_learns_and_up_runs_a_trainer_only_then(
     tiebreak: CommandLine, project: Path, more: str, trains: bool, said: str
 ) -> None:
     """Spans and boxes are asked and exported; with a model of the user's own there is nothing to train."""
-    project.write_text(f"{SMALL}{more}\n")
+    project.write_text(f"{TEXT}{more}\n")
     (project.parent / "m.onnx").touch()
     assert f"Training is {said}" in tiebreak("project", "check", project).out
     parts = parts_of(load_project(project), project, resolve(Options(data=str(project.parent)), {}, 0))
@@ -98,7 +91,7 @@ def test_the_check_says_whether_a_model_learns_and_up_runs_a_trainer_only_then(
 
 def test_a_bad_project_file_gives_one_line_per_mistake(tiebreak: CommandLine, project: Path) -> None:
     """Whatever command reads it: key, value, range, exit code 2, no traceback."""
-    project.write_text(SMALL + "sampling: {audit_share: 2}\nbudjet: {}\n")
+    project.write_text(TEXT + "sampling: {audit_share: 2}\nbudjet: {}\n")
     for command in (("project", "check"), ("up",), ("stream",), ("predictions",)):
         ended = tiebreak(*command, project)
         assert (ended.code, ended.out) == (2, "")
@@ -150,7 +143,7 @@ def test_a_taken_port_is_one_line_before_anything_starts(
 
 def test_a_missing_model_file_is_one_line(tiebreak: CommandLine, project: Path) -> None:
     """The path is shown as it was looked for."""
-    project.write_text(SMALL + "model: {source: file, file: gone.onnx}\n")
+    project.write_text(TEXT + "model: {source: file, file: gone.onnx}\n")
     ended = tiebreak("up", project)
     assert (ended.code, ended.err) == (
         2,
@@ -171,7 +164,7 @@ def test_outside_loopback_nothing_starts_without_tls(
 
 def test_masking_what_cannot_be_found_refuses_to_start(tiebreak: CommandLine, project: Path, data: Path) -> None:
     """Personal data must not reach people because nothing here can find it."""
-    project.write_text(SMALL + "privacy: {mask: true, entities: [PERSON]}\n")
+    project.write_text(TEXT + "privacy: {mask: true, entities: [PERSON]}\n")
     ended = tiebreak("stream", project, "--data", data, "--port", 0)
     assert ended.code == 2
     assert "error: privacy.entities: 'PERSON' cannot be found by a pattern." in ended.err

@@ -12,14 +12,7 @@ from tests.support.command_line import CommandLine
 from tiebreak.runtime.redis_server import RedisServer
 
 pytestmark = pytest.mark.redis
-SMALL = "project: small\npartitions: 2\ninput: {tensors: [{name: x, shape: [2]}]}\nclasses: {names: [a, b]}\n"
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    path = tmp_path / "project.yaml"
-    path.write_text(SMALL)
-    return path
+TEXT = "project: small\npartitions: 2\ninput: {tensors: [{name: x, shape: [2]}]}\nclasses: {names: [a, b]}\n"
 
 
 @pytest.mark.usefixtures("embedded_redis")

@@ -47,13 +47,6 @@ def voted(labels: Sequence[Label], *votes: tuple[str, str, float]) -> list[Label
     ]
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    path = tmp_path / "project.yaml"
-    path.write_text(TEXT)
-    return path
-
-
 def ledger_of(data: Path) -> Path:
     return data / "ledger" / "tests.sqlite"
 

@@ -22,13 +22,6 @@ SHOWN = Payload(PayloadKind.TEXT, "text/plain", b"[bold]It purrs.\x1b[2J")
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    path = tmp_path / "project.yaml"
-    path.write_text(TEXT)
-    return path
-
-
-@pytest.fixture
 def api(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiServer]:
     """Three settled tasks that two people called a cat, and a reviewer at the terminal."""
     with ApiServer(a_project(votes=2), redis_url) as server:

@@ -40,13 +40,6 @@ def candidate(project: Project, n: int, before: Candidate | None) -> Candidate:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    path = tmp_path / "project.yaml"
-    path.write_text(TEXT)
-    return path
-
-
-@pytest.fixture
 def two(project: Path, data: Path, tiebreak: CommandLine) -> tuple[str, str]:
     """Two promoted versions, older first."""
     tiebreak("topics", "create", project, "--data", data)

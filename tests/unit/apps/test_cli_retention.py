@@ -37,13 +37,6 @@ privacy: {retention: {tasks_days: 10, labels_days: 20}}
 DAY_MS = 86_400_000
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    path = tmp_path / "project.yaml"
-    path.write_text(TEXT)
-    return path
-
-
 @pytest.mark.redis
 async def test_days_and_progress_are_shown(
     project: Path, tmp_path: Path, embedded_redis: RedisServer, tiebreak: CommandLine

@@ -39,13 +39,6 @@ def candidate(project: Project, n: int, before: Candidate | None = None) -> Cand
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    path = tmp_path / "project.yaml"
-    path.write_text(TEXT)
-    return path
-
-
-@pytest.fixture
 def two(project: Path, tmp_path: Path) -> tuple[str, str]:
     """Two recorded runs, the second with a larger committee; the first one brought twice."""
     first = load_project(project)
