@@ -125,10 +125,10 @@ async def test_a_managers_word_takes_answers_back_and_others_are_asked(queue: Qu
 
 
 async def test_nobody_is_reopened_who_never_answered(queue: Queues) -> None:
-    """An unknown name is 404, and nothing is on record."""
+    """An unknown name is 404 and called a person, not a task; nothing is on record."""
     office = await an_office(queue)
     boss = await office.client("boss", Role.MANAGER)
     response = await boss.post("/v1/projects/pets/people/nobody:reopen", json={"reason": "who is it"})
-    assert response.status_code == 404
+    assert (response.status_code, "Nobody of this name" in response.json()["detail"]) == (404, True)
     assert office.context.audit is not None
     assert await office.context.audit.sound() == []

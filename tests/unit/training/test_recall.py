@@ -85,8 +85,14 @@ def test_heads_over_one_map_look_at_the_rows_once() -> None:
     recall, x = Recall(), features(AUDIT)
     first, later = HEADS[0].features, replace(HEADS[1].features, mean=HEADS[1].features.mean.copy())
     assert recall.columns(first, x) is recall.columns(later, x)
-    other = replace(first, gamma=2.0 * first.gamma)
-    np.testing.assert_array_equal(recall.columns(other, x), other.apply(x))
+    for other in (
+        replace(first, gamma=2.0 * first.gamma),
+        replace(first, mean=first.mean + 0.25),
+        replace(first, scale=2.0 * first.scale),
+        replace(first, landmarks=first.landmarks + 0.25),
+    ):
+        np.testing.assert_array_equal(recall.columns(other, x), other.apply(x))
+        recall.columns(first, x)
     np.testing.assert_array_equal(recall.columns(first, x[:5]), first.apply(x[:5]))
 
 
