@@ -241,6 +241,21 @@ async def test_a_skipped_task_goes_to_somebody_else(bench: Bench) -> None:
     assert len((await queue.claim("bob", 1)).leases) == 1
 
 
+async def test_a_skip_is_on_record_and_no_answer(bench: Bench) -> None:
+    """It is in the person's history and not in their count; undone, and with a vote in its place, one answer stands."""
+    queue = bench.queue()
+    await queue.add([a_task(1)])
+    (lease,) = (await queue.claim("ann", 1)).leases
+    await answer(queue, lease, "ann", act=Act.SKIP)
+    assert (await queue.answered("ann"), len(await queue.history("ann", 5))) == (0, 1)
+    receipt = await queue.prepare(request(lease, "ann", act=Act.UNDO))
+    again = await queue.confirm(annotation(lease.task, "ann", receipt), counted=True)
+    assert again is not None
+    assert await queue.answered("ann") == 0
+    await answer(queue, again, "ann")
+    assert await queue.answered("ann") == 1
+
+
 async def test_a_stale_task_expires_unless_somebody_worked_on_it(bench: Bench) -> None:
     """Untouched past its time it leaves for good; with an answer in it, it stays to be settled."""
     queue = bench.queue()

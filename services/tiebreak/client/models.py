@@ -99,7 +99,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """Your newest answers, and how many stand in all."""
+    """Your newest answers and skips, and how many answers stand in all."""
 
     annotations: tuple[Done, ...]
     answered: int
@@ -107,7 +107,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Me:
-    """Who you are here."""
+    """Who you are here. ``answered``: how many of your answers stand; a skip is none."""
 
     name: str
     role: str

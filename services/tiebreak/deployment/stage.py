@@ -133,7 +133,12 @@ class Deployer:
                 pairs = {(registry.champion, registry.rollout.version if registry.rollout else "")}
             if (better, condemned) not in pairs or registry.pinned:
                 return
-            manifest, _ = await self._tools.store.get(self._project.project, better)
+            try:
+                manifest, _ = await self._tools.store.get(self._project.project, better)
+            except (NotFound, ModelRefused) as error:
+                # It was there when `incumbents` read it. What serves goes on, as where it is gone before.
+                _log.warning("not rolled back: the model to go back to cannot be read", to=better, error=str(error))
+                return
             await self._publish(_record(manifest, ModelEvent.ROLLED_BACK, decision.reasons, "", parent=condemned))
         self._tools.metrics.count("tiebreak_deployment_verdicts_total", verdict=Verdict.ROLL_BACK.value)
         _log.warning("rolled back", to=manifest.version, reasons=decision.reasons)
@@ -181,6 +186,8 @@ class Deployer:
                 await self.advance()
             except (Unreachable, PublishFailed) as error:
                 _log.warning("a rollout waits for the log", error=str(error))
+            except (NotFound, ModelRefused) as error:
+                _log.warning("a rollout waits: a model of it cannot be read", error=str(error))
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _ADVANCE_S)
 

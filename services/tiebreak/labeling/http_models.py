@@ -229,7 +229,7 @@ class DoneOut(Out):
 
 
 class HistoryOut(Out):
-    """Your newest answers, one line each."""
+    """Your newest answers and skips, one line each. ``answered``: how many answers stand in all, skips aside."""
 
     model_config = _like({"annotations": [_DONE], "answered": 41})
 
@@ -238,7 +238,7 @@ class HistoryOut(Out):
 
 
 class MeOut(Out):
-    """Who you are here."""
+    """Who you are here. ``answered``: how many of your answers stand; a skip is none."""
 
     model_config = _like(_ME)
 

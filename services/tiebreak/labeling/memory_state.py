@@ -74,6 +74,10 @@ class Given:
     def stands(self) -> bool:
         return self.state is not AnnotationState.WITHDRAWN
 
+    @property
+    def answers(self) -> bool:
+        return self.state not in {AnnotationState.WITHDRAWN, AnnotationState.SKIPPED}
+
 
 @dataclass(slots=True)
 class Entry:
@@ -358,9 +362,9 @@ class State:
         return True
 
     def _remember(self, a: Annotation, old: Given | None, at_ms: int, keep: int) -> None:
-        stood = old is not None and old.stands
-        stands = a.state is not AnnotationState.WITHDRAWN
-        self.answered[a.annotator] = self.answered.get(a.annotator, 0) + stands - stood
+        before = old is not None and old.answers
+        now = self.tasks[a.task_id].answers[a.annotator].answers
+        self.answered[a.annotator] = self.answered.get(a.annotator, 0) + now - before
         lines = self.history.setdefault(a.annotator, {})
         lines.pop(a.annotation_id, None)
         lines[a.annotation_id] = Done(a.annotation_id, a.task_id, a.value, a.state, a.revision, at_ms)

@@ -362,7 +362,7 @@ class Queue(Erasing, Protocol):
         """The person's newest answers, one line per annotation."""
 
     async def answered(self, annotator: str) -> int:
-        """How many answers of this person stand."""
+        """How many answers of this person stand; a skip is none."""
 
     async def add_class(self, name: str) -> None:
         """Remember a class that people added (open set). Again: no change."""

@@ -78,6 +78,27 @@ async def test_what_was_not_compared_with_the_reference_does_not_replace_it(
     assert said in registry.history[-1].reasons
 
 
+@pytest.mark.parametrize("torn", [True, False])
+async def test_a_file_that_goes_between_the_question_and_the_review_ends_nobody(tmp_path: Path, torn: bool) -> None:
+    """What serves is condemned, and what it should give way to is lost meanwhile: it stays, as where the file was gone before."""
+    store, log = FileModelStore(tmp_path), await log_for(PROJECT)
+    deployer = Deployer(PROJECT, Tools(store, log, PassAll(), Metrics(PROJECT.project), SystemClock()))
+    await deployer.start()
+    await deployer.consider(candidate("1", "", 0))
+    await deployer.consider(candidate("2", "1", 0))
+    (asked_about,) = await deployer.incumbents()
+    file = tmp_path / PROJECT.project / "1" / "model.onnx"
+    kept = file.read_bytes()
+    file.write_bytes(b"torn") if torn else file.unlink()
+    n = 40
+    condemned = Paired(tuple(map(str, range(n))), ("a",) * n, (1.0,) * n, (0.0,) * n, (1.0,) * n)
+    await deployer.review(asked_about, condemned)
+    assert (await deployer.registry()).champion == "2"
+    file.write_bytes(kept)
+    await deployer.review(asked_about, condemned)
+    assert (await deployer.registry()).champion == "1"
+
+
 def candidate(version: str, champion: str, won: int) -> Candidate:
     """Right on nine audit labels as the champion is, and on so many more where it is wrong; beside no other model."""
     audit = Paired(

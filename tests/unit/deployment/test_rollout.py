@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.eventually import eventually
 from tests.support.models import dense, manifest_of, points, project_of, softmax
@@ -229,6 +230,30 @@ async def test_a_challenger_that_answers_otherwise_goes_back_before_it_answers_a
     assert (registry.champion, registry.line, registry.rollout) == ("v1", ("v1",), None)
     assert "its classes shift by" in last.reasons[0]
     await eventually(lambda: world.scorer.trial is None)
+
+
+async def test_a_rollout_waits_for_a_model_file_that_is_gone_and_goes_on_once_it_is_back(world: World) -> None:
+    """The champion's file is lost while the challenger has to go: the deployer lives, and takes it back later."""
+    deployer = await world.deployer()
+    await deployer.consider(candidate("v1", CHAMPION, ""))
+    await eventually(lambda: world.scorer.version == "v1")
+    await deployer.consider(candidate("v2", SHIFTED, "v1"))
+    await world.stage(deployer, "v2", 0.0)
+    await world.traffic()
+    lost = world.store._models.pop(("test", "v1"))
+    stop = asyncio.Event()
+    with capture_logs() as logs:
+        running = asyncio.create_task(deployer.run(stop))
+        await eventually(lambda: running.done() or any(line["event"].startswith("a rollout waits") for line in logs))
+    assert not running.done()
+    world.store._models["test", "v1"] = lost
+
+    async def back() -> bool:
+        return (await deployer.registry()).rollout is None
+
+    await eventually(back)
+    stop.set()
+    await running
 
 
 async def test_a_drift_does_not_let_a_challenger_round_the_stages(world: World) -> None:

@@ -20,7 +20,7 @@
 -- expiry           zset    time -> time                           expiry:<time>  list    tasks that may expire then
 -- done:<3 digits>  hash    task -> 'settled:<revision>' | 'expired:0' | 'withdrawn:0' | 'erased:0'
 -- erased           hash    erased person's digest -> '1' once all about them is gone, '0' before (kept by plain commands)
--- mine:<annotator> list    own answers, newest first              answered       hash    annotator -> answers that stand
+-- mine:<annotator> list    own answers, newest first              answered       hash    annotator -> answers that stand, skips aside
 -- gold             hash    piece -> the encoded task (built again from `tasks`)
 -- forgiven         hash    annotator -> pieces of gold they had when a manager let them go on
 -- token_epoch      string  changes with any token (`redis_tokens.py`)             token:<digest>  hash  a token's record
@@ -288,7 +288,9 @@ local function take_answer(id, annotator, rev, state, token, claimed, at, line, 
   local change = (stands and 1 or 0) - (stood and 1 or 0)
   redis.call('HSET', key, 'c:' .. annotator, string.format('%d|%s|%s|%s|%.0f', rev, state, token, claimed, at),
              'r:' .. annotator, math.max(rev, tonumber(h[3] or '0')), 'ns', tonumber(h[5] or '0') + change)
-  if change ~= 0 then redis.call('HINCRBY', P .. 'answered', annotator, change) end
+  local answers = (stands and state ~= 'skipped' and 1 or 0) - (stood and old.state ~= 'skipped' and 1 or 0)
+  -- Also by 0: who only ever skipped has lines to be erased, too.
+  redis.call('HINCRBY', P .. 'answered', annotator, answers)
   if stands and h[4] == annotator then
     redis.call('HDEL', key, 'p:' .. annotator, 'by', 'tok', 'at')
     redis.call('ZREM', P .. 'held:' .. annotator, id)
