@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import textwrap
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from tiebreak.contracts import messages as m
 from tiebreak.contracts.codec_headers import MAX_ID_BYTES, MAX_TIME_MS
 from tiebreak.contracts.codec_messages import REQUIRED
-from tiebreak.contracts.project import Datatype, Project
+from tiebreak.contracts.project import Datatype, Project, Section
 from tiebreak.contracts.topics import Topic
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -98,8 +101,30 @@ def event_schema() -> dict[str, Any]:
 
 
 def project_schema() -> dict[str, Any]:
-    """``project.yaml``, from the classes that validate it."""
-    return {"$schema": DIALECT, **Project.model_json_schema()}
+    """``project.yaml``, from the classes that validate it, each key with the text below it: editors show that.
+
+    Pydantic could take these texts, too, and would read its own source at every start.
+    """
+    schema = {"$schema": DIALECT, **Project.model_json_schema()}
+    definitions = schema["$defs"] | {"Project": schema}
+    for section in Section.__subclasses__():
+        for key, text in texts_below(section).items():
+            definitions[section.__name__]["properties"][key]["description"] = text
+    return schema
+
+
+def texts_below(section: type[Section]) -> Mapping[str, str]:
+    """Key to the string that stands right below it in the class. Raises SystemExit for a key without one."""
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(section))).body
+    body = tree.body if isinstance(tree, ast.ClassDef) else []
+    found: dict[str, str] = {}
+    for key, below in pairwise(body):
+        if isinstance(key, ast.AnnAssign) and isinstance(below, ast.Expr):
+            found[ast.unparse(key.target)] = " ".join(str(ast.literal_eval(below.value)).split())
+    missing = [f"{section.__name__}.{key}" for key in section.model_fields if key not in found]
+    if missing:
+        raise SystemExit(f"{section.__module__}: {', '.join(missing)}: write below the key what it is.")
+    return found
 
 
 def _payloads() -> list[dict[str, Any]]:

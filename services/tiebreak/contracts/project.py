@@ -64,19 +64,25 @@ Datatype = Literal["BOOL", "UINT8", "INT8", "INT16", "INT32", "INT64", "FP16", "
 
 
 class TensorSpec(Section):
-    """One input tensor of one event, without the batch axis. The default is a vector of 32-bit floats."""
+    """One input tensor of one event, without the batch axis."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    """The name of the model's input."""
     datatype: Datatype = "FP32"
+    """What its numbers are, by the names of the Open Inference Protocol."""
     shape: tuple[Annotated[int, Field(ge=1, le=1_000_000)], ...]
+    """Its axes without the batch: `[64]` is a vector of 64."""
 
 
 class Input(Section):
-    """What an event holds. ``fields`` (JSON events only) names the JSON numbers that fill the single tensor, in order."""
+    """What an event holds."""
 
     tensors: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
+    """The tensors of one event, each an input of the model."""
     fields: tuple[str, ...] = ()
+    """For JSON events only: the JSON numbers that fill the single tensor, in order."""
     max_record_bytes: Annotated[int, Field(ge=64, le=64 * 2**20)] = 2**20
+    """A larger event goes to the topic `dead`."""
 
     @model_validator(mode="after")
     def _fields_fill_one_tensor(self) -> Self:
@@ -92,10 +98,12 @@ class Input(Section):
 
 
 class Classes(Section):
-    """The classes people choose from. ``open``: new ones may appear while the stream runs."""
+    """The classes people choose from."""
 
     names: tuple[ClassName, ...] = ()
+    """The classes, in the order in which people see them."""
     open: bool = False
+    """Whether new ones may appear while the stream runs."""
 
     @model_validator(mode="after")
     def _no_class_twice(self) -> Self:
@@ -105,24 +113,26 @@ class Classes(Section):
 
 
 class Model(Section):
-    """Where models come from. ``trainer``: Tiebreak's own. ``file``: an ONNX classifier of yours, scored as it is.
-
-    ``file`` is relative to the project file. So is ``encoder``: a frozen ONNX encoder in front of the trainer's heads, which
-    then learn from its output (``embedding``, or its only float output) instead of from the input tensors. ``class_vectors``: a file
-    (JSON, ``.npz``) with one vector per class in the heads' space, say the embedding of its name, so that the first model knows
-    something of each class; dropped where the labels show that it does not help. ``output`` names
-    the graph's score output where it is not obvious, and ``output_kind`` says what it holds. ``providers`` are onnxruntime
-    execution providers, best first.
-    """
+    """Where models come from. Paths are relative to the project file."""
 
     source: Literal["trainer", "file"] = "trainer"
+    """`trainer`: Tiebreak's own. `file`: an ONNX classifier of yours, scored as it is."""
     file: str = ""
+    """The ONNX model of yours, where `source` is `file`."""
     encoder: str = ""
+    """A frozen ONNX encoder in front of the trainer's heads, which then learn from its output (`embedding`, or its only float
+    output) instead of from the input tensors."""
     class_vectors: str = ""
+    """A file (JSON, `.npz`) with one vector per class in the heads' space, say the embedding of its name, so that the first model
+    knows something of each class; dropped where the labels show that it does not help."""
     output: str = ""
+    """The graph's score output, where it is not obvious."""
     output_kind: Literal["auto", "probabilities", "logits", "values"] = "auto"
+    """What that output holds."""
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    """Execution providers of onnxruntime, best first."""
     threads: Annotated[int, Field(ge=1, le=256)] = 1
+    """Threads of one run of the model."""
 
     @model_validator(mode="after")
     def _file_is_named(self) -> Self:
@@ -136,32 +146,51 @@ class Model(Section):
 
 
 class Scoring(Section):
-    """Micro-batches and outputs. A lone event never waits; a flood is drained in batches of up to ``max_batch``."""
+    """Micro-batches and outputs. A lone event never waits; a flood is drained in batches."""
 
     predictions: Literal["all", "selected", "none"] = "all"
+    """Which predictions are published: of all events, of those that people are asked about, or none."""
     max_batch: Annotated[int, Field(ge=1, le=65_536)] = 4096
+    """As many events at most go through the model at once."""
     max_bad_share: Share = 0.9
+    """Above this share of bad records among the last `bad_window` the stage stops, instead of draining a broken stream into `dead`."""
     bad_window: Annotated[int, Field(ge=10, le=1_000_000)] = 1000
+    """Over how many records that share is taken."""
 
 
 class Project(Section):
     """A whole ``project.yaml``."""
 
     project: Name
+    """The project's name; topics are `tiebreak.<project>.<name>`."""
     description: str = ""
+    """What it is about, for people."""
     partitions: Annotated[int, Field(ge=1, le=1024)] = 4
+    """Partitions of the topics that are made."""
     input: Input
+    """What an event holds, and how large it may be."""
     classes: Classes
+    """What people choose from."""
     model: Model = Model()
+    """Where models come from."""
     scoring: Scoring = Scoring()
+    """Micro-batches, and what is published."""
     sampling: Sampling = Sampling()
+    """Whom to ask about."""
     budget: Budget = Budget()
+    """How much people can be asked."""
     drift: Drift = Drift()
+    """What watches for change, and what an alarm opens."""
     labeling: Labeling = Labeling()
+    """How tasks are put to people, and when an answer is settled."""
     training: Training = Training()
+    """How models learn from the answers."""
     gate: Gate = Gate()
+    """When a new model may serve, and how it takes over."""
     privacy: Privacy = Privacy()
+    """What is hidden from people, and how long things are kept."""
     access: Access = Access()
+    """Who may use the API, and how fast."""
 
     @model_validator(mode="after")
     def _pictures_are_not_masked(self) -> Self:

@@ -45,24 +45,29 @@ class AnswerKind(StrEnum):
 
 
 class Answer(Section):
-    """The annotation schema, together with ``classes``, ``labeling.guidelines`` and ``labeling.schema_version``.
-
-    ``ordinal``: the classes in their order. ``pairwise``: left, right and perhaps a tie, on tables of two columns. ``numeric``: from
-    ``least`` to ``most`` in steps of ``step`` (0: any number); answers within ``tolerance`` of the median agree. ``multi``: from
-    ``least_choices`` to ``most_choices`` classes. ``spans`` and ``boxes`` with an intersection over union of ``overlap`` are the
-    same one. ``examples``: class to texts that belong to it.
-    """
+    """The annotation schema, together with ``classes``, ``labeling.guidelines`` and ``labeling.schema_version``."""
 
     kind: AnswerKind = AnswerKind.SINGLE
+    """What people are asked for. `ordinal`: the classes in their order. `pairwise`: left, right and perhaps a tie, on tables of
+    two columns. `multi`: several classes. `numeric`: a number. `spans` of a text, `boxes` on a picture."""
     least: float = 0.0
+    """`numeric`: the least number."""
     most: float = 100.0
+    """`numeric`: the greatest number."""
     step: Annotated[float, Field(ge=0.0)] = 1.0
+    """`numeric`: numbers are so far apart; 0: any number."""
     unit: Annotated[str, StringConstraints(max_length=20)] = ""
+    """`numeric`: the unit that people see."""
     tolerance: Annotated[float, Field(ge=0.0)] = 0.0
+    """`numeric`: answers within so much of the median agree."""
     least_choices: Annotated[int, Field(ge=0, le=1000)] = 0
+    """`multi`: the fewest classes an answer names."""
     most_choices: Annotated[int, Field(ge=1, le=1000)] = 1000
+    """`multi`: the most classes an answer names."""
     overlap: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    """`spans`, `boxes`: two with this intersection over union are the same one."""
     examples: Mapping[ClassName, tuple[str, ...]] = {}
+    """Class to texts that belong to it, for people."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

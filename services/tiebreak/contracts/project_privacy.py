@@ -14,12 +14,16 @@ from tiebreak.contracts.topics import DAY_MS, Topic
 
 
 class MaskPattern(Section):
-    """What else to mask: ``regex`` finds it, ``entity`` names its masks (the name in capitals where it is not given)."""
+    """What else to mask."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_ -]{0,62}$")]
+    """What errors call it."""
     regex: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+    """What finds it. Give every repetition a bound, or make it possessive (`++`)."""
     score: Annotated[float, Field(gt=0.0, le=1.0)] = 0.6
+    """How sure a match is; below `privacy.threshold` it is left."""
     entity: Annotated[str, StringConstraints(pattern=r"^([A-Z][A-Z0-9_]{0,62})?$")] = ""
+    """What its masks are named by; the name in capitals where it is not given."""
 
     @model_validator(mode="after")
     def _compiles(self) -> Self:
@@ -46,19 +50,20 @@ Days = Annotated[float, Field(ge=1 / 24, le=36_500.0)]
 class Retention(Section):
     """For how many days things are kept that may be about people.
 
-    ``events_days``: the topics ``events``, unmasked, and ``predictions``. ``dead_days``: the topic ``dead``, unmasked. A topic that
-    exists keeps the retention it has where the file does not name one.
-
-    Without these three, what they name is kept for ever. ``tasks_days``: what people are shown, on ``tasks`` and in the queue.
-    ``annotations_days``: what people said, one by one, on ``annotations`` and in their histories. ``labels_days``: what it came to,
-    with features and votes, on ``labels``, in the trainer's ledger and in exports made from then on.
+    A topic that exists keeps the retention it has where the file does not name its key.
     """
 
     events_days: Days = 7.0
+    """The topics `events`, unmasked, and `predictions`."""
     dead_days: Days = 28.0
+    """The topic `dead`, unmasked."""
     tasks_days: Days | None = None
+    """What people are shown, on `tasks` and in the queue; not set: for ever."""
     annotations_days: Days | None = None
+    """What people said, one by one, on `annotations` and in their histories; not set: for ever."""
     labels_days: Days | None = None
+    """What it came to, with features and votes, on `labels`, in the trainer's ledger and in exports made from then on; not set:
+    for ever."""
 
     @model_validator(mode="after")
     def _what_is_built_on_lasts_longest(self) -> Self:
@@ -93,18 +98,17 @@ class Retention(Section):
 
 
 class Ner(Section):
-    """A named-entity model in the scoring process (needs the ``ner`` extra): a spaCy pipeline, trusted as code is.
-
-    It is in a ``folder`` (relative to the project file), or an installed ``package``. ``labels``: the entity that a label of the
-    pipeline stands for, where it is not the usual one (``PER``: ``PERSON``; ``GPE``, ``LOC``, ``FAC``: ``LOCATION``; ``ORG``:
-    ``ORGANIZATION``; any other is its own).
-    ``exclude``: components that finding entities does not need, for speed.
-    """
+    """A named-entity model in the scoring process (needs the ``ner`` extra): a spaCy pipeline, trusted as code is."""
 
     folder: Annotated[str, StringConstraints(max_length=1000)] = ""
+    """Where the pipeline is, relative to the project file."""
     package: Annotated[str, StringConstraints(pattern=r"^([A-Za-z][A-Za-z0-9_.-]{0,100})?$")] = ""
+    """The installed package that it is, instead of a folder."""
     labels: Annotated[Mapping[str, EntityName], Field(max_length=500)] = {}
+    """The entity that a label of the pipeline stands for, where it is not the usual one (`PER`: `PERSON`; `GPE`, `LOC`, `FAC`:
+    `LOCATION`; `ORG`: `ORGANIZATION`; any other is its own)."""
     exclude: Annotated[tuple[str, ...], Field(max_length=50)] = ()
+    """Components that finding entities does not need, for speed."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -114,18 +118,21 @@ class Ner(Section):
 
 
 class Privacy(Section):
-    """Masking of payloads before a task exists (needs the ``privacy`` extra), and how long things are kept.
-
-    ``entities`` are Presidio's names. What of them has no pattern (``PERSON``, ``LOCATION``, ...) is found by the model of ``ner``.
-    ``columns`` of tables are personal whatever they hold: column to the entity that names its masks.
-    ``phone_regions`` are ISO countries whose national numbers are looked for as well. What scores below ``threshold`` is left.
-    """
+    """Masking of payloads before a task exists (needs the ``privacy`` extra), and how long things are kept."""
 
     mask: bool = False
+    """Whether personal data is hidden in what people are shown."""
     entities: tuple[EntityName, ...] = ("EMAIL_ADDRESS", "CREDIT_CARD", "IBAN_CODE", "PHONE_NUMBER")
+    """What to look for, by Presidio's names. What of them has no pattern (`PERSON`, `LOCATION`, ...) is found by the model of `ner`."""
     ner: Ner | None = None
+    """A named-entity model, for what has no pattern."""
     patterns: Annotated[tuple[MaskPattern, ...], Field(max_length=50)] = ()
+    """What else to look for."""
     columns: Annotated[Mapping[str, EntityName], Field(max_length=500)] = {}
+    """Columns of tables that are personal whatever they hold: column to the entity that names its masks."""
     phone_regions: Annotated[tuple[str, ...], Field(max_length=20)] = ("US", "GB")
+    """ISO countries whose national numbers are looked for as well."""
     threshold: Share = 0.3
+    """What scores below it is left."""
     retention: Retention = Retention()
+    """For how many days things are kept."""

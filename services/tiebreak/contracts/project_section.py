@@ -12,6 +12,9 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class Section(BaseModel):
-    """A part of the project file: unknown keys are refused, nothing changes after loading."""
+    """A part of the project file: unknown keys are refused, nothing changes after loading.
+
+    The text below a key is its description in the JSON Schema, which editors show: ``scripts/schemas.py`` wants one of each.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

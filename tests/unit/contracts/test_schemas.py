@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from scripts.generate import ROOT, drift, from_code, wire
-from scripts.schemas import MESSAGE_OF, event_schema, message_schema, project_schema
+from scripts.schemas import MESSAGE_OF, event_schema, message_schema, project_schema, texts_below
 from tests.support.messages import messages
 from tests.support.records import NAMED, VECTOR, record
 from tiebreak.contracts import codec
 from tiebreak.contracts import messages as m
 from tiebreak.contracts.errors import BadRecord, Invalid
+from tiebreak.contracts.project import Section
 from tiebreak.contracts.topics import Topic
 
 KINDS = (*MESSAGE_OF.values(), m.Manifest)
@@ -110,6 +111,31 @@ def test_the_event_schema_refuses_what_the_codec_refuses(body: dict[str, Any]) -
 def test_the_examples_obey_the_schema_of_the_project_file(path: Path) -> None:
     """An editor that knows the schema finds nothing to complain about in our own examples."""
     Draft202012Validator(project_schema()).validate(yaml.safe_load(path.read_text()))
+
+
+def test_every_key_of_the_project_file_has_the_text_below_it_as_its_description() -> None:
+    """An editor shows it."""
+    schema = project_schema()
+    keys = {
+        f"{name}.{key}": described.get("description", "")
+        for name, definition in (schema["$defs"] | {"Project": schema}).items()
+        for key, described in definition.get("properties", {}).items()
+    }
+    assert len(keys) > 100
+    assert [key for key, text in keys.items() if len(text) < 10] == []
+    assert keys["Labeling.undo_s"] == "An answer can be undone for so long."
+
+
+def test_a_key_without_a_text_is_refused_where_the_schema_is_made() -> None:
+    """None can be added without one."""
+
+    class Kept(Section):
+        events_days: float = 7.0
+        """The topic."""
+        dead_days: float = 28.0
+
+    with pytest.raises(SystemExit, match=r"Kept\.dead_days: write below the key what it is"):
+        texts_below(Kept)
 
 
 def test_asyncapi_names_every_topic_and_every_reference_resolves() -> None:
