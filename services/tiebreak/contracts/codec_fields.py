@@ -43,7 +43,20 @@ def finite(where: str) -> Convert:
 
 
 def finite_vector(where: str) -> Convert:
-    """A tuple of finite 32-bit floats."""
+    """A tuple of finite 32-bit floats, from the wire."""
+
+    def check(values: Iterable[float]) -> tuple[float, ...]:
+        vector = tuple(values)
+        # No message holds enough 32-bit floats for their sum to leave the range of a 64-bit one.
+        if not math.isfinite(sum(vector)):
+            raise Refused(DeadReason.NOT_FINITE, f"{where} has a value that is not a finite 32-bit float")
+        return vector
+
+    return check
+
+
+def narrow_vector(where: str) -> Convert:
+    """A tuple of numbers that are finite as 32-bit floats, to the wire."""
 
     def check(values: Iterable[float]) -> tuple[float, ...]:
         vector = tuple(values)

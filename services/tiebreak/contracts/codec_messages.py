@@ -145,28 +145,30 @@ def _field_of(wire: WireMessage, crossing: Crossing) -> Any:
 
 
 def _to_wire(message: object) -> WireMessage:
-    return _wire_of(type(message), message)
-
-
-def _wire_of(kind: type, message: object) -> WireMessage:
+    kind = type(message)
     if kind not in WIRE:
         raise TypeError("it is not a message of ours")
+    return WIRE[kind](**_given(message))
+
+
+def _given(message: object) -> dict[str, Any]:
+    """What a wire message is made from. Its parts are mappings: a part that is a message would be written and read to be copied."""
+    kind: type = type(message)
     plan = _plan(kind)
     values = list(plan.of_ours(message))
     plan.check(values)
-    for place, crossing in plan.to_convert:
+    for place, convert in plan.to_wire:
+        # To protobuf None is "not given".
         if values[place] is not None:
-            values[place] = crossing.to_wire(values[place])
-    # To protobuf None is "not given".
-    return WIRE[kind](**dict(zip(plan.wire_names, values, strict=True)))
+            values[place] = convert(values[place])
+    return dict(zip(plan.wire_names, values, strict=True))
 
 
 def _from_wire(kind: type, wire: WireMessage) -> object:
     plan = _plan(kind)
     values = list(plan.of_wire(wire))
-    for place, crossing in plan.from_convert:
-        absent = crossing.presence and not wire.HasField(crossing.wire_name)
-        values[place] = None if absent else crossing.from_wire(values[place])
+    for place, name, convert in plan.from_wire:
+        values[place] = None if name and not wire.HasField(name) else convert(values[place])
     plan.check(values)
     message: object = kind(*values)
     return message
@@ -181,8 +183,8 @@ class _Plan:
     wire_names: tuple[str, ...]
     of_ours: Callable[[object], tuple[Any, ...]]
     of_wire: Callable[[WireMessage], tuple[Any, ...]]
-    to_convert: tuple[tuple[int, Crossing], ...]
-    from_convert: tuple[tuple[int, Crossing], ...]
+    to_wire: tuple[tuple[int, Convert], ...]
+    from_wire: tuple[tuple[int, str, Convert], ...]  # the wire's name where absent is None, else empty
     filled: tuple[tuple[int, str], ...]
     parts: tuple[tuple[int, str], ...]
 
@@ -207,8 +209,12 @@ def _plan(kind: type) -> _Plan:
         wire_names,
         attrgetter(*place_of),
         attrgetter(*wire_names),
-        tuple((place, c) for place, c in enumerate(table) if c.to_wire is not cross.same),
-        tuple((place, c) for place, c in enumerate(table) if c.presence or c.from_wire is not cross.same),
+        tuple((place, c.to_wire) for place, c in enumerate(table) if c.to_wire is not cross.same),
+        tuple(
+            (place, c.wire_name if c.presence else "", c.from_wire)
+            for place, c in enumerate(table)
+            if c.presence or c.from_wire is not cross.same
+        ),
         tuple((place_of[name], name) for name in REQUIRED.get(kind, ())),
         tuple((place_of[name], name) for name in _required_parts(kind)),
     )
@@ -240,7 +246,7 @@ def _crossing(kind: type, field: Field[Any], hint: Any) -> Crossing:
         return Crossing(name, name, _inputs_to_wire, _inputs_from_wire)
     part = _part(hint)
     if part is not None:
-        return Crossing(name, name, _to_wire, _reader(part), presence=True)
+        return Crossing(name, name, _given, _reader(part), presence=True)
     if hint in ENUMS:
         default = None if field.default is MISSING else field.default
         return Crossing(name, name, *cross.enum(where, hint, ENUMS[hint], default))
@@ -272,9 +278,9 @@ def _plain(where: str, hint: Any) -> tuple[Convert, Convert]:
 
 def _repeated(where: str, item: type) -> tuple[Convert, Convert]:
     if is_dataclass(item):
-        return cross.many(_to_wire), cross.many(_reader(item))
+        return cross.many(_given), cross.many(_reader(item))
     if item is float:
-        return cross.finite_vector(where), cross.finite_vector(where)
+        return cross.narrow_vector(where), cross.finite_vector(where)
     return tuple, tuple
 
 
