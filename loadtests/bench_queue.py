@@ -21,6 +21,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 
 from loadtests.figures import Figure, judged, save, show
 from loadtests.queue import depth, label_studio
+from loadtests.queue.held import CannotHold, held
 from loadtests.queue.http import (
     Tally,
     annotate,
@@ -44,8 +45,10 @@ from tiebreak.labeling.redis import RedisQueue
 PEOPLE, CLAIMERS = 50, 200
 # People who warm a server up.
 WARM = 5
-# More than the people of the first case can answer.
-TASKS_PER_S = 7000
+# More than the people of the first case can answer, of all that they do in turn.
+TASKS_PER_S = 12_000
+# Of one core, so that the servers behind the API have what they ask for on two.
+HELD_TO = 0.4
 PEOPLE_DO = ("claim", "answer, next=1", "undo", "skip")
 
 
@@ -110,29 +113,71 @@ async def pairs(where: Ground, client: Redis, size: Size) -> list[Figure]:
     with process(empty_route, where.folder / "empty.log") as b:
         await ready(bare, "/ready", b)
         async with labeling(where, client, project, tasks) as served:
-            ours, a, held = served.address, served.process, served.tokens[:PEOPLE]
+            ours = served.address
             await knock(bare, PEOPLE, 1.0)
-            await annotate(ours, project.project, held, 1.0)
-            empty: list[Tally] = []
-            people: list[Tally] = []
-            onward: list[Tally] = []
-            for _ in range(size.turns):
-                empty.append(await clocked(b, knock(bare, PEOPLE, size.seconds)))
-                people.append(await clocked(a, annotate(ours, project.project, held, size.seconds)))
-                onward.append(await clocked(a, annotate_on(ours, project.project, held, size.seconds)))
+            await annotate(ours, project.project, served.tokens[:PEOPLE], 1.0)
+            done = await _turns(size, project.project, (bare, b), served)
             inside = [
                 Figure(f"{request} inside the API: p{share * 100:g} (ms)", 1000 * took, "", None, "its own histogram")
                 for request in ("claim", "submit")
                 for share in (0.5, 0.99)
                 for took in [await served_within(ours, request, share)]
             ]
-    return [*_compared(size, empty, people, onward), *inside]
+            alone = await _held(size, project.project, (bare, b), served)
+    return [*_compared(size, done), *inside, *alone]
 
 
-def _compared(size: Size, empty: Sequence[Tally], people: Sequence[Tally], onward: Sequence[Tally]) -> list[Figure]:
-    odd = [status for tally in (*empty, *people, *onward) for status in tally.odd]
-    base, rate = median(tally.rate for tally in empty), median(tally.rate for tally in people)
-    on = median(tally.rate for tally in onward)
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """What the people did in turn: empty posts, pairs, and answers that bring the next task."""
+
+    empty: Sequence[Tally]
+    people: Sequence[Tally]
+    onward: Sequence[Tally]
+
+    @property
+    def rates(self) -> tuple[float, float, float]:
+        """The median of each, per second."""
+        empty, people, onward = (median(t.rate for t in kind) for kind in (self.empty, self.people, self.onward))
+        return empty, people, onward
+
+    @property
+    def odd(self) -> list[int]:
+        """Statuses that nobody wanted."""
+        return [status for tally in (*self.empty, *self.people, *self.onward) for status in tally.odd]
+
+
+async def _turns(size: Size, name: str, bare: tuple[str, Popen[bytes]], served: Served) -> Turns:
+    empty, people, onward = [], [], []
+    (address, server), annotators = bare, served.tokens[:PEOPLE]
+    for _ in range(size.turns):
+        empty.append(await clocked(server, knock(address, PEOPLE, size.seconds)))
+        people.append(await clocked(served.process, annotate(served.address, name, annotators, size.seconds)))
+        onward.append(await clocked(served.process, annotate_on(served.address, name, annotators, size.seconds)))
+    return Turns(empty, people, onward)
+
+
+async def _held(size: Size, name: str, bare: tuple[str, Popen[bytes]], served: Served) -> list[Figure]:
+    """The same with either server held to a share of its core, so that it alone is what limits."""
+    names = [f"{what} / empty posts, the API alone at its limit" for what in ("pairs", "answers with ?next=1")]
+    try:
+        with held(bare[1].pid, HELD_TO) as one, held(served.process.pid, HELD_TO) as other:
+            done = await _turns(size, name, bare, served)
+            limited = f"stopped for it in {one.throttled():.0%} and {other.throttled():.0%} of the spans of 10 ms"
+    except CannotHold as error:
+        return [judged("queue", name, None, f"not measured: {error}") for name in names]
+    base, *rates = done.rates
+    how = f"the empty route and the API held to {HELD_TO:g} of a core each, {limited}; {base:,.0f} empty posts, "
+    return [
+        judged("queue", name, rate / base, f"{how}{rate:,.0f} per second", judge=size.judge)
+        for name, rate in zip(names, rates, strict=True)
+    ] + [judged("queue", "odd answers", len(done.odd), "of those that were held")]
+
+
+def _compared(size: Size, done: Turns) -> list[Figure]:
+    empty, people, onward = done.empty, done.people, done.onward
+    base, rate, on = done.rates
+    odd = done.odd
     how = f"median of {size.turns} turns of {size.seconds:g} s, {PEOPLE} annotators, one API process, Kafka and Redis"
     waits = [second for tally in people for second in tally.claims]
     answers = [second for tally in people for second in tally.submits]
