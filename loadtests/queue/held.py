@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _PERIOD_US = 10_000
@@ -49,5 +49,6 @@ def held(pid: int, share: float) -> Iterator[Held]:
         (group / "cgroup.procs").write_text(str(pid))
         yield Held(group)
     finally:
-        (root / "cgroup.procs").write_text(str(pid))
+        with suppress(ProcessLookupError):  # it has ended, and left the group by that
+            (root / "cgroup.procs").write_text(str(pid))
         group.rmdir()
