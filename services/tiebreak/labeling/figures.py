@@ -93,7 +93,9 @@ class Figures:
         old = given.get(a.annotator)
         if old is not None and old.revision >= a.revision:
             return
-        person = self._people.setdefault(a.annotator, _Person())
+        person = self._people.get(a.annotator)
+        if person is None:
+            person = self._people[a.annotator] = _Person()
         new = _Given(
             a.revision,
             a.value if a.state in COUNTS else None,

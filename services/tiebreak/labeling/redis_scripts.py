@@ -96,8 +96,11 @@ class Scripts:
             self._epoch = epoch
             self.seen, epoch, *replies = await self._run(self._people, [self._epoch, *flat])
         self._epoch = epoch or self._epoch
-        answers = iter(replies)
-        return [await _answer([next(answers) for _ in calls]) for calls in asked]
+        answers, ends = [], 0
+        for calls in asked:
+            begin, ends = ends, ends + len(calls)
+            answers.append(replies[begin:ends])
+        return [await _meant(answer) for answer in answers] if any(map(_is_error, replies)) else answers
 
     async def _run(self, script: AsyncScript, arguments: Sequence[Argument]) -> list[Any]:
         # In C: redis-py packs argument by argument. (Its own types are wrong: it takes numbers too.)
@@ -161,13 +164,17 @@ async def _nothing() -> None:
     return
 
 
-async def _answer(replies: Sequence[list[Any] | Exception]) -> Sequence[list[Any]] | Exception:
+def _is_error(reply: object) -> bool:
+    return isinstance(reply, Exception)
+
+
+async def _meant(replies: Sequence[Any]) -> Sequence[list[Any]] | Exception:
     """The replies, or what the first error among them means to us."""
-    good = [reply for reply in replies if not isinstance(reply, Exception)]
-    if len(good) == len(replies):
-        return good
+    error = next(filter(_is_error, replies), None)
+    if error is None:
+        return replies
     try:
         async with reachable():
-            raise next(reply for reply in replies if isinstance(reply, Exception))
+            raise error
     except Exception as meant:  # noqa: BLE001 - it is handed to whoever asked
         return meant

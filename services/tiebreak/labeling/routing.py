@@ -131,6 +131,8 @@ def skills_of(name: str, labeling: Labeling, wanted: Sequence[str] = ()) -> tupl
 
     Raises Invalid for a wanted skill that is not granted: nobody should wait for tasks that can never come.
     """
+    if not labeling.skills and not wanted:
+        return ()
     granted = [skill for skill, people in labeling.skills.items() if name in people]
     missing = sorted(set(wanted) - set(granted))
     if missing:
