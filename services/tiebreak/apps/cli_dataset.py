@@ -17,12 +17,12 @@ from rich.table import Table
 from tiebreak.apps import cli_options as o
 from tiebreak.apps.auditing import on_record_if_possible, trail_if_possible
 from tiebreak.apps.deploying import learned_from
-from tiebreak.apps.exporting import Form, export_labels
+from tiebreak.apps.exporting import Form, export_labels, labels_on_topic
 from tiebreak.apps.train import ledger_path
 from tiebreak.contracts.audit import Action
 from tiebreak.contracts.codec import decode_label
 from tiebreak.contracts.erasure import erased_in
-from tiebreak.contracts.errors import NotFound
+from tiebreak.contracts.errors import Invalid, NotFound
 from tiebreak.contracts.messages import AuditRecord, Label
 from tiebreak.contracts.retention import horizons_in
 from tiebreak.contracts.topics import Topic
@@ -51,7 +51,7 @@ def list_versions(project: o.ProjectFile, data: o.Data = None) -> None:
 
         tiebreak dataset list project.yaml
     """
-    with _ledger(project, data) as (ledger, _):
+    with _ledger(project, _at(data)) as ledger:
         table = Table("version", "trained", "audited", "weights", "taken back")
         rows = [
             (version, str(trained), str(audited), digest[:12], "")
@@ -79,7 +79,7 @@ def show(project: o.ProjectFile, version: VersionOption = None, data: o.Data = N
 
         tiebreak dataset show project.yaml --version 120
     """
-    with _ledger(project, data) as (ledger, _):
+    with _ledger(project, _at(data)) as ledger:
         at = ledger.dataset_version() if version is None else version
         sheet = datasheet(_labels(ledger, at, ledger.struck(at)))
         gone = ", ".join(r.annotator for r in ledger.retractions(at))
@@ -107,7 +107,7 @@ def diff(
 
         tiebreak dataset diff project.yaml 100 145
     """
-    with _ledger(project, data) as (ledger, _):
+    with _ledger(project, _at(data)) as ledger:
         old, new = (list(_labels(ledger, at, ledger.struck(at))) for at in (before, after))
         taken_back = ledger.changes(min(before, after), max(before, after))
     found, known, newest = changes(old, new), standing(old), standing(new)
@@ -134,21 +134,34 @@ def export(
         Form, typer.Option("--format", help="`auto` goes by the name; `delta` writes a Delta table.", show_default=True)
     ] = Form.BY_NAME,
     version: VersionOption = None,
+    kafka: o.Kafka = None,
+    redis: o.Redis = None,
     data: o.Data = None,
 ) -> None:
     """Write the standing labels of a version, with features, votes and how each event was chosen; no vote of a retracted annotator.
+
+    They come from the trainer's ledger; where a project has no trainer (spans, boxes, a model of your own), from topic `labels`.
 
     [bold]Example[/bold]
 
         tiebreak dataset export project.yaml labels.parquet --version 120
         tiebreak dataset export project.yaml labels --format delta
     """
-    with _ledger(project, data) as (ledger, settings):
-        loaded = load_project(project)
-        struck = _struck(ledger, o.run(trail_if_possible(loaded, settings)))
-        kept = [label for label in standing(_labels(ledger, version, struck)).values() if not label.withdrawn]
-        at = ledger.dataset_version() if version is None else version
-    said = (Action.DATASET_EXPORTED, f"version {at}", f"{len(kept)} labels to {out.name}")
+    loaded, settings = load_project(project), o.settings_of(Options(kafka, redis, data))
+    if loaded.has_trainer:
+        with _ledger(project, settings) as ledger:
+            struck = _struck(ledger, o.run(trail_if_possible(loaded, settings)))
+            found = standing(_labels(ledger, version, struck))
+            at = f"version {ledger.dataset_version() if version is None else version}"
+    elif version is not None:
+        raise Invalid(
+            "--version: there are versions where a trainer keeps a ledger, and this project has none.",
+            fix="Leave it out: all that is on topic `labels` is written.",
+        )
+    else:
+        found, at = o.run(labels_on_topic(loaded, settings)), "all labels"
+    kept = [label for label in found.values() if not label.withdrawn]
+    said = (Action.DATASET_EXPORTED, at, f"{len(kept)} labels to {out.name}")
     o.run(on_record_if_possible(loaded, settings, "", *said))
     if export_labels(kept, out, form):
         typer.echo(
@@ -175,7 +188,8 @@ def retract(
 
         tiebreak ledger retract project.yaml --annotator bob --reason "answered without looking"
     """
-    with _ledger(project, data) as (ledger, settings):
+    settings = _at(data)
+    with _ledger(project, settings) as ledger:
         known = standing(decode_label(label.wire) for label in ledger.labels())
         touched = {
             label.label_id for label in known.values() if any(vote.annotator == annotator for vote in label.votes)
@@ -194,18 +208,22 @@ def retract(
 
 
 @contextmanager
-def _ledger(project: Path, data: str | None) -> Iterator[tuple[Ledger, Settings]]:
-    loaded, settings = load_project(project), o.settings_of(Options(data=data))
+def _ledger(project: Path, settings: Settings) -> Iterator[Ledger]:
+    loaded = load_project(project)
     path = ledger_path(loaded.project, settings)
     if not path.is_file():
-        raise NotFound(
-            f"There is no ledger {path}.", fix="The trainer makes it: is --data the one of `tiebreak train`?"
-        )
+        made = "The trainer makes it: is --data the one of `tiebreak train`?"
+        none = "The trainer makes it, and this project has none: `tiebreak dataset export` reads topic `labels` then."
+        raise NotFound(f"There is no ledger {path}.", fix=made if loaded.has_trainer else none)
     ledger = Ledger(path)
     try:
-        yield ledger, settings
+        yield ledger
     finally:
         ledger.close()
+
+
+def _at(data: str | None) -> Settings:
+    return o.settings_of(Options(data=data))
 
 
 def _struck(ledger: Ledger, said: Sequence[AuditRecord]) -> Struck:

@@ -1,4 +1,4 @@
-"""Labels as a table for others: Parquet, Delta Lake, or JSON Lines where neither is installed."""
+"""Labels as a table for others: Parquet, Delta Lake, or JSON Lines where neither is installed; and where no ledger has them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,20 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from tiebreak.apps.auditing import open_trail
+from tiebreak.apps.scanning import readable, scan
+from tiebreak.apps.wiring import open_log
+from tiebreak.contracts.codec import decode_label
+from tiebreak.contracts.erasure import erased_in
 from tiebreak.contracts.errors import ConfigError
 from tiebreak.contracts.messages import Label
+from tiebreak.contracts.project import Project
+from tiebreak.contracts.retention import horizons_in
+from tiebreak.contracts.topics import Topic
+from tiebreak.runtime.clock import SystemClock
+from tiebreak.runtime.settings import Settings
+from tiebreak.training.datasheet import standing
+from tiebreak.training.retraction import Struck
 
 
 class Form(StrEnum):
@@ -48,6 +60,19 @@ def export_labels(labels: Sequence[Label], out: Path, form: Form = Form.BY_NAME)
         return there
     importlib.import_module("pyarrow.parquet").write_table(table, out)
     return False
+
+
+async def labels_on_topic(project: Project, settings: Settings) -> dict[str, Label]:
+    """The newest revision of each label on the topic, for projects without a trainer; what the trail says to forget is withdrawn.
+
+    Raises Unreachable, also where the trail cannot be read: here nothing else knows who was erased.
+    """
+    async with open_trail(project, settings, SystemClock()) as trail:
+        said = await trail.sound()
+    struck = Struck(subjects=erased_in(said), before_ms=horizons_in(said).get(Topic.LABELS, 0))
+    async with open_log(settings) as log:
+        found = [readable(decode_label, record) async for record in scan(log, project.project, [Topic.LABELS])]
+    return standing(struck.apply(label) for label in found if label is not None and label.project == project.project)
 
 
 def _library(name: str, needs: str, extra: str) -> Any:

@@ -189,6 +189,8 @@ def _trained(journey: Journey) -> list[Step]:
         return [("trained", ", ".join(shown) + more)]
     if not journey.labels:
         return []
-    audit = journey.labels[-1].selection.audit
-    why = "an audit label never trains; it judged models instead" if audit else "no model has learned from it yet"
+    kind = journey.labeling.answer.kind
+    why = "no model has learned from it yet" if kind.trains else f"no model learns from {kind} answers"
+    if kind.trains and journey.labels[-1].selection.audit:
+        why = "an audit label never trains; it judged models instead"
     return [("trained", why)]

@@ -20,7 +20,7 @@ from tiebreak.contracts import codec
 from tiebreak.contracts.errors import BadRecord, DeadReason, Invalid
 from tiebreak.contracts.log import Message, StoredRecord
 from tiebreak.contracts.messages import Event, PayloadKind
-from tiebreak.contracts.project import Project, TensorSpec
+from tiebreak.contracts.project import AnswerKind, Project, TensorSpec
 from tiebreak.contracts.topics import Topic
 
 _ABOUT = ("id", "subject", "source", "time_ms")
@@ -32,6 +32,7 @@ _EXAMPLE_PAYLOAD = {
     PayloadKind.TABLE: '{"kind": "table", "data": {"what": "people see"}}',
     PayloadKind.IMAGE: '{"kind": "image", "media_type": "image/png", "data": "iVBORw0KGgo="}',
 }
+_EXAMPLE_PAIR = '{"kind": "table", "data": {"left": "one of two", "right": "the other"}}'
 
 
 def event_of_line(line: bytes, number: int, project: Project) -> Event:
@@ -60,6 +61,8 @@ def event_of_row(row: Mapping[str, object], number: int, project: Project) -> Ev
 def example_line(project: Project) -> str:
     """An event of the project as a JSON line; of a long tensor only the first values, and then an ellipsis."""
     spec, payload = project.input, _EXAMPLE_PAYLOAD[project.labeling.payload]
+    if project.labeling.answer.kind is AnswerKind.PAIRWISE and project.labeling.payload is PayloadKind.TABLE:
+        payload = _EXAMPLE_PAIR
     if spec.fields:
         named = ", ".join(f'"{name}": {_EXAMPLE_VALUE}' for name in spec.fields)
         return f'{{"id": "e-1", {named}}}'

@@ -47,7 +47,7 @@ def parts_of(project: Project, project_file: Path, settings: Settings) -> list[P
     scheme = "https" if settings.tls else "http"
     parts = []
     for name in ("stream", "label", "train"):
-        if name == "train" and not (project.model.source == "trainer" and project.labeling.answer.kind.trains):
+        if name == "train" and not project.has_trainer:
             continue  # the model is the user's own, or no model learns from such answers
         labels = name == "label"
         port = _free_port(settings, settings.port if labels else 0)

@@ -137,10 +137,10 @@ def _from_json(value: bytes, spec: Input) -> Event:
     )
     rest = body.keys() - _ABOUT
     if "inputs" in rest and "inputs" not in spec.fields:
-        no_more(rest, _IGNORED | {"inputs"})
+        no_more("an event with inputs", rest, _IGNORED | {"inputs"})
         return replace(event, inputs=_inputs_from_json(body["inputs"], spec))
     if "fields" in rest and "fields" not in spec.fields:
-        no_more(rest, frozenset({"fields"}))
+        no_more("an event with fields", rest, frozenset({"fields"}))
         return _complete(replace(event, fields=typed(body, "fields", dict, {})), spec)
     return _complete(replace(event, fields={name: body[name] for name in body if name in rest}), spec)
 
@@ -156,7 +156,7 @@ def _inputs_from_json(inputs: object, spec: Input) -> tuple[Tensor, ...]:
 
 
 def _input_from_json(body: Mapping[str, Any], spec: TensorSpec) -> Tensor:
-    no_more(body.keys() - {"parameters"}, frozenset({"name", "datatype", "shape", "data"}))
+    no_more(spec.name, body.keys() - {"parameters"}, frozenset({"name", "datatype", "shape", "data"}))
     if body.get("datatype") != spec.datatype:
         raise BadRecord(DeadReason.WRONG_TENSOR, f"{spec.name} must be {spec.datatype}")
     shape = body.get("shape")

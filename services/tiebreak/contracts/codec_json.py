@@ -59,10 +59,10 @@ def dump_json(value: object) -> bytes:
     return raw
 
 
-def no_more(keys: AbstractSet[str], known: frozenset[str]) -> None:
-    """Raise BadRecord where an object has keys beyond ``known``: a misspelt key must not be silently without effect."""
+def no_more(where: str, keys: AbstractSet[str], known: frozenset[str]) -> None:
+    """Raise BadRecord where the object ``where`` has keys beyond ``known``: a misspelt key must not be silently without effect."""
     if keys - known:
-        raise BadRecord(DeadReason.UNDECODABLE, f"an object has keys beyond {', '.join(sorted(known))}")
+        raise BadRecord(DeadReason.UNDECODABLE, f"{where} has keys beyond {', '.join(sorted(known))}")
 
 
 def typed(body: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:

@@ -50,7 +50,7 @@ def payload_from_json(body: object) -> Payload:
         body = {"kind": "text", "data": body}
     if not isinstance(body, dict):
         raise BadRecord(DeadReason.UNDECODABLE, "payload is neither text nor an object")
-    no_more(body.keys(), frozenset({"kind", "media_type", "data"}))
+    no_more("payload", body.keys(), frozenset({"kind", "media_type", "data"}))
     kind = typed(body, "kind", str, "")
     if kind not in set(PayloadKind):
         raise BadRecord(DeadReason.UNDECODABLE, f"payload.kind is none of {', '.join(PayloadKind)}")

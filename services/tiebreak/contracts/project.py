@@ -169,7 +169,7 @@ class Project(Section):
     """Partitions of the topics that are made."""
     input: Input
     """What an event holds, and how large it may be."""
-    classes: Classes
+    classes: Classes = Classes()
     """What people choose from."""
     model: Model = Model()
     """Where models come from."""
@@ -191,6 +191,11 @@ class Project(Section):
     """What is hidden from people, and how long things are kept."""
     access: Access = Access()
     """Who may use the API, and how fast."""
+
+    @property
+    def has_trainer(self) -> bool:
+        """Whether `tiebreak train` belongs to it: models of ours learn from its answers."""
+        return self.model.source == "trainer" and self.labeling.answer.kind.trains
 
     @model_validator(mode="after")
     def _pictures_are_not_masked(self) -> Self:

@@ -36,7 +36,7 @@ def canonical(answer: Answer, classes: Sequence[str], text: str, length: int = M
     """
     if not answer.kind.is_structured:
         return _class(classes, text, "value")
-    value = _parsed(text)
+    value = _parsed(answer.kind, text)
     match answer.kind:
         case AnswerKind.MULTI:
             return _json(_choices(answer, classes, value))
@@ -53,11 +53,14 @@ def value_of(text: str) -> Any:
     return parse_json(text.encode(), MAX_ANSWER_BYTES)
 
 
-def _parsed(text: str) -> Any:
+def _parsed(kind: AnswerKind, text: str) -> Any:
     try:
         return parse_json(text.encode(), MAX_ANSWER_BYTES)
     except BadRecord as error:
-        raise Invalid(f"answer: is not JSON of at most {MAX_ANSWER_BYTES} bytes.") from error
+        wanted = "a number" if kind is AnswerKind.NUMERIC else "a list"
+        raise Invalid(
+            f"answer: is not JSON of at most {MAX_ANSWER_BYTES} bytes.", fix=f"Here an answer is {wanted}, in `answer`."
+        ) from error
 
 
 def _json(value: object) -> str:

@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import CommandLine
-from tests.support.labels import blob_labels
+from tests.support.command_line import CommandLine, Ended
+from tests.support.labels import blob_labels, make_label
 from tests.support.training import Running, log_for, publish_labels
 from tiebreak.apps.retaining import Timers
-from tiebreak.apps.wiring import open_log
+from tiebreak.apps.wiring import open_log, specs_of
 from tiebreak.contracts.audit import Action
 from tiebreak.contracts.erasure import subject_digest
+from tiebreak.contracts.log import Message, Outputs
 from tiebreak.contracts.retention import order_of
+from tiebreak.contracts.topics import Topic
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.metrics import Metrics
@@ -103,3 +105,35 @@ async def test_no_export_holds_what_the_trail_has_ended(
     assert await exported() == {x.label_id for i, x in enumerate(labels) if i % 2 == 0 and i != 4}
     with closing(Ledger(path)) as ledger:
         assert len(list(ledger.labels())) == 20
+
+
+@pytest.mark.redis
+async def test_where_no_trainer_keeps_a_ledger_labels_are_exported_from_their_topic(
+    project: Path, tmp_path: Path, embedded_redis: RedisServer, tiebreak: CommandLine
+) -> None:
+    """Spans are asked, settled and exported: newest revisions, nothing taken back, nobody erased, no bad record, nothing too old."""
+    await asyncio.to_thread(project.write_text, TEXT + "labeling: {answer: {kind: spans}}\n")
+    marks = '[{"end":3,"label":"a","start":0}]'
+    now_ms = round(time.time() * 1000)
+    labels = [make_label(f"e{i}", "[]" if i else marks, (0.0, 1.0), settled_ms=now_ms) for i in range(5)]
+    labels[1] = replace(labels[1], subject="ann-17")
+    labels[2] = replace(labels[2], settled_ms=now_ms - 30 * DAY_MS)
+    loaded, data, out = load_project(project), tmp_path / "data", tmp_path / "labels.jsonl"
+    settings = resolve(Options(redis=embedded_redis.url, data=str(data)), {})
+    async with open_log(settings) as stream:
+        await stream.ensure_topics(specs_of(loaded))
+        await publish_labels(stream, loaded, [*labels, replace(labels[3], revision=2, withdrawn=True)])
+        await stream.writer().publish(Outputs([Message(Topic.LABELS.of("tests"), b"k", b"\xff")]))
+        trail = AuditTrail(stream, "tests", SystemClock())
+        await Timers(loaded, trail, SystemClock(), Metrics("tests")).order()
+        await trail.append("eve", Action.SUBJECT_ERASED, subject_digest("tests", "ann-17"), "on request")
+
+    async def run(*arguments: object) -> Ended:
+        return await asyncio.to_thread(tiebreak, "dataset", *arguments, "--data", data)
+
+    ended = await run("export", project, out, "--redis", embedded_redis.url)
+    assert ended.out == f"2 labels written to {out}.\n", ended.err
+    rows = {row["event_id"]: row["value"] for row in map(json.loads, out.read_text().splitlines())}
+    assert rows == {"e0": marks, "e4": "[]"}
+    assert "this project has none" in (await run("export", project, out, "--version", 1)).err
+    assert "this project has none" in (await run("list", project)).err

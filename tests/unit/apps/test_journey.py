@@ -22,7 +22,7 @@ from tiebreak.contracts.messages import (
     Selection,
     Task,
 )
-from tiebreak.contracts.project import Labeling, RoutingRule
+from tiebreak.contracts.project import Answer, AnswerKind, Labeling, RoutingRule
 
 TASK = task_id("p", "e1")
 PICKED = Selection("margin", 0.91, 0.85, 0.042, Reason.UNCERTAIN, False, "v1", "abcdef0123456789")
@@ -170,3 +170,11 @@ def test_a_dead_event_is_found_by_its_position() -> None:
 def test_nothing_is_known_of_an_event_that_never_came() -> None:
     """The command then says that no topic knows it."""
     assert not Journey("p", "never").known
+
+
+def test_marks_teach_nobody_and_explain_says_so() -> None:
+    """Not that no model has learned from them yet: none ever will."""
+    journey = Journey("p", "e1", labeling=Labeling(answer=Answer(kind=AnswerKind.SPANS)))
+    label = replace(make_label("e1", "[]", (), project="p", audit=True), task_id=TASK)
+    journey.take(_record("labels", TASK, label))
+    assert story(journey)[-1] == ("trained", "no model learns from spans answers")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,35 @@ def test_the_example_that_a_project_is_given_is_an_event_of_it(spec: str, payloa
     )
     (row,) = _read(example_line(project).encode(), Format.JSONL, project)
     assert _event(row).event_id == "e-1"
+
+
+def test_the_example_of_a_comparison_has_two_to_compare() -> None:
+    """One column would leave the page a pane short."""
+    project = parse_project(
+        "project: t\ninput: {tensors: [{name: x, shape: [2]}]}\nclasses: {names: [l, r]}\n"
+        "labeling: {payload: table, answer: {kind: pairwise}}\n"
+    )
+    (row,) = _read(example_line(project).encode(), Format.JSONL, project)
+    shown = _event(row).payload
+    assert shown is not None
+    assert len(json.loads(shown.data)) == 2
+
+
+def test_an_unknown_key_is_told_with_its_place() -> None:
+    """Which object holds it, and what it may hold: a column put beside `kind` is the usual mistake."""
+    head = b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [2], "data": [1, 2]}], '
+    text = (
+        head
+        + b'"payload": {"image": "aa"}}\n'
+        + head
+        + b'"payloads": 1}\n'
+        + head.replace(b'"data"', b'"q": 1, "data"')
+    )
+    assert [_outcome(row)[1] for row in _read(text + b'"id": "a"}', Format.JSONL)] == [
+        "undecodable: payload has keys beyond data, kind, media_type",
+        "undecodable: an event with inputs has keys beyond inputs, outputs, parameters",
+        "undecodable: x has keys beyond data, datatype, name, shape",
+    ]
 
 
 def test_json_lines_are_events_and_bad_lines_are_named_by_number() -> None:
