@@ -13,12 +13,14 @@ from tiebreak.apps.auditing import open_trail, whoever_runs_this
 from tiebreak.apps.rows import example_line
 from tiebreak.apps.up import ensure_topics
 from tiebreak.apps.wiring import specs_of
+from tiebreak.contracts.errors import ConfigError
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.tensors import Form
 from tiebreak.contracts.topics import DAY_MS
 from tiebreak.labeling.access import Role
 from tiebreak.labeling.tokens import TokenRecord, standing_tokens
 from tiebreak.runtime.clock import SystemClock
+from tiebreak.runtime.masking import check_privacy
 from tiebreak.runtime.project_file import load_project
 from tiebreak.runtime.settings import Options
 
@@ -36,9 +38,15 @@ def check(project: o.ProjectFile) -> None:
         tiebreak project check examples/digits/project.yaml
     """
     loaded = load_project(project)
+    try:
+        masking = check_privacy(loaded.privacy)
+    except ConfigError as error:
+        raise ConfigError(f"{project.name}: {error.message}", fix=error.fix) from error
     classes = ", ".join(loaded.classes.names) or "none yet"
     typer.echo(f"{project}: project {loaded.project} is valid ({len(loaded.classes.names)} classes: {classes}).")
     typer.echo(_learning(loaded))
+    if masking:
+        typer.echo(masking)
     typer.echo(f"An event is a line such as {example_line(loaded)}")
 
 

@@ -15,8 +15,8 @@ from tiebreak.contracts.project_section import ClassName, Name, Section, Share
 class RoutingRule(Section):
     """Tasks for which all that is said holds get what the rule says. Of each, the first rule that says holds."""
 
-    uncertainty_over: float | None = None
-    """Tasks whose uncertainty is above this."""
+    uncertainty_over: Annotated[float, Field(ge=0.0, lt=1.0)] | None = None
+    """Tasks whose uncertainty is above this; it is from 0 to 1 whatever the answers are."""
     predicted: tuple[ClassName, ...] = ()
     """Tasks whose predicted class is one of these."""
     reasons: tuple[Reason, ...] = ()

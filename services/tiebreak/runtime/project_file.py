@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from tiebreak.contracts.errors import ConfigError
 from tiebreak.contracts.project import Project
@@ -184,13 +185,19 @@ def _range(location: tuple[int | str, ...]) -> str:
     words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
     found = {
         name: getattr(constraint, name)
-        for constraint in (field.metadata if field else ())
+        for constraint in (_constraints(field) if field else ())
         for name in words
         if getattr(constraint, name, None) is not None
     }
     if set(found) == {"ge", "le"}:
         return f"from {found['ge']:g} to {found['le']:g}"
     return ", ".join(f"{words[name]} {found[name]:g}" for name in words if name in found)
+
+
+def _constraints(field: FieldInfo) -> list[Any]:
+    """What the field declares, also where it may be null besides: there pydantic leaves it in the annotation."""
+    within = [more for part in get_args(field.annotation) for more in getattr(part, "__metadata__", ())]
+    return [*field.metadata, *(c for more in within if isinstance(more, FieldInfo) for c in more.metadata)]
 
 
 def _model_of(location: tuple[int | str, ...]) -> type[BaseModel] | None:

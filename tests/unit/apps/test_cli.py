@@ -45,6 +45,19 @@ def test_help_names_every_command(tiebreak: CommandLine) -> None:
     assert "tiebreak up examples/digits/project.yaml" in shown.out
 
 
+def test_a_check_tries_the_patterns_that_mask_personal_data(tiebreak: CommandLine, tmp_path: Path) -> None:
+    """One that backtracks without end is an error there, and not first where the stream starts; of the others it says what was tried."""
+    project = tmp_path / "project.yaml"
+    for regex, mask in (("([b-z]+)*Z9", "false"), ("(foo|foofoo)+$", "true")):
+        project.write_text(TEXT + f"privacy: {{mask: {mask}, patterns: [{{name: evil, regex: '{regex}'}}]}}\n")
+        ended = tiebreak("project", "check", project)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.startswith("error: project.yaml: privacy.patterns: evil: backtracks without end on a text of ")
+    project.write_text(TEXT + "privacy: {mask: true, patterns: [{name: number, regex: 'E-[0-9]{6}'}]}\n")
+    said = "Masking is on. 1 pattern(s) of yours were tried on texts made to be slow; that is no proof.\n"
+    assert said in tiebreak("project", "check", project).out
+
+
 @pytest.mark.parametrize("command", [*sorted(COMMANDS), *(f"{g} {c}" for g, c in GROUPS.items())])
 def test_each_command_teaches_by_example(tiebreak: CommandLine, command: str) -> None:
     """Its help shows at least one whole command line to copy."""

@@ -82,6 +82,10 @@ _BUILT_ON = "must not be below tasks_days, which has to be set with it: a task w
             "labeling: {votes: 4, max_votes: 2}",
             "project.yaml: labeling: max_votes: 2 is below votes (4).",
         ),
+        (
+            "labeling: {rules: [{uncertainty_over: 1.6, lane: triage}]}",
+            "project.yaml: labeling.rules.0.uncertainty_over: 1.6 is out of range: at least 0, below 1.",
+        ),
         ("model: {source: file}", "project.yaml: model: file: is required when source is 'file'."),
     ],
 )

@@ -1,0 +1,111 @@
+"""Texts on which a regular expression may backtrack without end, made from the expression itself. Pure.
+
+A backtracking engine is slow where what repeats can be read in several ways, and what has to follow does not: so for each repetition
+that can give back, a text is made that reaches it, repeats what it repeats, and then ends otherwise. No proof: a text that is not
+among these may be slow yet (whoever runs the expression needs a time limit), but what is slow on one of them is slow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from itertools import chain, cycle, islice
+from typing import Any
+
+LENGTH = 4096
+_WAYS = 6
+_MANY = 16
+_END = "\x00"
+_OF_CATEGORY = {"CATEGORY_DIGIT": "1", "CATEGORY_SPACE": " ", "CATEGORY_WORD": "a"}
+_COMMON = ("a", "1", "a1", "a ", "-", "aaaaaaaaa!", "x@", " ", "\t\n", "1.", "\u00e9")
+
+Node = tuple[Any, Any]
+
+
+def slow_texts(expression: str) -> Iterator[tuple[str, str]]:
+    """What is repeated, and the text, for each: those that are slow for many expressions first. ``expression`` compiles."""
+    # Python's own parser: the engine that runs the expression is another one, of the same language.
+    nodes: list[Node] = list(import_module("re._parser").parse(expression))
+    # An engine gives up at once on a text that lacks what a match must hold.
+    whole = _ways(nodes)[0]
+    made = (("", unit) for unit in _COMMON)
+    for before, unit in dict.fromkeys(chain(made, _repeated(nodes, ""))):
+        if unit:
+            yield unit, before[:LENGTH] + unit * max(1, LENGTH // len(unit)) + _END + whole
+
+
+def _repeated(nodes: Sequence[Node], before: str) -> Iterator[tuple[str, str]]:
+    """What comes before each repetition that can give back, and ways to fill it."""
+    for node in nodes:
+        kind, inner = str(node[0]), node[1]
+        if kind in {"MAX_REPEAT", "MIN_REPEAT"} and int(inner[1]) > _MANY:
+            ways = _ways(list(inner[2]))
+            yield from ((before, way) for way in (*ways, "".join(ways)))
+        for part in _parts(kind, inner):
+            yield from _repeated(part, before)
+        before += _ways([node])[0]
+
+
+def _parts(kind: str, inner: Any) -> Iterator[Sequence[Node]]:
+    match kind:
+        case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
+            yield list(inner[2])
+        case "SUBPATTERN":
+            yield list(inner[3])
+        case "BRANCH":
+            yield from map(list, inner[1])
+        case "ASSERT" | "ASSERT_NOT":
+            yield list(inner[1])
+        case "ATOMIC_GROUP":
+            yield list(inner)
+        case _:
+            return
+
+
+def _ways(nodes: Sequence[Node]) -> Sequence[str]:
+    """Different short texts that the nodes match one after the other, as far as that can be told of each alone."""
+    each = [_ways_of(*node) for node in nodes]
+    turns = zip(*(cycle(ways) for ways in each), strict=True) if each else iter([("",)])
+    return tuple(dict.fromkeys("".join(parts) for parts in islice(turns, _WAYS)))
+
+
+def _ways_of(op: Any, inner: Any) -> Sequence[str]:
+    match str(op):
+        case "LITERAL":
+            return (chr(inner),)
+        case "NOT_LITERAL":
+            return ("a" if inner != ord("a") else "b",)
+        case "ANY":
+            return ("a", " ")
+        case "IN":
+            return _members(inner)
+        case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
+            times = min(max(int(inner[0]), 1), LENGTH)
+            return tuple(way * times for way in _ways(list(inner[2])))
+        case "BRANCH":
+            return tuple(way for branch in inner[1] for way in _ways(list(branch)))[:_WAYS] or ("",)
+        case "SUBPATTERN" | "ATOMIC_GROUP":
+            return _ways(list(inner[3] if str(op) == "SUBPATTERN" else inner))
+        case _:
+            return ("",)
+
+
+def _members(inner: Sequence[Node]) -> Sequence[str]:
+    """Some characters of a set."""
+    if str(inner[0][0]) == "NEGATE":
+        taken = {char for node in inner[1:] for char in _members_of(*node)}
+        return tuple(char for char in "a1 -.b" if char not in taken)[:_WAYS] or ("~",)
+    return tuple(dict.fromkeys(char for node in inner for char in _members_of(*node)))[:_WAYS] or ("a",)
+
+
+def _members_of(op: Any, inner: Any) -> Iterator[str]:
+    match str(op):
+        case "LITERAL":
+            yield chr(inner)
+        case "RANGE":
+            yield chr(inner[0])
+            yield chr(inner[1])
+        case "CATEGORY":
+            yield _OF_CATEGORY.get(str(inner), "~")
+        case _:
+            return
