@@ -13,7 +13,6 @@ from tiebreak.contracts.project_section import Section, Share
 from tiebreak.contracts.retention import horizon_ms, topic_ms
 from tiebreak.contracts.topics import DAY_MS, Topic
 
-
 # The engine that searches writes out what is repeated at least so often: a{4000000000} takes all memory there is.
 _LARGEST = 100_000
 

@@ -72,22 +72,19 @@ def _ways(nodes: Sequence[Node]) -> Sequence[str]:
 def _ways_of(op: Any, inner: Any) -> Sequence[str]:
     match str(op):
         case "LITERAL":
-            return (chr(inner),)
+            found: Sequence[str] = (chr(inner),)
         case "NOT_LITERAL":
-            return ("a" if inner != ord("a") else "b",)
+            found = ("a" if inner != ord("a") else "b",)
         case "ANY":
-            return ("a", " ")
+            found = ("a", " ")
         case "IN":
-            return _members(inner)
-        case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
-            times = min(max(int(inner[0]), 1), LENGTH)
-            return tuple(way * times for way in _ways(list(inner[2])))
-        case "BRANCH":
-            return tuple(way for branch in inner[1] for way in _ways(list(branch)))[:_WAYS] or ("",)
-        case "SUBPATTERN" | "ATOMIC_GROUP":
-            return _ways(list(inner[3] if str(op) == "SUBPATTERN" else inner))
-        case _:
-            return ("",)
+            found = _members(inner)
+        case "ASSERT" | "ASSERT_NOT":
+            found = ("",)  # it takes nothing of the text
+        case kind:
+            times = min(max(int(inner[0]), 1), LENGTH) if kind.endswith("REPEAT") else 1
+            found = tuple(way * times for part in _parts(kind, inner) for way in _ways(part))[:_WAYS]
+    return found or ("",)
 
 
 def _members(inner: Sequence[Node]) -> Sequence[str]:

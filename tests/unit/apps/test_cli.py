@@ -46,7 +46,7 @@ def test_help_names_every_command(tiebreak: CommandLine) -> None:
 
 
 def test_a_check_tries_the_patterns_that_mask_personal_data(tiebreak: CommandLine, tmp_path: Path) -> None:
-    """One that backtracks without end is an error there, and not first where the stream starts; of the others it says what was tried."""
+    """One that backtracks without end is an error there, and not first where the stream starts; else it says what was tried."""
     project = tmp_path / "project.yaml"
     for regex, mask in (("([b-z]+)*Z9", "false"), ("(foo|foofoo)+$", "true")):
         project.write_text(TEXT + f"privacy: {{mask: {mask}, patterns: [{{name: evil, regex: '{regex}'}}]}}\n")

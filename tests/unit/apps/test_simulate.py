@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from tiebreak.apps import cli
 from tiebreak.apps.simulate import picture
 from tiebreak.apps.simulate.arms import Arm, sampling_of
-from tiebreak.apps.simulate.files import load_stream
+from tiebreak.apps.simulate.files import FORMS, load_stream
 from tiebreak.apps.simulate.judging import f1
 from tiebreak.apps.simulate.replay import Outcome, Pace, People
 from tiebreak.apps.simulate.report import lines
@@ -183,9 +183,73 @@ def test_bad_files(tmp_path: Path) -> None:
         stream_of_arrays("f", {"X": np.zeros((9, 1)), "y": np.arange(9)})
     with pytest.raises(ConfigError, match="Cannot tell the format"):
         load_stream(tmp_path / "events.xml", "label")
-    (tmp_path / "torn.npz").write_bytes(b"PK\x03\x04 and no more")
-    with pytest.raises(ConfigError, match="Cannot read"):
-        load_stream(tmp_path / "torn.npz", "label")
+
+
+RANDOM = np.random.default_rng(5).bytes(4000)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("r.csv", RANDOM, "line 1 is not UTF-8"),
+        ("r.jsonl", RANDOM, "line 1 is not JSON (column 1)"),
+        ("r.parquet", RANDOM, "is damaged, or no Parquet"),
+        ("r.npz", RANDOM, "is damaged, or no .npz"),
+        ("torn.npz", b"PK\x03\x04 and no more", "is damaged, or no .npz"),
+        ("e.parquet", b"", "is damaged, or no Parquet"),
+        ("e.npz", b"", "is damaged, or no .npz"),
+        ("twice.csv", b"a,a,label\n1,2,x\n", "the first line names column 'a' twice"),
+        ("short.csv", b"a,b,label\n1,2,x\n1,2\n", "line 3 has 2 cells under 3 columns"),
+        ("latin.csv", "a,label\n1,café\n".encode("latin-1"), "line 2 is not UTF-8"),
+        (
+            "long.csv",
+            b"a,label\n" + b"1" * 200_000 + b",x\n",
+            "line 2 is not CSV: field larger than field limit (131072)",
+        ),
+        ("list.jsonl", b'{"a": 1, "label": "x"}\n[1]\n', "line 2 is not a JSON object"),
+        ("pretty.json", b'[\n{"a": 1}\n]\n', "line 1 is not JSON (column 1)"),
+        ("deep.jsonl", b"[" * 5000, "line 1 is not JSON (column 1026)"),
+        ("inputs.jsonl", b'{"inputs": 5}', "line 1: `inputs` is not a list of tensors"),
+        ("tensors.jsonl", b'{"inputs": ["x"]}', "line 1: `inputs` is not a list of tensors"),
+        ("fields.jsonl", b'{"fields": [1, 2]}', "line 1: `fields` is not an object"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_with_the_place_and_what_is_taken(
+    tmp_path: Path, name: str, data: bytes, said: str
+) -> None:
+    """Whatever bytes it holds: our words and not a library's."""
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ConfigError) as refused:
+        load_stream(tmp_path / name, "label")
+    assert (refused.value.message, refused.value.fix) == (f"{tmp_path / name}: {said}.", FORMS)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        (
+            {"X": np.zeros((60, 2)), "y": np.array([{}] * 60, dtype=object)},
+            "array y is damaged, or holds Python objects",
+        ),
+        ({"X": np.zeros((60, 2), complex), "y": np.zeros(60)}, "X holds complex numbers"),
+        ({"X": np.zeros((60, 2)), "y": np.zeros((60, 2))}, "y is no list of answers"),
+        ({"X": np.zeros((60, 2)), "y": np.float64(2)}, "y is one number"),
+        ({"X": np.float64(1), "y": np.zeros(60)}, "X does not hold numbers"),
+    ],
+)
+def test_arrays_that_are_no_stream_are_named(tmp_path: Path, arrays: dict[str, np.ndarray], said: str) -> None:
+    """Of another kind or shape than events and their answers."""
+    np.savez(tmp_path / "odd.npz", **arrays)
+    with pytest.raises(ConfigError, match=rf"odd\.npz.*{said}"):
+        load_stream(tmp_path / "odd.npz", "label")
+
+
+def test_one_array_is_no_archive(tmp_path: Path) -> None:
+    """numpy gives another kind of object for it."""
+    with (tmp_path / "one.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(ConfigError, match="is one array, not an archive of several"):
+        load_stream(tmp_path / "one.npz", "label")
 
 
 def test_vectors_of_class_names_come_with_the_file() -> None:

@@ -108,6 +108,8 @@ def stream_of_arrays(name: str, arrays: Mapping[str, NDArray[np.generic]], schem
         raise ConfigError(f"{name} holds {', '.join(sorted(arrays)) or 'nothing'}; arrays X and y are needed.")
     x = _features(f"{name}: X", arrays["X"])
     labels = arrays["y"]
+    if not labels.ndim:
+        raise ConfigError(f"{name}: y is one number, not one of each event.")
     held = ("Xt" in arrays and "yt" in arrays) or None
     held_x = _features(f"{name}: Xt", arrays["Xt"]) if held else x[:0]
     held_labels = arrays["yt"] if held else labels[:0]
@@ -119,6 +121,8 @@ def stream_of_arrays(name: str, arrays: Mapping[str, NDArray[np.generic]], schem
         both = [*cells_of(name, labels, known.kind, names or schema.classes)]
         both += cells_of(name, held_labels, known.kind, names or schema.classes) if held else []
         return _answered(name, (x, held_x), both, known)
+    if labels.ndim != 1 or held_labels.ndim != 1:
+        raise ConfigError(f"{name}: y is no list of answers, one of each event.", fix="Is it --answer multi?")
     values = np.unique(np.concatenate([labels, held_labels]))
     if measured(values, len(labels)):
         raise ConfigError(f"{name}: nearly every answer is a number of its own.", fix="Is it --answer numeric?")
@@ -143,7 +147,9 @@ def stream_of_rows(name: str, rows: Iterable[Mapping[str, object]], label: str, 
             raise ConfigError(f"{name}: row {number} has {len(vector)} features, the first has {len(vectors[0])}.")
         vectors.append(vector)
         cells.append(row[label])
-    if not vectors or not vectors[0]:
+    if not vectors:
+        raise ConfigError(f"{name}: holds no events.")
+    if not vectors[0]:
         raise ConfigError(f"{name}: no features were found.", fix="Feature columns hold numbers, or lists of numbers.")
     x = np.asarray(vectors, dtype=np.float32)
     if schema.kind is not AnswerKind.SINGLE:
@@ -195,6 +201,8 @@ def _vector(name: str, number: int, row: Mapping[str, object], label: str) -> li
 
 
 def _features(what: str, array: NDArray[np.generic]) -> FloatArray:
+    if np.iscomplexobj(array):
+        raise ConfigError(f"{what} holds complex numbers.")
     try:
         x = np.asarray(array, dtype=np.float32).reshape(len(array), -1)
     except (TypeError, ValueError) as error:
