@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 import redis.asyncio
 
-from tiebreak.contracts.audit import Action, Broken, Chain
+from tiebreak.contracts.audit import Action, Broken, Chain, Head, linked, target_of
+from tiebreak.contracts.codec import encode
 from tiebreak.contracts.log import Message, Outputs
 from tiebreak.contracts.messages import AuditRecord
 from tiebreak.contracts.topics import Topic
@@ -134,14 +135,42 @@ class _LosesBetween(AuditTrail):
         return found
 
 
-async def test_a_broken_trail_lets_nobody_in(gate: Gate) -> None:
+async def put_in(gate: Gate, value: bytes) -> None:
+    await gate.log.writer().publish(Outputs([Message(Topic.AUDIT.of("pets"), b"k", value, (), 0)]))
+
+
+async def test_a_trail_with_records_missing_lets_nobody_in_until_somebody_accepts_that(gate: Gate) -> None:
     """It may have lost the record that ended a token, so none is put back; the marker stays away and it is tried again."""
-    await gate.admit("ann")
-    await gate.log.writer().publish(Outputs([Message(Topic.AUDIT.of("pets"), b"k", b"\xff", (), 0)]))
+    record = await gate.admit("ann")
+    head = (await gate.trail.read())[1].head
+    said = AuditRecord("pets", 0, "eve", Action.TOKEN_REVOKED, "nobody", "", 1, "", "")
+    await put_in(gate, encode(linked(said, Head(head.sequence + 3, "0" * 64))))
     await gate.lose()
-    with pytest.raises(Broken, match="offset 1 cannot be read"):
+    with pytest.raises(Broken, match=r"offset 1 has sequence 5 where 2 was due.*tiebreak audit accept"):
         await gate.rebuilder.ensure()
     assert (await gate.tokens.records(), await gate.tokens.unbuilt() is None) == ((), False)
+    _, chain = await gate.trail.read()
+    await gate.trail.append("boss", Action.FAULTS_ACCEPTED, target_of(chain.faults), "looked at")
+    assert await gate.rebuilder.ensure() == 1
+    assert [token.digest for token in await gate.tokens.records()] == [record.digest]
+
+
+async def test_whoever_writes_garbage_on_the_trail_locks_nobody_out(gate: Gate) -> None:
+    """Bytes, another project's record, and a link of the chain that says it made a token and describes none."""
+    await gate.admit("ann")
+    await put_in(gate, b"\xff")
+    await put_in(gate, encode(linked(AuditRecord("cars", 0, "eve", "x", "y", "", 1, "", ""), Head())))
+    for detail in (
+        "",
+        "[]",
+        '{"digest": "x"}',
+        '{"digest": "%s", "role": "admin", "created_ms": 1e300, "expires_ms": 0}',
+    ):
+        await gate.trail.append("eve", Action.TOKEN_CREATED, "eve", detail)
+    await gate.admit("bob")
+    await gate.lose()
+    assert await gate.rebuilder.ensure() == 2
+    assert sorted(token.name for token in await gate.tokens.records()) == ["ann", "bob"]
 
 
 async def test_who_let_whom_in_is_on_record_without_the_token(gate: Gate) -> None:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import typer
 
 from tiebreak.apps.wiring import open_log
-from tiebreak.contracts.audit import Action
+from tiebreak.contracts.audit import Action, Chain
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.errors import TiebreakError
 from tiebreak.contracts.messages import AuditRecord
@@ -31,6 +31,22 @@ async def open_trail(project: Project, settings: Settings, clock: Clock) -> Asyn
         trail = AuditTrail(stream_log, project.project, clock)
         await trail.ensure_topic()
         yield trail
+
+
+SHOWN = 20
+
+
+def told_of(chain: Chain) -> Sequence[str]:
+    """What is wrong with the trail that nobody has accepted, a line each; of very many the first and how many there are."""
+    found = chain.open_faults
+    more = [f"And {len(found) - SHOWN} more, up to offset {found[-1].offset}."] if len(found) > SHOWN else []
+    return [*map(str, found[:SHOWN]), *more]
+
+
+def warn_of(chain: Chain) -> None:
+    """Say on standard error what is wrong with the trail: for commands that go on with what is whole."""
+    for line in told_of(chain):
+        typer.echo(f"warning: {line}", err=True)
 
 
 async def on_record(project: Project, settings: Settings, by: str, action: Action, target: str, detail: str) -> None:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from tiebreak.apps import cli_options as o
 from tiebreak.apps.admitting import admit, open_door
-from tiebreak.apps.auditing import open_trail, whoever_runs_this
+from tiebreak.apps.auditing import open_trail, warn_of, whoever_runs_this
 from tiebreak.apps.rows import example_line
 from tiebreak.apps.up import ensure_topics
 from tiebreak.apps.wiring import specs_of
+from tiebreak.contracts.audit import Chain
 from tiebreak.contracts.errors import ConfigError
+from tiebreak.contracts.messages import AuditRecord
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.tensors import Form
 from tiebreak.contracts.topics import DAY_MS
 from tiebreak.labeling.access import Role
-from tiebreak.labeling.tokens import TokenRecord, standing_tokens
+from tiebreak.labeling.tokens import no_tokens, standing_tokens
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.masking import check_privacy
 from tiebreak.runtime.project_file import load_project
@@ -102,7 +104,7 @@ def create_token(
     settings = o.settings_of(Options(kafka, redis, data))
     text, record = o.run(admit(loaded, settings, name, role, hours, SystemClock()))
     typer.echo(text)
-    until = _minute(record.expires_ms)
+    until = o.moment(record.expires_ms, "minutes")
     typer.echo(f"{name} is {role.value} of project {loaded.project} until {until}. Shown once: keep it.", err=True)
 
 
@@ -133,21 +135,23 @@ def revoke_tokens(
 def list_tokens(project: o.ProjectFile, kafka: o.Kafka = None, redis: o.Redis = None, data: o.Data = None) -> None:
     """Whose tokens are good, as the audit trail has it: name, role, from and until when. No token is shown.
 
+    What is wrong with the trail is told on standard error. Where records are missing, one of them may have ended a token.
+
     [bold]Example[/bold]
 
         tiebreak token list project.yaml
     """
     loaded, settings, clock = load_project(project), o.settings_of(Options(kafka, redis, data)), SystemClock()
 
-    async def work() -> list[TokenRecord]:
+    async def work() -> tuple[Sequence[AuditRecord], Chain]:
         async with open_trail(loaded, settings, clock) as trail:
-            records, _ = await trail.read()
-            return standing_tokens(records, int(clock.wall() * 1000))
+            return await trail.read()
 
-    for record in o.run(work()):
-        span = " to ".join(_minute(ms) for ms in (record.created_ms, record.expires_ms))
+    records, chain = o.run(work())
+    warn_of(chain)
+    if odd := no_tokens(records):
+        shown = ", ".join(map(str, odd[:20]))
+        typer.echo(f"{len(odd)} record(s) of the trail describe no token and give none: sequence {shown}.", err=True)
+    for record in standing_tokens(records, int(clock.wall() * 1000)):
+        span = " to ".join(o.moment(ms, "minutes") for ms in (record.created_ms, record.expires_ms))
         typer.echo(f"{record.name}  {record.role.value}  {span}")
-
-
-def _minute(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="minutes")

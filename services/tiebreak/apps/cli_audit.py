@@ -1,20 +1,19 @@
-"""Commands about who did what: `tiebreak audit verify | tail`."""
+"""Commands about who did what: `tiebreak audit verify | accept | tail`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tiebreak.apps import cli_options as o
-from tiebreak.apps.auditing import open_trail
-from tiebreak.contracts.audit import Broken, Chain, Head
+from tiebreak.apps.auditing import open_trail, told_of, whoever_runs_this
+from tiebreak.contracts.audit import Action, Chain, Fault, Head, target_of
 from tiebreak.contracts.codec import to_json
-from tiebreak.contracts.errors import Invalid
+from tiebreak.contracts.errors import Invalid, NotFound
 from tiebreak.contracts.messages import AuditRecord
 from tiebreak.runtime.clock import SystemClock
 from tiebreak.runtime.project_file import load_project
@@ -25,6 +24,7 @@ audit_app = typer.Typer(
 )
 
 HEADS_FOLDER = "audit"
+_OFFSETS = re.compile(r"([0-9]{1,15})(?:-([0-9]{1,15}))?")
 _HEAD = re.compile(r"([0-9]{1,15}):([0-9a-f]{64})")
 
 
@@ -38,10 +38,11 @@ def verify(
     redis: o.Redis = None,
     data: o.Data = None,
 ) -> None:
-    """Check every record of the audit topic against the one before it. Exit code 1 and the first broken record if there is one.
+    """Check every record of the audit topic against the one before it. Exit code 1 if one is wrong: each is named, and why.
 
     What was changed, left out, put in or moved breaks the chain. That the end was cut off shows against the head of an
-    earlier run: the one you give, and the one that the last run kept under --data.
+    earlier run: the one you give, and the one that the last run kept under --data. What somebody accepted
+    (`tiebreak audit accept`) is named with who and why, and no reason for exit code 1.
 
     [bold]Example[/bold]
 
@@ -49,22 +50,75 @@ def verify(
     """
     loaded, settings = load_project(project), o.settings_of(Options(kafka, redis, data))
     known = [head for head in (_given(expect), _kept(settings, loaded.project)) if head is not None]
-    try:
-        links, chain = _read(project, settings)
-    except Broken as error:
-        typer.echo(f"BROKEN  {error}")
-        raise typer.Exit(1) from error
+    links, chain = _read(project, settings)
+    for fault in chain.faults:
+        if fault.accepted:
+            typer.echo(f"accepted  {fault} By {_line(fault.accepted)}")
+    wrong = [f"BROKEN  {line}" for line in told_of(chain)]
+    if wrong:
+        wrong += ["If you know why: `tiebreak audit accept` puts that on record, and what is whole goes on."]
     lost = [head for head in known if not chain.holds(head)]
     if lost:
-        typer.echo(
-            f"BROKEN  The record with sequence {lost[0].sequence} that was there before is gone or is another one."
-        )
-        typer.echo(f"If you know why, remove {_file(settings, loaded.project)}.")
+        wrong += [
+            f"BROKEN  The record with sequence {lost[0].sequence} that was there before is gone or is another one.",
+            f"If you know why, remove {_file(settings, loaded.project)}.",
+        ]
+    if wrong:
+        typer.echo("\n".join(wrong))
         raise typer.Exit(1)
     _keep(settings, loaded.project, chain.head)
     typer.echo(
         f"ok  {len(links)} records, {chain.superseded} superseded, head {chain.head.sequence}:{chain.head.digest}"
     )
+
+
+@audit_app.command("accept")
+def accept(
+    project: o.ProjectFile,
+    offsets: Annotated[str, typer.Option(help="OFFSET or FIRST-LAST of what `tiebreak audit verify` names.")],
+    reason: Annotated[str, typer.Option(help="What they are, and why they may stay.")],
+    by: Annotated[str, typer.Option(help="Who says so; without it, the user of this machine.")] = "",
+    kafka: o.Kafka = None,
+    redis: o.Redis = None,
+    data: o.Data = None,
+) -> None:
+    """Put on record that you know of broken records of the trail, by what they hold. `verify` goes on naming them.
+
+    Nothing is taken out, and what broke later is not covered. Where records are missing, tokens come back from the
+    trail after a loss of Redis only once that is accepted: look first whose tokens may have been ended by them.
+
+    [bold]Example[/bold]
+
+        tiebreak audit accept project.yaml --offsets 17-23 --reason "a producer was pointed at the wrong topic"
+    """
+    loaded, settings = load_project(project), o.settings_of(Options(kafka, redis, data))
+    first, last = _range(offsets)
+    if not reason.strip():
+        raise Invalid("--reason: is empty.", fix="Say what the records are.")
+
+    async def work() -> Sequence[Fault]:
+        async with open_trail(loaded, settings, SystemClock()) as trail:
+            _, chain = await trail.read()
+            found = chain.within(first, last)
+            if not any(fault.accepted is None for fault in found):
+                raise NotFound(
+                    f"There is no broken record from offset {first} to {last} that is not accepted.",
+                    fix="`tiebreak audit verify` names them.",
+                )
+            await trail.append(whoever_runs_this(by), Action.FAULTS_ACCEPTED, target_of(found), reason)
+            return found
+
+    typer.echo(f"{len(o.run(work()))} broken record(s) accepted, on the audit trail.")
+
+
+def _range(text: str) -> tuple[int, int]:
+    found = _OFFSETS.fullmatch(text)
+    first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+    if first > last:
+        raise Invalid(
+            f"--offsets: {text[:80]!r} is not OFFSET or FIRST-LAST.", fix="`tiebreak audit verify` names them."
+        )
+    return first, last
 
 
 @audit_app.command("tail")
@@ -82,15 +136,11 @@ def tail(
 
         tiebreak audit tail project.yaml -n 5
     """
-    settings, broken = o.settings_of(Options(kafka, redis, data)), None
-    try:
-        links, _ = _read(project, settings)
-    except Broken as error:
-        links, broken = _whole(project, settings), error
+    links, chain = _read(project, o.settings_of(Options(kafka, redis, data)))
     for link in links[-count:]:
         typer.echo(to_json(link).decode() if as_json else _line(link))
-    if broken:
-        typer.echo(f"BROKEN  {broken}", err=True)
+    if wrong := told_of(chain):
+        typer.echo("\n".join(f"BROKEN  {line}" for line in wrong), err=True)
         raise typer.Exit(1)
 
 
@@ -104,21 +154,12 @@ def _read(project: Path, settings: Settings) -> tuple[Sequence[AuditRecord], Cha
     return o.run(work())
 
 
-def _whole(project: Path, settings: Settings) -> Sequence[AuditRecord]:
-    loaded = load_project(project)
-
-    async def work() -> Sequence[AuditRecord]:
-        async with open_trail(loaded, settings, SystemClock()) as trail:
-            return await trail.sound()
-
-    return o.run(work())
-
-
 def _line(link: AuditRecord) -> str:
-    when = datetime.fromtimestamp(link.time_ms / 1000, UTC).isoformat(timespec="seconds")
+    when = o.moment(link.time_ms)
     # A newline in a reason would look like another record.
     said = " ".join(part for part in (link.target, link.detail) if part)
-    return f"{link.sequence:>6}  {when}  {link.actor}  {link.action}  {''.join(c if c.isprintable() else ' ' for c in said)}"
+    line = f"{link.sequence:>6}  {when}  {link.actor}  {link.action}  {said}"
+    return "".join(c if c.isprintable() else " " for c in line)
 
 
 def _given(text: str) -> Head | None:

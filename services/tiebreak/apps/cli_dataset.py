@@ -6,7 +6,6 @@ import getpass
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -251,7 +250,7 @@ def _told(change: Change) -> str:
 
 
 def _time(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds")
+    return o.moment(ms)
 
 
 def _facts(sheet: Datasheet) -> dict[str, str]:

@@ -7,7 +7,6 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -224,7 +223,8 @@ def _plain(value: object) -> str:
 
 
 def _clock(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%H:%M:%S.%f")[:-3]
+    text = o.moment(time_ms, "milliseconds")
+    return text[11:23] if "T" in text else text
 
 
 def _prediction_line(p: Prediction) -> str:

@@ -309,7 +309,7 @@ def _number(value: float | None) -> str:
 
 
 def _when(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="seconds")
+    return o.moment(time_ms)
 
 
 def _milliseconds(text: str) -> int:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -61,6 +62,14 @@ def run(work: Coroutine[Any, Any, T]) -> T:
             return runner.run(work)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def moment(time_ms: int, timespec: str = "seconds") -> str:
+    """A time in UTC, ISO 8601. Records are written by anybody: what is in no calendar is shown as the number that it is."""
+    try:
+        return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec=timespec)
+    except (ValueError, OverflowError, OSError):
+        return f"{time_ms} ms"
 
 
 def interactive() -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from tiebreak.apps.auditing import whoever_runs_this
+from tiebreak.apps.cli_options import moment
 from tiebreak.apps.deploying import learned_from
 from tiebreak.apps.train import ledger_path
 from tiebreak.apps.wiring import open_log, open_redis, specs_of
@@ -106,7 +106,7 @@ def _exports(records: Sequence[AuditRecord]) -> str:
     if not made:
         return "none on the audit trail; what was written elsewhere is not reached"
     last = made[-1]
-    when = datetime.fromtimestamp(last.time_ms / 1000, UTC).isoformat(timespec="minutes")
+    when = moment(last.time_ms, "minutes")
     return (
         f"{len(made)} made before are not reached: make them again, and VACUUM Delta tables"
         f" (the last: {when}, {last.actor}, {last.detail})"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
+from tiebreak.apps.cli_options import moment
 from tiebreak.contracts import codec
 from tiebreak.contracts.errors import BadRecord
 from tiebreak.contracts.ids import label_id, task_id
@@ -158,9 +158,7 @@ def _asked(journey: Journey) -> list[Step]:
 def _waits(task: Task) -> str:
     lane, _, skill = (task.lane or "normal").partition("+")
     who = f" for people with the skill {skill}" if skill else ""
-    due = (
-        f", due {datetime.fromtimestamp(task.deadline_ms / 1000, UTC):%Y-%m-%dT%H:%M:%S%z}" if task.deadline_ms else ""
-    )
+    due = f", due {moment(task.deadline_ms)}" if task.deadline_ms else ""
     return f"lane {lane}{who}{due}"
 
 

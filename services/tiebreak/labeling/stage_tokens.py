@@ -11,11 +11,11 @@ from typing import Protocol
 
 import structlog
 
-from tiebreak.contracts.audit import Action, Head
+from tiebreak.contracts.audit import Action, Broken, Fault, Head
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.errors import TiebreakError
 from tiebreak.contracts.messages import AuditRecord
-from tiebreak.labeling.tokens import TokenRecord, Tokens, detail_of, standing_tokens
+from tiebreak.labeling.tokens import TokenRecord, Tokens, detail_of, no_tokens, standing_tokens
 from tiebreak.runtime.tasks import pause
 
 _log = structlog.get_logger("tiebreak.labeling")
@@ -30,10 +30,13 @@ class Trail(Protocol):
 
 
 class Chained(Protocol):
-    """How far a trail was read."""
+    """How far a trail was read, and what was wrong that nobody has accepted."""
 
     @property
     def head(self) -> Head: ...
+
+    @property
+    def open_faults(self) -> Sequence[Fault]: ...
 
 
 class TokenIndex(Tokens, Protocol):
@@ -82,7 +85,7 @@ class TokenRebuilder:
         self._every_s = every_s
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until ``stop``. A broken trail gives no tokens: it could have lost the record that ended one."""
+        """Until ``stop``. A trail with records missing gives no tokens: it could have lost the one that ended one."""
         while not stop.is_set():
             try:
                 await self.ensure()
@@ -102,9 +105,13 @@ class TokenRebuilder:
         # `put` brings nothing new, nobody's token can have come back.
         while True:
             records, chain = await self._trail.read()
+            if lost := next((fault for fault in chain.open_faults if fault.missing), None):
+                raise Broken(lost)
             if chain.head == head:
                 break
             head = chain.head
+            if odd := no_tokens(records):
+                _log.error("audit_records_describe_no_token", sequences=odd[:20], count=len(odd))
             standing = standing_tokens(records, round(self._clock.wall() * 1000))
             for record in standing:
                 await self._tokens.put(record)

@@ -23,6 +23,8 @@ PREFIX = "tb_"
 RANDOM_BYTES = 32
 MAX_LENGTH = 200
 MAX_JWT_LENGTH = 8192
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_LATEST_MS = 253_402_300_799_999  # the end of year 9999
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 
 
@@ -104,24 +106,31 @@ def detail_of(record: TokenRecord) -> str:
 
 
 def standing_tokens(records: Iterable[AuditRecord], now_ms: int) -> list[TokenRecord]:
-    """The tokens that the audit trail says are good at ``now_ms``, oldest first. Raises Invalid for a record that says nothing."""
+    """The tokens that the audit trail says are good at ``now_ms``, oldest first. A record that describes none gives none."""
     found: dict[str, TokenRecord] = {}
     for record in records:
         if record.action == Action.TOKEN_REVOKED:
             found = {digest: token for digest, token in found.items() if token.name != record.target}
-        elif record.action == Action.TOKEN_CREATED:
-            token = _token_of(record)
+        elif record.action == Action.TOKEN_CREATED and (token := _token_of(record)) is not None:
             found[token.digest] = token
     return [token for token in found.values() if not token.expires_ms or token.expires_ms > now_ms]
 
 
-def _token_of(record: AuditRecord) -> TokenRecord:
+def no_tokens(records: Iterable[AuditRecord]) -> list[int]:
+    """The sequences of records that say they made a token and describe none: not ours, however well they are linked."""
+    return [r.sequence for r in records if r.action == Action.TOKEN_CREATED and _token_of(r) is None]
+
+
+def _token_of(record: AuditRecord) -> TokenRecord | None:
     try:
         detail = json.loads(record.detail)
         role, created, expires = Role(detail["role"]), int(detail["created_ms"]), int(detail["expires_ms"])
-        return TokenRecord(str(detail["digest"]), record.target, role, created, expires)
-    except (ValueError, KeyError, TypeError) as error:
-        raise Invalid(f"The audit record {record.sequence} does not describe a token.") from error
+        digest = str(detail["digest"])
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+        return None
+    named = _NAME.fullmatch(record.target) and _DIGEST.fullmatch(digest)
+    timed = 0 <= created <= _LATEST_MS and 0 <= expires <= _LATEST_MS
+    return TokenRecord(digest, record.target, role, created, expires) if named and timed else None
 
 
 class Tokens(Protocol):

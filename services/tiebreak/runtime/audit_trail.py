@@ -9,7 +9,7 @@ from typing import cast
 
 import structlog
 
-from tiebreak.contracts.audit import Action, Broken, Chain, Head, linked, links
+from tiebreak.contracts.audit import Action, Chain, Head, linked, links
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.codec import PROTOBUF, encode, headers_for
 from tiebreak.contracts.errors import SlowDown, Unreachable
@@ -25,6 +25,8 @@ _CLOSE_S = 5.0
 # Somebody wins each round, so only as many others at once could keep us from it.
 _ROUNDS = 50
 MAX_DETAIL = 4000
+# Somebody who writes garbage does not fill the logs with it.
+_TOLD = 20
 # What programs notice, each for itself, and write once.
 _NOTICED = frozenset({Action.ANNOTATOR_PAUSED, Action.RETENTION_ENDED})
 
@@ -70,20 +72,20 @@ class AuditTrail:
         raise SlowDown("Too many others write to the audit topic.", fix="Try again.")
 
     async def read(self) -> tuple[Sequence[AuditRecord], Chain]:
-        """The chain from its beginning to its end now. Raises Broken at the first record that is wrong, Unreachable."""
+        """The chain from its beginning to its end now, and what is wrong with it. Raises Unreachable."""
         async with self._reader() as reader:
             found = [(r.offset, r.value) async for r in self._from(reader, 0)]
         return links(self._project, found)
 
     async def sound(self) -> Sequence[AuditRecord]:
-        """The chain as :meth:`append` sees it: what is wrong is left out, and the log says so. Raises Unreachable.
+        """The links alone; the log says what is wrong, where nobody has accepted that. Raises Unreachable.
 
         For deeds that must be heeded: one bad record would otherwise undo them all.
         """
         await self.ensure_topic()
-        chain = Chain(self._project)
-        async with self._reader() as reader:
-            return [link async for r in self._from(reader, 0) if (link := _link(chain, r)) is not None]
+        found, chain = await self.read()
+        _tell(chain, 0)
+        return found
 
     async def follow(self, stop: asyncio.Event) -> AsyncGenerator[Sequence[AuditRecord], None]:
         """:meth:`sound` and then what comes, as it comes, until ``stop``. Raises Unreachable: begin again then."""
@@ -91,8 +93,9 @@ class AuditTrail:
         chain = Chain(self._project)
         async with self._reader() as reader:
             while not stop.is_set():
-                batch = await reader.poll(_BATCH, _POLL_S)
-                found = [_link(chain, record) for record in batch.get(self._partition, ())]
+                batch, told = await reader.poll(_BATCH, _POLL_S), len(chain.faults)
+                found = [chain.read(record.offset, record.value) for record in batch.get(self._partition, ())]
+                _tell(chain, told)
                 if news := [link for link in found if link is not None]:
                     yield news
 
@@ -105,11 +108,13 @@ class AuditTrail:
         if ends.get(self._partition, 0) < self._next:  # the log is another one now
             self._chain, self._next = Chain(self._project), 0
             self._noticed.clear()
+        told = len(self._chain.faults)
         async for record in self._from(reader, self._next):
             self._next = record.offset + 1
-            link = _link(self._chain, record)
+            link = self._chain.read(record.offset, record.value)
             if link is not None and link.action in _NOTICED:
                 self._noticed.add((link.action, link.target, link.detail))
+        _tell(self._chain, told)
 
     async def _from(self, reader: Reader, start: int) -> AsyncIterator[Record]:
         """The records from ``start`` up to the end as it is now."""
@@ -152,11 +157,11 @@ class AuditTrail:
             await reader.close(_CLOSE_S)
 
 
-def _link(chain: Chain, record: Record) -> AuditRecord | None:
-    """The next link of ``chain``; None for a record that is superseded, or wrong."""
-    try:
-        return chain.read(record.offset, record.value)
-    except Broken as error:
-        # Not a reason to stop work: else one bad record would. `tiebreak audit verify` names it for ever.
-        _log.error("audit_broken", offset=error.offset, why=error.why)
-        return None
+def _tell(chain: Chain, told: int) -> None:
+    """Say what is wrong, but for the first ``told`` faults and for what somebody has accepted."""
+    # Not a reason to stop work: else one bad record would. `tiebreak audit verify` names it for ever.
+    found = [fault for fault in chain.faults[told:] if fault.accepted is None]
+    for fault in found[:_TOLD]:
+        _log.error("audit_broken", offset=fault.offset, why=fault.why)
+    if len(found) > _TOLD:
+        _log.error("audit_broken", further=len(found) - _TOLD, last_offset=found[-1].offset)

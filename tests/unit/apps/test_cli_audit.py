@@ -76,3 +76,24 @@ def test_a_broken_trail_still_shows_what_is_whole(
     assert (tail.code, "BROKEN  The audit record at offset 1" in tail.err) == (1, True)
     as_json = tiebreak("audit", "tail", project, "--json", *data).out.splitlines()
     assert [orjson.loads(line)["target"] for line in as_json] == ["ann", "bob"]
+    listed = tiebreak("token", "list", project, *data)
+    assert (listed.code, [line.split()[0] for line in listed.out.splitlines()]) == (0, ["ann", "bob"])
+    assert listed.err.startswith("warning: The audit record at offset 1 cannot be read (")
+    broken = tiebreak("audit", "verify", project, *data)
+    assert (broken.code, broken.out[:45]) == (1, "BROKEN  The audit record at offset 1 cannot b")
+    for offsets, said in (
+        ("5", "There is no broken record from offset 5 to 5"),
+        ("2-1", "is not OFFSET or FIRST-LAST"),
+    ):
+        refused = tiebreak("audit", "accept", project, "--offsets", offsets, "--reason", "mine", *data)
+        assert (refused.code != 0, said in refused.err) == (True, True)
+    accept = ("audit", "accept", project, "--offsets", "1", "--reason", "a test's", "--by", "boss", *data)
+    assert tiebreak(*accept).out == "1 broken record(s) accepted, on the audit trail.\n"
+    verified = tiebreak("audit", "verify", project, *data)
+    accepted, ok = verified.out.splitlines()
+    assert (verified.code, ok[:13]) == (0, "ok  3 records")
+    assert accepted.startswith("accepted  The audit record at offset 1 cannot be read (")
+    assert all(word in accepted for word in ("boss", "faults.accepted", "a test's"))
+    assert tiebreak(*accept).code != 0
+    assert tiebreak("token", "list", project, *data).err == ""
+    assert tiebreak("audit", "tail", project, *data).code == 0

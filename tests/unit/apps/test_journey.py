@@ -100,7 +100,9 @@ def test_the_lane_is_the_one_in_which_the_task_waits() -> None:
     journey = Journey("p", "e1", Labeling(rules=(rule,), skills={"pets": ("ann",)}))
     journey.take(_record("tasks", TASK, replace(_task(), created_ms=1_795_828_000_000)))
     ((_, told),) = [step for step in story(journey) if step[0] == "task"]
-    assert told == f"{TASK}: 2 vote(s) wanted, lane triage for people with the skill pets, due 2026-11-28T01:07:40+0000"
+    assert (
+        told == f"{TASK}: 2 vote(s) wanted, lane triage for people with the skill pets, due 2026-11-28T01:07:40+00:00"
+    )
 
 
 def test_what_an_annotator_had_to_say_is_told() -> None:

@@ -239,7 +239,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_place_and_what_is_taken(
 )
 def test_arrays_that_are_no_stream_are_named(tmp_path: Path, arrays: dict[str, np.ndarray], said: str) -> None:
     """Of another kind or shape than events and their answers."""
-    np.savez(tmp_path / "odd.npz", **arrays)
+    np.savez(tmp_path / "odd.npz", X=arrays["X"], y=arrays["y"])
     with pytest.raises(ConfigError, match=rf"odd\.npz.*{said}"):
         load_stream(tmp_path / "odd.npz", "label")
 
