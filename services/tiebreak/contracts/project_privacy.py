@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from importlib import import_module
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from tiebreak.contracts.project_section import Section, Share
 from tiebreak.contracts.retention import horizon_ms, topic_ms
 from tiebreak.contracts.topics import DAY_MS, Topic
-
-# The engine that searches writes out what is repeated at least so often: a{4000000000} takes all memory there is.
-_LARGEST = 100_000
 
 
 class MaskPattern(Section):
@@ -32,14 +28,9 @@ class MaskPattern(Section):
     @model_validator(mode="after")
     def _compiles(self) -> Self:
         try:
-            size = _written_out(import_module("re._parser").parse(self.regex))
             found = re.compile(self.regex).search("")
         except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"regex: is no regular expression: {error}") from error
-        if size > _LARGEST:
-            raise ValueError(
-                f"regex: comes to {size} parts with its repetitions written out, and {_LARGEST} are the most"
-            )
         if found:
             raise ValueError("regex: matches the empty text, so it would be found everywhere")
         return self
@@ -48,19 +39,6 @@ class MaskPattern(Section):
     def kind(self) -> str:
         """The entity that its masks are named by."""
         return self.entity or re.sub(r"[ -]", "_", self.name).upper()
-
-
-def _written_out(parsed: Any) -> int:
-    """About how many parts an expression has once each repetition stands there as often as it must match."""
-    match parsed:
-        case (op, (int(least), _, body)) if str(op).endswith("REPEAT"):
-            return max(1, least) * _written_out(body)
-        case (_, int()):
-            return 1
-        case tuple() | list():
-            return sum(map(_written_out, parsed))
-        case _:
-            return _written_out(parsed.data) if hasattr(parsed, "data") else 1
 
 
 EntityName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,62}$")]

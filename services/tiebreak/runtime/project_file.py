@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from tiebreak.contracts.errors import ConfigError
 from tiebreak.contracts.project import Project
+from tiebreak.runtime.slow_texts import too_large
 
 MAX_BYTES = 2**20
 
@@ -67,9 +68,13 @@ def parse_project(text: str, name: str = "project.yaml") -> Project:
     if not isinstance(raw, dict):
         raise ConfigError(f"{name}: holds {_kind(raw)} where a mapping of keys was expected.", fix="See examples/.")
     try:
-        return Project.model_validate(raw)
+        project = Project.model_validate(raw)
     except ValidationError as error:
         raise ConfigError("\n".join(f"{name}: {line}" for line in _lines(error))) from error
+    for number, pattern in enumerate(project.privacy.patterns):
+        if problem := too_large(pattern.regex):
+            raise ConfigError(f"{name}: privacy.patterns.{number}: regex: {problem}.")
+    return project
 
 
 def _read(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Texts on which a regular expression may backtrack without end, made from the expression itself. Pure.
+"""How a regular expression may harm: its size, and texts on which it may backtrack without end, made from itself. Pure.
 
 A backtracking engine is slow where what repeats can be read in several ways, and what has to follow does not: so for each repetition
 that can give back, a text is made that reaches it, repeats what it repeats, and then ends otherwise. No proof: a text that is not
@@ -13,6 +13,8 @@ from itertools import chain, cycle, islice
 from typing import Any
 
 LENGTH = 4096
+# The engine writes out what has to be repeated: a{4000000000} takes all memory there is.
+_LARGEST = 100_000
 _WAYS = 6
 _MANY = 16
 _END = "\x00"
@@ -22,10 +24,37 @@ _COMMON = ("a", "1", "a1", "a ", "-", "aaaaaaaaa!", "x@", " ", "\t\n", "1.", "\u
 Node = tuple[Any, Any]
 
 
+def too_large(expression: str) -> str:
+    """What is said of an expression that the engine could not hold; '' where it can. ``expression`` compiles."""
+    size = _written_out(_parsed(expression))
+    return (
+        f"comes to {size} parts with its repetitions written out, and {_LARGEST} are the most"
+        if size > _LARGEST
+        else ""
+    )
+
+
+def _parsed(expression: str) -> list[Node]:
+    # Python's own parser: the engine that runs the expression is another one, of the same language.
+    return list(import_module("re._parser").parse(expression))
+
+
+def _written_out(parsed: Any) -> int:
+    """About how many parts an expression has once each repetition stands there as often as it must match."""
+    match parsed:
+        case (op, (int(least), _, body)) if str(op).endswith("REPEAT"):
+            return max(1, least) * _written_out(body)
+        case (_, int()):
+            return 1
+        case tuple() | list():
+            return sum(map(_written_out, parsed))
+        case _:
+            return _written_out(parsed.data) if hasattr(parsed, "data") else 1
+
+
 def slow_texts(expression: str) -> Iterator[tuple[str, str]]:
     """What is repeated, and the text, for each: those that are slow for many expressions first. ``expression`` compiles."""
-    # Python's own parser: the engine that runs the expression is another one, of the same language.
-    nodes: list[Node] = list(import_module("re._parser").parse(expression))
+    nodes = _parsed(expression)
     # An engine gives up at once on a text that lacks what a match must hold.
     whole = _ways(nodes)[0]
     made = (("", unit) for unit in _COMMON)

@@ -86,6 +86,20 @@ _BUILT_ON = "must not be below tasks_days, which has to be set with it: a task w
             "labeling: {rules: [{uncertainty_over: 1.6, lane: triage}]}",
             "project.yaml: labeling.rules.0.uncertainty_over: 1.6 is out of range: at least 0, below 1.",
         ),
+        *(
+            (
+                f"privacy: {{patterns: [{{name: huge, regex: '{regex}'}}]}}",
+                (
+                    f"project.yaml: privacy.patterns.0: regex: comes to {size} parts with its repetitions written out,"
+                    " and 100000 are the most."
+                ),
+            )
+            for regex, size in (("a{4000000000}", 4000000000), ("(?=(?:(?:a{2000}){2000}){2000})b", 8000000003))
+        ),
+        (
+            "privacy: {patterns: [{name: huge, regex: 'a{99999999999999999999}'}]}",
+            "project.yaml: privacy.patterns.0: regex: is no regular expression: the repetition number is too large.",
+        ),
         ("model: {source: file}", "project.yaml: model: file: is required when source is 'file'."),
     ],
 )
