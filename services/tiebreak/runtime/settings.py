@@ -7,6 +7,7 @@ that a test needs no patching.
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,18 @@ def _tls(options: Options, environ: Mapping[str, str]) -> Tls | None:
     for path in (cert, key):
         if path and not Path(path).is_file():
             raise ConfigError(f"There is no TLS file {path}.", fix="Correct --tls-cert and --tls-key.")
-    return Tls(cert, key) if cert else None
+    if not cert:
+        return None
+    try:
+        # Tried here: the server's own error comes late, as a traceback, and from `up` again and again.
+        # A key behind a password would ask for it at the terminal; nobody is there.
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key, password="")
+    except (ssl.SSLError, OSError, ValueError) as error:
+        raise ConfigError(
+            f"TLS cannot be served with {cert} and {key}: {getattr(error, 'reason', None) or error}.",
+            fix="Give a certificate in PEM and its own key, without a password and readable by this user.",
+        ) from error
+    return Tls(cert, key)
 
 
 def _check_kafka(kafka: str) -> None:

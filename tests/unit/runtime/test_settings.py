@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tiebreak.contracts.errors import ConfigError
 from tiebreak.runtime.redis_server import socket_path
 from tiebreak.runtime.settings import Options, Settings, Tls, resolve
+
+PEM = serialization.Encoding.PEM
 
 
 def test_without_anything_given_the_embedded_redis_of_the_data_directory_is_used() -> None:
@@ -67,9 +73,31 @@ def test_tls_needs_both_files(tmp_path: Path) -> None:
         resolve(Options(tls_cert=str(cert)), {})
     with pytest.raises(ConfigError, match="There is no TLS file"):
         resolve(Options(tls_cert=str(cert), tls_key=str(key)), {})
-    cert.touch()
-    key.touch()
+    certificate(cert, key)
     assert resolve(Options(tls_cert=str(cert), tls_key=str(key)), {}).tls == Tls(str(cert), str(key))
+
+
+def test_a_certificate_that_cannot_be_served_is_told_before_anything_listens(tmp_path: Path) -> None:
+    """Empty files, another's key, a key behind a password: one line with both files, and nobody is asked for a password."""
+    cert, key, other, empty, locked = (str(tmp_path / name) for name in ("c.pem", "k.pem", "o.pem", "e.pem", "l.pem"))
+    private = certificate(Path(cert), Path(key))
+    certificate(tmp_path / "c2.pem", Path(other))
+    Path(empty).touch()
+    hidden = serialization.BestAvailableEncryption(b"never-to-be-shown")
+    Path(locked).write_bytes(private.private_bytes(PEM, serialization.PrivateFormat.PKCS8, hidden))
+    for wrong in ((empty, empty), (cert, empty), (cert, other), (cert, locked)):
+        with pytest.raises(ConfigError, match=f"TLS cannot be served with {wrong[0]} and {wrong[1]}: "):
+            resolve(Options(tls_cert=wrong[0], tls_key=wrong[1]), {})
+
+
+def certificate(cert: Path, key: Path) -> ec.EllipticCurvePrivateKey:
+    """A self-signed certificate and its key, written there."""
+    private, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    builder = x509.CertificateBuilder(name, name, private.public_key(), 1, now, now + timedelta(days=1))
+    cert.write_bytes(builder.sign(private, hashes.SHA256()).public_bytes(PEM))
+    key.write_bytes(private.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    return private
 
 
 @pytest.mark.parametrize(("value", "behind"), [("1", True), ("true", True), ("0", False), ("", False)])
