@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -48,6 +49,35 @@ async def test_several_classes_are_chosen_by_keys_and_sent_with_enter(open_desk:
     await expect(desk.page.locator("#toast-text")).to_have_text("billing, refund")
     await desk.press("Enter")
     assert await answers(desk, 2) == ['["billing","refund"]', "[]"]
+
+
+async def test_how_many_classes_are_wanted_is_said(open_desk: Open) -> None:
+    """Where none is no answer, the button does not offer it; Enter sends once there are enough; one too many is not taken."""
+    project = asking(
+        "topics", Answer(kind=AnswerKind.MULTI, least_choices=1, most_choices=2), "billing", "refund", "praise"
+    )
+    desk = await open_desk(project, text("first"), text("second"))
+    await desk.sees("first")
+    await expect(desk.page.locator("#classes .hint")).to_have_text("Choose 1 to 2.")
+    await expect(desk.page.locator("#classes .send span")).to_have_text("Send 0 of 3")
+    await desk.press("Enter", "1", "2", "3")
+    await expect(desk.page.locator('#classes [aria-pressed="true"]')).to_have_text(["1billing", "2refund"])
+    await desk.press("Enter")
+    await desk.sees("second")
+
+
+async def test_help_names_the_keys_of_the_kind(open_desk: Open) -> None:
+    """What Enter, arrows and digits do here; not the keys for classes that are not heard here."""
+    project = asking("ages", Answer(kind=AnswerKind.NUMERIC), guidelines="")
+    desk = await open_desk(project, text("first"))
+    await desk.sees("first")
+    await desk.press("h")
+    keys = desk.page.locator("#key-list li")
+    await expect(keys.nth(0)).to_have_text(re.compile("^Type the number0 . 9 . -$"))
+    await expect(keys.nth(2)).to_have_text("Sendenter")
+    await expect(desk.page.locator("#key-list")).to_contain_text("Undo the last answer")
+    await expect(desk.page.locator("#key-list")).not_to_contain_text("class")
+    await desk.shot("help numeric")
 
 
 async def test_a_number_is_typed_or_stepped(open_desk: Open) -> None:
@@ -148,6 +178,25 @@ async def test_boxes_are_dragged_or_moved_by_keys(open_desk: Open) -> None:
     assert [box["label"] for box in found] == ["car", "truck"]
     assert sides[0] == pytest.approx((0.1, 0.2, 0.2, 0.4), abs=0.02)
     assert sides[1] == (0.37, 0.35, 0.3, 0.32)
+
+
+async def test_a_box_is_taken_in_hand_again(open_desk: Open) -> None:
+    """A click on a box, or `.` and `,`, holds it: the digit names that one, and Delete removes it, whichever came last."""
+    project = asking("cars", Answer(kind=AnswerKind.BOXES), "car", "truck")
+    desk = await open_desk(project, png(np.tile(np.linspace(40, 220, 300), (200, 1))))
+    await expect(desk.page.locator("#payload img")).to_be_visible()
+    await desk.press("+", *["ArrowLeft"] * 16, "+")
+    first, second = (desk.page.locator(".box").nth(i) for i in (0, 1))
+    await expect(second).to_contain_class("held")
+    place = await first.bounding_box()
+    assert place is not None
+    await desk.page.mouse.click(place["x"] + place["width"] / 2, place["y"] + place["height"] / 2)
+    await expect(first).to_contain_class("held")
+    await desk.press("2")
+    await expect(desk.page.locator(".box b")).to_have_text(["truck", "car"])
+    await desk.press(".", "Delete", "Enter")
+    (value,) = await answers(desk, 1)
+    assert [box["label"] for box in json.loads(str(value))] == ["truck"]
 
 
 async def test_guidelines_are_markdown_and_never_markup(open_desk: Open) -> None:

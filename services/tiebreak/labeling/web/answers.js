@@ -43,9 +43,13 @@ function multi(info, done) {
   const draw = () => {
     const buttons = labelButtons(info.classes, toggle);
     buttons.forEach((button, i) => button.setAttribute("aria-pressed", String(chosen.has(info.classes[i]))));
-    const button = sendButton(chosen.size ? `Send ${chosen.size} of ${info.classes.length}` : "None of them", send);
+    const some = chosen.size || minItems; // where none is no answer, the button does not offer it
+    const button = sendButton(some ? `Send ${chosen.size} of ${info.classes.length}` : "None of them", send);
     button.disabled = chosen.size < minItems;
-    $("classes").replaceChildren(...buttons, button);
+    const bounds = minItems === maxItems ? `${minItems}` : minItems ? `${minItems} to ${maxItems}` : `${maxItems} at most`;
+    const bounded = minItems || maxItems < info.classes.length;
+    const hint = element("p", { className: "faint marks hint", text: `Choose ${bounds}.`, hidden: !bounded });
+    $("classes").replaceChildren(...buttons, hint, button);
   };
   return {
     mount() { chosen = new Set(); draw(); },
@@ -146,6 +150,18 @@ function pairwise(info, done) {
     },
   };
 }
+
+/** What the keys of each kind do, beside those that can be changed. Shown under Help. */
+const KEYS = {
+  multi: [["0 – 9", "Choose a class, or not"], ["enter", "Send"]],
+  numeric: [["0 – 9 . -", "Type the number"], ["↑ ↓", "One step up or down"], ["enter", "Send"]],
+  pairwise: [["←", "The left one"], ["→", "The right one"], ["↓", "Neither, where that is offered"]],
+  spans: [["← →", "Walk the words"], ["shift ← →", "Take more words"], ["0 – 9", "Mark what is held"], ["delete", "Remove the last mark"], ["enter", "Send"]],
+  boxes: [["+", "A box in the middle"], [". ,", "Hold the next or the last box"], ["← → ↑ ↓", "Move what is held"], ["shift + arrows", "Size it"], ["0 – 9", "Give it a class"], ["delete", "Remove it"], ["enter", "Send"]],
+};
+
+/** `[[key, what it does]]` for the project's kind of answers. */
+export const keysOf = (info) => KEYS[info?.answer_schema?.["x-tiebreak"]?.kind] ?? [["0 – 9", "Choose a class"]];
 
 const EDITORS = { multi, numeric, ordinal, pairwise, spans, boxes };
 

@@ -1,4 +1,4 @@
-// Boxes on a picture: drag one, or press + for one in the middle and move it with the arrows. Sizes are shares of the picture.
+// Boxes on a picture: drag one, or press + for one in the middle and move it with the arrows; a click holds one again. Sizes are shares of the picture.
 
 import { element } from "./elements.js";
 
@@ -55,7 +55,7 @@ export function boxes(info, done, { labelButtons, sendButton, classOfKey }) {
       button.setAttribute("aria-pressed", String(info.classes[i] === label));
       button.classList.add(colour(info.classes[i]));
     });
-    const list = element("p", { className: "faint marks", text: marks.length ? "" : "Drag over the picture, or press +, then arrows to move and shift + arrows to size." });
+    const list = element("p", { className: "faint marks", text: marks.length ? "" : "Drag over the picture, or press +, then arrows to move and shift + arrows to size. A click takes a box in hand again." });
     marks.forEach((mark, i) => {
       const chip = element("button", { type: "button", className: `chip ${colour(mark.label)}`, text: `${mark.label} ×`, ariaLabel: `Remove box ${i + 1}: ${mark.label}` });
       chip.addEventListener("click", () => remove(i));
@@ -73,6 +73,12 @@ export function boxes(info, done, { labelButtons, sendButton, classOfKey }) {
   function add(mark) {
     marks.push(mark);
     held = marks.length - 1;
+    draw();
+  }
+
+  /** A click, or `.` and `,`, takes a box in hand again: what moves, sizes, names or deletes one means that one. */
+  function hold(i) {
+    if (i >= 0) [held, label] = [i, marks[i].label];
     draw();
   }
 
@@ -107,7 +113,7 @@ export function boxes(info, done, { labelButtons, sendButton, classOfKey }) {
       const mark = began && between(began, pointOf(event));
       began = null;
       if (mark && mark.width >= LEAST && mark.height >= LEAST) add(mark);
-      else drawBoxes();
+      else if (mark) hold(marks.findLastIndex((m) => m.x <= mark.x && mark.x <= m.x + m.width && m.y <= mark.y && mark.y <= m.y + m.height));
     });
   }
 
@@ -119,6 +125,8 @@ export function boxes(info, done, { labelButtons, sendButton, classOfKey }) {
       if (event.key === "Enter") send();
       else if (event.key === "+") add({ x: 0.35, y: 0.35, width: 0.3, height: 0.3, label });
       else if (ARROWS[event.key] && held >= 0) nudge(...ARROWS[event.key], event.shiftKey);
+      else if (event.key === "." && marks.length) hold((held + 1) % marks.length);
+      else if (event.key === "," && marks.length) hold((held + marks.length - 1) % marks.length);
       else if (event.key === "Delete" && held >= 0) remove(held);
       else if (name) choose(name);
       else return false;

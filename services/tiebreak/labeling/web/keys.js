@@ -3,13 +3,13 @@
 const STORE = "tiebreak.keys";
 
 export const ACTIONS = {
-  accept: { key: "a", says: "First class, where there are two" },
-  reject: { key: "x", says: "Second class, where there are two" },
+  accept: { key: "a", says: "First class, where there are two", classes: true },
+  reject: { key: "x", says: "Second class, where there are two", classes: true },
   skip: { key: " ", says: "Skip" },
   undo: { key: "Backspace", says: "Undo the last answer" },
   flag: { key: "f", says: "Flag for a reviewer" },
   note: { key: "n", says: "Add a note" },
-  search: { key: "/", says: "Find or add a class" },
+  search: { key: "/", says: "Find or add a class", classes: true },
   gold: { key: "g", says: "Gold, for reviewers", reviewers: true },
   help: { key: "h", says: "This help" },
 };

@@ -1,6 +1,6 @@
 // Joins keyboard, session and view.
 
-import { editorOf, inWords } from "./answers.js";
+import { editorOf, inWords, keysOf } from "./answers.js";
 import { adoptToken, forgetToken, setToken } from "./api.js";
 import * as gold from "./gold.js";
 import { bindings, rebind, resetKeys } from "./keys.js";
@@ -117,7 +117,7 @@ const does = {
   note: () => view.note((noting = !noting)),
   search: () => { if (editor) return; finding = true; view.search(true); },
   gold: () => !$("open-gold").hidden && gold.open(project),
-  help: () => view.help((action) => { rebinding = action; }),
+  help: () => view.help((action) => { rebinding = action; }, keysOf(session?.info), Boolean(editor)),
 };
 
 function onKey(event) {

@@ -204,11 +204,16 @@ export function keyHints() {
   for (const hint of document.querySelectorAll("kbd[data-key]")) hint.textContent = nameOf(keys[hint.dataset.key]);
 }
 
-export function help(rebindWith) {
+/** `fixed`: the keys of this kind of answers; `edited`: it has an editor of its own, and the keys for classes are not heard. */
+export function help(rebindWith, fixed, edited) {
   const keys = bindings();
-  const digits = element("li");
-  digits.append(element("span", { text: "Choose a class" }), element("kbd", { text: "0 – 9" }));
-  $("key-list").replaceChildren(digits, ...Object.entries(ACTIONS).filter(([, { reviewers }]) => !reviewers || !$("open-gold").hidden).map(([action, { says }]) => {
+  const own = fixed.map(([key, says]) => {
+    const line = element("li");
+    line.append(element("span", { text: says }), element("kbd", { text: key }));
+    return line;
+  });
+  const heard = ([, { reviewers, classes }]) => !(reviewers && $("open-gold").hidden) && !(classes && edited);
+  $("key-list").replaceChildren(...own, ...Object.entries(ACTIONS).filter(heard).map(([action, { says }]) => {
     const line = element("li");
     const button = element("button", { type: "button", ariaLabel: `Change the key for: ${says}` });
     button.appendChild(element("kbd", { text: nameOf(keys[action]) }));
