@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator
 
@@ -150,6 +153,32 @@ async def test_a_retention_that_is_made_shorter_is_the_topics_and_nothing_else_i
     with pytest.raises(ConfigError, match=r"refuses the retention of tiebreak\.nowhere"):
         await log.retain([TopicSpec("tiebreak.nowhere.events", 1, 1000)])
     await admin.close()
+
+
+async def test_a_broker_that_stalls_leaves_no_traceback_of_the_client(log: KafkaLog, own_broker: Broker) -> None:
+    """Batches that were sent, not answered, and wait to be sent again fail with the rest: nothing is raised where nobody hears it."""
+    topic = await fresh_topic(log)
+    heard: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
+    quick = KafkaLog(
+        own_broker.address, options=KafkaOptions(delivery_timeout_s=3.0, connect_timeout_s=2.0, request_timeout_s=0.5)
+    )
+    writer = quick.writer()
+
+    async def publishes() -> bool:
+        await writer.publish(messages(topic, ["a"]))
+        return True
+
+    await eventually(publishes, retry_on=(PublishFailed,))
+    os.kill(own_broker.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(PublishFailed):
+            await publishes()
+        await writer.close(1.0)
+    finally:
+        os.kill(own_broker.pid, signal.SIGCONT)
+    await quick.close()
+    assert heard == []
 
 
 async def test_publishing_to_a_stopped_broker_fails_in_time_and_closing_does_not_hang(

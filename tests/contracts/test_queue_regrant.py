@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 import redis.asyncio
+from structlog.testing import capture_logs
 
 from tests.support.labeling import HASTY, Bench, a_project, a_task, annotation, answer, request
 from tiebreak.contracts.messages import AnnotationState
 from tiebreak.labeling.grants import Grant
 from tiebreak.labeling.port import Act, Empty, Refusal, Refused
 from tiebreak.labeling.redis import RedisQueue
+from tiebreak.runtime.metrics import Metrics
 
 
 async def rebuilt(bench: Bench, tasks: int, settled: int | None = None) -> None:
@@ -139,6 +141,29 @@ async def test_a_process_that_nobody_asks_puts_its_leases_back_too(shared: Bench
     await here.regrant()
     assert (await there.claim("bob", 1)).reason is Empty.ALL_LEASED
     assert (await there.prepare(request(lease, "ann"))).state is AnnotationState.SUBMITTED
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("asked", [True, False])
+async def test_a_lease_that_cannot_be_put_back_is_dropped_told_and_counted_and_the_rest_goes_on(
+    shared: Bench, asked: bool
+) -> None:
+    """Something else is where a task's state should be, so the script itself fails: without this the process served nobody."""
+    assert shared.client is not None
+    metrics = Metrics(shared.project.project)
+    here = RedisQueue(shared.client, shared.project, metrics=metrics)
+    await here.add([a_task(0), a_task(1)])
+    first, second = (await here.claim("ann", 2)).leases
+    await rebuilt(shared, 2)
+    await shared.client.set(f"{here._prefix}task:{first.task.task_id}", "odd")
+    with capture_logs() as logs:
+        if not asked:
+            await here.regrant()
+        assert await here.renew("ann", second.task.task_id, second.token) >= second.deadline_ms
+    (told,) = [line for line in logs if line["event"] == "leases_not_put_back"]
+    assert (told["leases"], told["task"], "WRONGTYPE" in told["error"]) == (1, first.task.task_id, True)
+    assert b'tiebreak_labeling_leases_dropped_total{project="pets"} 1.0' in metrics.exposition()
+    assert [grant.task_id for grant in here._grants.standing()] == [second.task.task_id]
 
 
 @pytest.mark.redis

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import sys
 from collections.abc import AsyncIterator, Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated, Any
 
 import typer
@@ -59,12 +60,16 @@ def produce_command(
     `tiebreak project check` prints an event of your project as a line of JSON; a table has its parts in columns.
 
     A bad line is named by its number and skipped; the exit code is 1 if there was one. The same file again is a replay and
-    changes nothing.
+    changes nothing. When the log acknowledges nothing for half a minute it ends with exit code 3 and says how far it came;
+    what comes from standard input cannot be read again, so it is kept and sent once the log is well.
     """
     loaded = load_project(project)
     settings = o.settings_of(Options(kafka, redis, data))
+    pace = Pace(rate, limit)
+    if file == "-":
+        pace = replace(pace, patience_s=math.inf)
     with open_rows(file, format, loaded, sys.stdin.buffer) as rows:
-        produced = o.run(_produce(loaded, settings, rows, Pace(rate, limit)))
+        produced = o.run(_produce(loaded, settings, rows, pace))
     Console(stderr=True).print(f"{produced.sent} events written, {produced.bad} bad lines skipped.", highlight=False)
     if produced.bad:
         raise typer.Exit(1)

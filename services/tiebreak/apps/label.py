@@ -67,7 +67,7 @@ def label_as(role: LabelRole) -> Assemble:
         if role is not LabelRole.SETTLE:
             check_exposure(settings.host, tls=settings.tls is not None, behind_proxy=settings.behind_proxy)
         desk = _Desk(
-            RedisQueue(process.redis, process.project),
+            RedisQueue(process.redis, process.project, metrics=process.metrics),
             RedisTokens(process.redis, name),
             AuditTrail(process.log, name, process.clock),
             Doorbell(),

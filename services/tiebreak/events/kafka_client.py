@@ -162,6 +162,14 @@ def has_room(producer: AIOKafkaProducer, partition: Partition) -> bool:
     return not producer._message_accumulator._batches.get(place)  # noqa: SLF001 (no public way, as below)
 
 
+class _Leaving(set[Any]):
+    """A set that nobody has to be in to leave it."""
+
+    def remove(self, element: Any, /) -> None:
+        """As ``discard``."""
+        self.discard(element)
+
+
 async def drop_producer(producer: AIOKafkaProducer, timeout_s: float) -> None:
     """End ``producer`` within ``timeout_s`` whatever the brokers do; what it still holds fails.
 
@@ -171,7 +179,11 @@ async def drop_producer(producer: AIOKafkaProducer, timeout_s: float) -> None:
     accumulator = producer._message_accumulator  # noqa: SLF001 (no public way, see above)
     queued = (batch for batches in accumulator._batches.values() for batch in batches)  # noqa: SLF001
     held = [*accumulator._pending_batches, *queued]  # noqa: SLF001
+    pending = set(accumulator._pending_batches)  # noqa: SLF001
     accumulator.fail_all(KafkaTimeoutError())
+    # Each takes itself out of these when its failure is told. One that waits to be sent again is not among them, and the event loop
+    # would print a traceback for it.
+    accumulator._pending_batches = _Leaving(pending)  # noqa: SLF001
     for batch in held:
         for future in (batch.future, batch._drain_waiter):  # noqa: SLF001
             if future.done() and not future.cancelled():

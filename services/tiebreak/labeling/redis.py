@@ -41,10 +41,12 @@ from tiebreak.labeling.port import (
 from tiebreak.labeling.port_erasing import Erased
 from tiebreak.labeling.redis_errors import reachable
 from tiebreak.labeling.redis_life import is_of_this_life, keeps_all, of_index
+from tiebreak.labeling.redis_regrant import put_back
 from tiebreak.labeling.redis_scripts import Call, Scripts
 from tiebreak.labeling.refusals import building, not_found, refused
 from tiebreak.labeling.routing import Usher, everybody, expires_from, place_of, route_of
 from tiebreak.labeling.settling import Remembered
+from tiebreak.runtime.metrics import Metrics
 
 _SCRIPTS = (
     "add",
@@ -78,8 +80,15 @@ _CHUNK = 128
 class RedisQueue:
     """Implements ``port.Queue`` and ``port.Rebuildable`` for one project. The client belongs to the caller."""
 
-    def __init__(self, client: redis.asyncio.Redis, project: Project, settings: QueueSettings | None = None) -> None:
+    def __init__(
+        self,
+        client: redis.asyncio.Redis,
+        project: Project,
+        settings: QueueSettings | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._client = client
+        self._metrics = metrics
         self._settings = settings or settings_for(project)
         self._prefix = wire.prefix_of(project.project)
         self._grants = Grants()
@@ -134,8 +143,7 @@ class RedisQueue:
         return lease
 
     async def _put_back(self) -> None:
-        for chunk in _chunks(self._grants.standing()):
-            await self._run("regrant", [value for grant in chunk for value in grant])
+        await put_back(self._run, self._grants, list(_chunks(self._grants.standing())), self._metrics)
 
     async def regrant(self) -> None:
         if self._grants:

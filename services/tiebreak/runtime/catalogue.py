@@ -243,6 +243,12 @@ LABELING = (
         "More than once: Redis lost its data; look at its persistence.",
     ),
     Metric(
+        "tiebreak_labeling_leases_dropped_total",
+        "counter",
+        "Leases that could not be put back into a queue that was built again: their tasks are given to others.",
+        "Above 0: `leases_not_put_back` in the log says what Redis answered; the people's answers come late or get 404.",
+    ),
+    Metric(
         "tiebreak_labeling_retention_removed_total",
         "counter",
         "What was too old (`privacy.retention`) and left the queue: tasks with content, and lines of people's histories.",

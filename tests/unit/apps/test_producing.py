@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,7 @@ from tests.support.records import floats
 from tests.support.streaming import StreamBench
 from tiebreak.apps.producing import Pace, Produced, produce
 from tiebreak.apps.row_files import Row
-from tiebreak.contracts.errors import BadRecord, DeadReason, PublishFailed
+from tiebreak.contracts.errors import BadRecord, DeadReason, PublishFailed, Unreachable
 from tiebreak.contracts.log import Outputs, Writer
 from tiebreak.contracts.messages import Event
 from tiebreak.contracts.tensors import Tensor
@@ -70,11 +71,22 @@ async def test_a_chunk_whose_outcome_is_unknown_is_sent_again_under_the_same_ids
 
 
 async def test_a_log_that_never_acknowledges_is_given_up_after_a_while() -> None:
-    """Thirty seconds on the clock, then the command ends with the log's own words."""
+    """Thirty seconds on the clock, then the command ends: how much is written, what to do, and the exit code of a server away."""
     clock = ManualClock()
-    with pytest.raises(PublishFailed):
+    with pytest.raises(
+        Unreachable, match=r"for 3\d s: 0 events are written for sure, and of the next 500 .* run the same"
+    ):
         await _produce(10_000, Pace(), clock)
     assert 30 < clock.monotonic() < 40
+
+
+async def test_what_cannot_be_read_again_is_sent_once_the_log_is_well() -> None:
+    """Standard input: far beyond the patience with a file, and nothing is missing."""
+    clock = ManualClock()
+    produced, _, bench = await _produce(100, Pace(patience_s=math.inf), clock)
+    assert clock.monotonic() > 300
+    assert produced.sent == 1200
+    assert {record.key for record in await bench.records(Topic.EVENTS)} == {f"e{i}".encode() for i in range(1200)}
 
 
 async def test_a_limit_is_kept_to_the_event_and_a_rate_over_time() -> None:
