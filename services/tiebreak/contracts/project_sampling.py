@@ -86,6 +86,9 @@ class Sampling(Section):
     """The share of the events that labels come to in the long run, at most."""
     near_duplicates: NearDuplicates = NearDuplicates()
     """What is like an event selected lately is worth less."""
+    typicality: Annotated[float, Field(ge=0.0, le=4.0)] = 0.5
+    """How much an event that many of the last ones resemble is preferred, while there are few labels for each class: its utility
+    counts times the rank of its likeness to this power. Of embeddings (256 columns or more) alone. 0: not at all."""
     novelty: bool = True
     """Whether events unlike all others are worth more."""
     balance: Balance = Balance()

@@ -113,7 +113,8 @@ class Appraisal:
 
     ``sound`` ``(n,)`` says which rows are what their form says they are (see :func:`askable`).
     ``bursts`` are those opened now, with the labels of all replicas; ``prices`` ``(n,)`` in ordinary answers, where they differ.
-    ``mixture``: the arms of a bandit, where one chooses among acquisitions.
+    ``mixture``: the arms of a bandit, where one chooses among acquisitions. ``typical`` ``(n,)``: the logarithm of how typical each
+    event is, where that counts.
     ``draws`` ``(n, 3)``: noise for uncertainty, noise for novelty, and whether to examine the row for novelty at all; a fourth column
     where there are floors, the coin of ``balance``.
     """
@@ -128,6 +129,7 @@ class Appraisal:
     bursts: tuple[Lent, ...]
     prices: Floats | None = None
     mixture: Mixture | None = None
+    typical: Floats | None = None
 
     @property
     def malformed(self) -> int:

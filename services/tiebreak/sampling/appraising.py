@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tiebreak.contracts.hashing import AUDIT_COIN
 from tiebreak.contracts.tensors import Form
-from tiebreak.sampling import acquisition, acquisition_forms, bandit, chance, neighbours, schedule
+from tiebreak.sampling import acquisition, acquisition_forms, bandit, chance, neighbours, schedule, typicality
 from tiebreak.sampling.alarms import heed
 from tiebreak.sampling.appraisal import (
     Appraisal,
@@ -47,6 +47,9 @@ def appraise(policy: Policy, state: SamplerState, batch: Scored, moment: Moment)
         if _tells_classes(batch):
             mixture, learner = _mixed(policy, learner, batch, utility, draws)
             kind, utility = "bandit", mixture.chosen
+    crowd, typical = state.crowd, None
+    if _looks_around(policy, batch) and batch.features is not None:
+        typical, crowd = typicality.weigh(crowd, batch.features)
     appraisal = Appraisal(
         kind=kind,
         utility=utility,
@@ -58,8 +61,9 @@ def appraise(policy: Policy, state: SamplerState, batch: Scored, moment: Moment)
         bursts=heeded.bursts,
         prices=prices,
         mixture=mixture,
+        typical=typical,
     )
-    return appraisal, replace(state, version=batch.version, around=around, bandit=learner)
+    return appraisal, replace(state, version=batch.version, around=around, bandit=learner, crowd=crowd)
 
 
 def _mixed(
@@ -82,6 +86,18 @@ def _sound(batch: Scored) -> NDArray[np.bool_]:
     if batch.form is Form.MULTI:
         return acquisition_forms.well_formed(batch.probabilities)
     return acquisition.well_formed(batch.probabilities)
+
+
+def _looks_around(policy: Policy, batch: Scored) -> bool:
+    """Whether typical events are preferred: of embeddings, whose cosines mean something; chance that is asked for stays chance."""
+    sampling, features = policy.sampling, batch.features
+    wanted = (
+        sampling.typicality > 0.0
+        and sampling.strategy != "random"
+        and sampling.rule == "adaptive"
+        and batch.values is None
+    )
+    return wanted and features is not None and features.shape[1] >= typicality.WIDE
 
 
 def _tells_classes(batch: Scored) -> bool:

@@ -33,6 +33,7 @@ from tiebreak.sampling.drift_records import closed
 from tiebreak.sampling.novelty import Novelty
 from tiebreak.sampling.schedule import BLOCK
 from tiebreak.sampling.state import SamplerState, digest
+from tiebreak.sampling.typicality import weight
 
 Floats = NDArray[np.float64]
 
@@ -136,8 +137,8 @@ class Chooser:
         base = np.zeros(stop - start) if self._regime == "chance" else self._log_utility[start:stop]
         if self._log_price is not None:
             base = base - self._log_price[start:stop]
-        if self._aim is not None:
-            base = base + self._aim[start:stop]
+        for more in (self._aim, self._typical):
+            base = base if more is None else base + more[start:stop]
         return base, base + self._temper * self._noise[start:stop]
 
     def _walk(self, rows: list[int], base: Floats, scores: Floats, start: int) -> int:
@@ -154,7 +155,7 @@ class Chooser:
             score = scores[row - start] = float(scores[row - start]) + own
             unit = None if units is None else units[at]
             other = own - (0.0 if self._log_price is None else float(self._log_price[row]))
-            other += 0.0 if self._aim is None else float(self._aim[row])
+            other += sum(float(more[row]) for more in (self._aim, self._typical) if more is not None)
             one = _Row(row, unit, float(base[row - start]) + own, other, float(self._noise[row]))
             before = self._recent
             self._visit(one, score)
@@ -220,6 +221,10 @@ class Chooser:
         self._apart = ordered and self._near.memory > 0
         self._inside, self._aim = aimed(self._policy, self._plan, self.seen, self._batch)
         self._aim = self._aim if self._regime.startswith("burst") and ordered else None
+        self._typical = None
+        if self._appraisal.typical is not None and self._regime != "chance":
+            part = weight(self._sampling.typicality, self._batch.probabilities.shape[1], self._asked)
+            self._typical = part * self._appraisal.typical
 
     def _accrue(self, events: int) -> None:
         # What the budget refuses is not owed: the balance would lower the threshold, and whoever comes first after a refusal be asked.

@@ -4,7 +4,7 @@ The budget is in labels per hour and a threshold needs a share, so the arrival r
 ``share = min(target_share, labels_per_hour * fleet / events_per_hour)``, where ``fleet`` is this replica's part of the partitions.
 What is asked beyond that share, at the start and in bursts, is a debt, and half of the share pays it back, as in the bucket
 (``budget.py``): two rates would have the bucket refuse what the schedule asks for. No debt outgrows the past it follows, so a
-stream that ends soon after has spent its budget all the same: early labels are few, a burst is a part of what was planned so far.
+stream that ends soon after has spent its budget all the same: early labels are few, bursts are a part of what was planned so far.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ BLOCK, LONGEST_BLOCK = 64, 1024  # events for which share and levels are fixed
 RARE = 1.0 / 16.0  # labels expected in a block, at most, for it to be longer than usual
 EARLY_LABELS = 16  # asked ahead of plan while the model is young: a label is worth most then
 EARLY_MULTIPLIER = 4.0
-BURST_PART = 0.25  # of the labels planned so far, at most, go into one burst
+BURST_PART = 0.25  # of the labels planned so far, at most, go into bursts
 LEAST_BURST = 8.0  # labels of a burst on a young stream
 LEAST_REST_S, LONGEST_REST_S = 60.0, 86_400.0  # for which a burst is that of all replicas
 LISTENS_S = 86_400.0  # for which a burst that asks no more waits for its answers
@@ -65,7 +65,7 @@ class OpenBurst:
 class Plan:
     """State of the schedule. ``share`` holds for the current block; ``early``, ``debt`` and ``planned`` are in labels.
 
-    ``planned`` is what the base share has amounted to so far.
+    ``planned`` is what the base share has amounted to so far, ``in_bursts`` what was asked in bursts.
 
     ``squeeze`` in [0.1, 1] follows refusals of the shared budget (another replica or a full queue used it): a higher threshold
     that picks the best is better than taking whoever comes first until the bucket is empty.
@@ -75,6 +75,7 @@ class Plan:
     early: float = float(EARLY_LABELS)
     debt: float = 0.0
     planned: float = 0.0
+    in_bursts: int = 0
     squeeze: float = 1.0
     arrived: float = 0.0
     elapsed_s: float = 0.0
@@ -172,15 +173,15 @@ def open_burst(plan: Plan, opened: OpenBurst, burst: Burst, base: float) -> Plan
 
 
 def burst_labels(plan: Plan, labels: float, fleet: float) -> int:
-    """This replica's part of a burst of ``labels`` opened now: its part of the partitions, or what a stream as young as this can
-    pay back, less what is owed still.
+    """This replica's part of a burst of ``labels`` opened now: its part of the partitions, or what earlier bursts have left of a
+    quarter of the labels planned so far, less what is owed still.
 
-    Alarm after alarm would else borrow faster than half of the share pays back. One label is left at least: that a burst opened is
-    what the trainer goes by.
+    Alarm after alarm would else borrow faster than half of the share pays back, and a stream that ends soon after the last owe it. One
+    label is left at least: that a burst opened is what the trainer goes by.
     """
     if labels <= 0:
         return 0
-    most = min(ceil(labels * fleet), int(max(LEAST_BURST, BURST_PART * plan.planned)))
+    most = min(ceil(labels * fleet), int(max(LEAST_BURST, BURST_PART * plan.planned - plan.in_bursts)))
     return max(1, most - ceil(plan.debt))
 
 
@@ -189,7 +190,8 @@ def spent(plan: Plan, labels: int, seen: int, telling: int = 0) -> Plan:
     if not labels or not in_force(plan, seen):
         return plan
     burst = plan.burst
-    return replace(plan, burst=replace(burst, labels=burst.labels - labels, telling=burst.telling + telling))
+    burst = replace(burst, labels=burst.labels - labels, telling=burst.telling + telling)
+    return replace(plan, burst=burst, in_bursts=plan.in_bursts + labels)
 
 
 def answered(plan: Plan, wanted: int, granted: int) -> Plan:

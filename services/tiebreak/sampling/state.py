@@ -28,6 +28,7 @@ from tiebreak.sampling.pricing import Spending
 from tiebreak.sampling.rules import RuleState
 from tiebreak.sampling.schedule import Plan
 from tiebreak.sampling.threshold import Window
+from tiebreak.sampling.typicality import Crowd
 
 MAGIC = b"TBSAMP1\n"
 _DTYPES: dict[str, np.dtype[Any]] = {"<f8": np.dtype("<f8"), "<f4": np.dtype("<f4"), "<i8": np.dtype("<i8")}
@@ -46,6 +47,7 @@ class SamplerState:
     ``contrast`` is of a rollout's two models; ``known`` is the error since the last alarm, ``parts`` what declared slices show,
     ``burst_id``
     the last burst that it took part in.
+    ``crowd`` has the last events, asked about or not.
     ``regime`` names what the scores in the window mean (a change of it empties the window); ``waiting`` holds vectors that join
     ``coverage`` at the next block, so that a block sees one coverage however it is cut into batches.
     """
@@ -73,6 +75,7 @@ class SamplerState:
     known: Known = field(default_factory=Known)
     burst_id: str = ""
     parts: Parts = field(default_factory=Parts)
+    crowd: Crowd = field(default_factory=Crowd)
 
 
 def snapshot(state: SamplerState, fingerprint: str) -> bytes:

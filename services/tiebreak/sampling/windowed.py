@@ -43,6 +43,7 @@ from tiebreak.sampling.choosing import CHANCE_TEMPER, LOG_FLOOR
 from tiebreak.sampling.decision import Allowance, Decision
 from tiebreak.sampling.drift_records import closed
 from tiebreak.sampling.state import SamplerState, digest
+from tiebreak.sampling.typicality import weight
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -199,6 +200,9 @@ class Window:
             lost += diversity.penalties(similar, sampling.near_duplicates.similarity)
         if self._aim is not None and ordered and not chance:
             lost += self._aim[rows]
+        if self._appraisal.typical is not None and not chance:
+            part = weight(sampling.typicality, self._batch.probabilities.shape[1], self.state.asked)
+            lost += part * self._appraisal.typical[rows]
         base = lost + (0.0 if chance else np.log(self._appraisal.utility[rows] + LOG_FLOOR))
         noise = gumbel(self._appraisal.draws[rows, 0])
         return _Worth(rows, base, noise, units, max(temper_of(policy, self._batch), least), lost)

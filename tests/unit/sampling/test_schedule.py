@@ -122,6 +122,28 @@ def test_alarm_after_alarm_owes_no_more_than_one_burst() -> None:
     assert asked - 0.02 * 64 * 4000 <= 60.0
 
 
+def test_bursts_take_a_quarter_of_the_labels_planned_at_most() -> None:
+    """What earlier bursts took is not there for the next; one of eight labels there always is, less what is owed."""
+    plan = replace(PAID, planned=400.0, in_bursts=70)
+    assert s.burst_labels(plan, 60, 1.0) == 30
+    assert s.burst_labels(replace(plan, in_bursts=300), 60, 1.0) == 8
+    opened = s.open_burst(plan, s.OpenBurst("b", 30, opens_at=0), Burst(), 0.02)
+    assert s.spent(s.next_block(opened, 0.02, 64, 0, Burst()), 5, 64).in_bursts == 75
+
+
+def test_a_stream_that_ends_after_alarm_upon_alarm_has_spent_its_budget() -> None:
+    """An alarm every 4,500 events of 40,000 at a fiftieth, the last of them 4,000 before the end: within a hundredth of the plan."""
+    burst, plan, asked = Burst(multiplier=4.0, labels=60), s.Plan(), 0.0
+    for block in range(624):
+        if block % 70 == 1:
+            opened = s.OpenBurst(f"b{block}", s.burst_labels(plan, burst.labels, 1.0), opens_at=block * 64)
+            plan = s.open_burst(plan, opened, burst, 0.02)
+        plan = s.next_block(plan, 0.02, 64, block * 64, burst)
+        asked += plan.share * 64
+        plan = s.spent(plan, round(plan.share * 64), block * 64)
+    assert asked == pytest.approx(0.02 * 624 * 64, rel=0.01)
+
+
 def test_refusals_are_forgotten_as_time_goes_by() -> None:
     """A share squeezed to a tenth, which is granted almost nothing, is whole again after 150 labels' time at the full share."""
     plan, blocks = replace(PAID, squeeze=s.LEAST_SQUEEZE), 0
