@@ -30,6 +30,7 @@ COMMITTEE = 3
 # Strategies that look at the members of a committee; all others take the head that serves, and its members need not be fitted.
 BY_COMMITTEE = frozenset({"vote_entropy", "bald", "kl", "bandit"})
 STEP = 8
+ALONG = 8
 FORGETS = 4000  # labels that train on streams of tables, whose concepts move; text keeps all
 KEEPS = 100_000
 
@@ -38,7 +39,8 @@ KEEPS = 100_000
 class Cell:
     """``arm`` is a strategy, with changed sampling keys after a colon (``tiebreak:temper=0.5``). ``random+names``,
 
-    ``tiebreak+names``: with the vectors of the class names, where the stream has them. ``+auto``: every learner of the trainer.
+    ``tiebreak+names``: with the vectors of the class names, where the stream has them. ``+auto``: every learner of the trainer;
+    ``+along`` with it: four unlabelled events go along with each label.
     """
 
     stream: str
@@ -83,7 +85,7 @@ def code(arm: str) -> str:
 
 
 def _bare(arm: str) -> str:
-    return arm.replace("+names", "").replace("+auto", "")
+    return arm.replace("+names", "").replace("+auto", "").replace("+along", "")
 
 
 @lru_cache(maxsize=1)
@@ -97,8 +99,14 @@ def _learned() -> str:
         names = {"classes": np.arange(4).astype(str), "class_emb": rng.normal(size=(4, width))}
         stream = stream_of_arrays("probe", {"X": x, "y": y} | names)
         people = People(delay=5, error_rate=0.1)
-        for probe, learner in ((replace(stream, vectors={}), "softmax"), (stream, "softmax"), (stream, "auto")):
-            training = Training(learner=learner, step_labels=STEP, committee=COMMITTEE)
+        # Events that pass by teach embeddings alone.
+        probes = (
+            (replace(stream, vectors={}), "softmax", 0),
+            (stream, "softmax", 0),
+            (stream, "auto", ALONG * (width > 256)),
+        )
+        for probe, learner, along in probes:
+            training = Training(learner=learner, step_labels=STEP, committee=COMMITTEE, unlabelled=along)
             contest = contest_of(training, width, names=probe.vectors)
             with threadpool_limits(1):
                 told = Replay(probe, PeriodicSelector(0.2), contest, training, people, Pace(), 1).run()
@@ -120,7 +128,7 @@ def compute(cell: Cell, data: Path | None) -> Result:
             return Result(cell, len(stream), outcome_labels, score, float("nan"), rare, float("nan"), 0.0, ())
         training = learning_of(entry, cell.arm)
         if "+auto" in cell.arm:
-            training = training.model_copy(update={"learner": "auto"})
+            training = training.model_copy(update={"learner": "auto", "unlabelled": ALONG * ("+along" in cell.arm)})
         if cell.arm.startswith("random") and entry.held_out:
             # Chance needs no model: one fit at the end gives the held-out figure.
             training = training.model_copy(update={"min_labels": 10**6})

@@ -12,10 +12,14 @@ from rich.table import Table
 from loadtests.labels.savings import Book, Curve, spread
 from loadtests.labels.tables import Figure, figure
 
-BUDGETS = (0.02, 0.05, 0.1, 0.2, 0.35)
+BUDGETS = (0.02, 0.05, 0.075, 0.1, 0.2, 0.35)
 ALL = 1.0
 PART = 0.95  # of the accuracy that all labels give without the prior
-ARMS = ("random", "random+names", "tiebreak", "tiebreak+names")
+HELP = (
+    "+auto+names+along"  # all that guards itself: names and unlabelled events, each on while the contest says it helps
+)
+ARMS = ("random", "random+names", "tiebreak", "tiebreak+names", "random+auto", f"random{HELP}", f"tiebreak{HELP}")
+BESIDE = (f"random{HELP}", "random+auto")
 GOAL_STREAM, GOAL = "clinc150_lt", 0.75
 
 
@@ -56,27 +60,27 @@ def figures(book: Book, streams: Sequence[str]) -> list[Row]:
 
 
 def print_prior(console: Console, rows: Sequence[Row]) -> None:
-    """Labels, and what is saved of plain random's; ours with names beside random with the same."""
+    """Labels, and what is saved of plain random's; ours with all help beside random with the same, and with its learners alone."""
     if not rows:
         return
     table = Table(
         title=f"Labels to {100 * PART:g} % of the accuracy of all labels (saved of plain random's, in per cent); names: the prior"
     )
-    for name in ("stream", "all labels", *ARMS, "saved of random+names"):
+    for name in ("stream", "all labels", *ARMS, *(f"saved of {arm}" for arm in BESIDE)):
         table.add_column(name, justify="right", overflow="fold")
     for row in rows:
         cells = [
             "not reached" if isnan(row.labels[arm]) else f"{row.labels[arm]:.0f} ({100 * row.saved(arm):+.0f})"
             for arm in ARMS
         ]
-        beside = row.saved("tiebreak+names", "random+names")
+        beside = [row.saved(f"tiebreak{HELP}", arm) for arm in BESIDE]
         full = "no cell" if isnan(row.full) else f"{100 * row.full:.1f}"
-        table.add_row(row.stream, full, *cells, "" if isnan(beside) else f"{100 * beside:+.0f}")
+        table.add_row(row.stream, full, *cells, *("" if isnan(saved) else f"{100 * saved:+.0f}" for saved in beside))
     console.print(table)
 
 
 def goal(rows: Sequence[Row]) -> list[Figure]:
     """The figure with a reach."""
     name = f"labels saved to {100 * PART:g} % of full accuracy with names, {GOAL_STREAM}, against plain random"
-    found = [row.saved("tiebreak+names") for row in rows if row.stream == GOAL_STREAM]
+    found = [row.saved(f"tiebreak{HELP}") for row in rows if row.stream == GOAL_STREAM]
     return [figure(name, value, GOAL) for value in found]

@@ -13,9 +13,9 @@ import numpy as np
 
 from loadtests.models.contest import Matrix, Stream, streams
 from tiebreak.contracts.project import Training
-from tiebreak.training.evaluation import logs_of, nll, temperature_of
 from tiebreak.training.learner import TrainingSet
 from tiebreak.training.sklearn_learners import learner_of
+from tiebreak.training.temperature import logs_of, nll, temperature_of
 
 _SHARES, _LABELS, _SEEDS, _HELD = (0.0, 0.02, 0.05, 0.1, 0.2), (200, 800), range(3), 1300
 

@@ -18,6 +18,7 @@ from tiebreak.sampling import neighbours
 from tiebreak.sampling.acquisition_forms import shares_of
 from tiebreak.sampling.appraisal import Scored, utilities
 from tiebreak.training.export import read_back
+from tiebreak.training.learner import asking
 
 
 class HeadOpinions:
@@ -49,7 +50,7 @@ class HeadOpinions:
             said: list[float | None] = [None] * len(tasks)
             if fitting:
                 x = np.array([tasks[place].features for place in fitting], dtype=np.float32)
-                said_of = model.probabilities(x, temperature)
+                said_of = asking(model, x, temperature)
                 ids = [tasks[place].task_id.encode() for place in fitting]
                 scored = _scored(Scored(ids, version, said_of, model.members(x, temperature)), self._project)
                 for place, utility in zip(fitting, utilities(strategy, scored)[1].tolist(), strict=True):

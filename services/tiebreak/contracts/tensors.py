@@ -93,7 +93,8 @@ class Scores:
     ``embedding`` ``(n, d)``, ``values`` ``(n,)`` from a regressor: None when
     the graph has none. ``version`` names the model that made exactly these rows; those where ``by_challenger`` ``(n,)`` is True were
     made by ``challenger``, a model with the same classes. ``differs`` ``(n,)``, in a rollout: 1 where the two answer differently, 0
-    where they agree, -1 where not both were asked.
+    where they agree, -1 where not both were asked. ``asking`` ``(n, k)``: the probabilities by which to choose whom to ask about, where
+    the graph has others for that than those that it serves.
     """
 
     version: str
@@ -106,6 +107,7 @@ class Scores:
     by_challenger: NDArray[np.bool_] | None = None
     form: Form = Form.CLASSES
     differs: NDArray[np.int8] | None = None
+    asking: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.probabilities)

@@ -35,7 +35,7 @@ def bare_encoder(model: bytes, max_nodes: int) -> bytes:
             raise ModelRefused(
                 f"The encoder's input {port.name!r} has a fixed batch size.", fix="Export it with a free first axis."
             )
-        if port.name in {EMBEDDING, VALUES, "probabilities", "members"}:
+        if port.name in {EMBEDDING, VALUES, "probabilities", "asking", "members"}:
             raise ModelRefused(
                 f"The encoder's input {port.name!r} has the name of an output of ours.", fix="Rename it."
             )

@@ -15,6 +15,7 @@ from tiebreak.contracts.tensors import NUMPY_OF, Form
 from tiebreak.runtime.model_graph import Graph, Port
 
 MEMBERS = "members"
+ASKING = "asking"
 EMBEDDING = "embedding"
 _SCORE_NAMES = (
     "probabilities",
@@ -71,6 +72,7 @@ class ModelPlan:
     members: str = ""
     embedding: str = ""
     batch: int | None = None
+    asking: str = ""
 
     @property
     def form(self) -> Form:
@@ -80,7 +82,7 @@ class ModelPlan:
     @property
     def outputs(self) -> tuple[str, ...]:
         """The outputs to ask for, the score first."""
-        return tuple(name for name in (self.score, self.members, self.embedding) if name)
+        return tuple(name for name in (self.score, self.members, self.embedding, self.asking) if name)
 
 
 def plan_model(graph: Graph, wanted: Wanted) -> ModelPlan:
@@ -98,9 +100,15 @@ def plan_model(graph: Graph, wanted: Wanted) -> ModelPlan:
         members=MEMBERS if MEMBERS in names and score.name != MEMBERS else "",
         embedding=EMBEDDING if EMBEDDING in names and score.name != EMBEDDING else "",
         batch=batch,
+        asking=ASKING if _has_as_many(names.get(ASKING), score) else "",
     )
     _check_columns(score, plan)
     return plan
+
+
+def _has_as_many(asking: Port | None, score: Port) -> bool:
+    """Whether an output of that name can be what it says: another model's may be something else, and is left alone."""
+    return asking is not None and asking.name != score.name and asking.shape is not None and asking.shape == score.shape
 
 
 def settle_kind(plan: ModelPlan, scores: NDArray[Any]) -> ModelPlan:

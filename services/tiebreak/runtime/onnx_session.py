@@ -43,6 +43,7 @@ class Answers:
     members: FloatArray | None = None
     embedding: FloatArray | None = None
     values: FloatArray | None = None
+    asking: FloatArray | None = None
 
 
 class ModelSession:
@@ -115,6 +116,9 @@ class ModelSession:
             members=model_outputs.members(named[self.plan.members]) if self.plan.members else None,
             embedding=model_outputs.embedding(named[self.plan.embedding]) if self.plan.embedding else None,
             values=model_outputs.values(score, self.plan),
+            asking=model_outputs.probabilities(named[self.plan.asking], self.plan, self.temperature)
+            if self.plan.asking
+            else None,
         )
 
     def _answer_apart(self, inputs: Tensors) -> Answers:
@@ -129,6 +133,7 @@ class ModelSession:
             members=_join(left.members, right.members, axis=1),
             embedding=_join(left.embedding, right.embedding, axis=0),
             values=_join(left.values, right.values, axis=0),
+            asking=_join(left.asking, right.asking, axis=0),
         )
 
     def _no_answer(self) -> Answers:
@@ -139,6 +144,7 @@ class ModelSession:
             members=None if like.members is None else np.full_like(like.members[:, :1], nan),
             embedding=None if like.embedding is None else np.full_like(like.embedding[:1], nan),
             values=None if like.values is None else np.full_like(like.values[:1], nan),
+            asking=None if like.asking is None else np.full_like(like.asking[:1], nan),
         )
 
 

@@ -282,5 +282,5 @@ def _plan(said: Mapping[str, Any]) -> ModelPlan:
     ports = tuple(
         Port(p["name"], p["datatype"], None if p["shape"] is None else tuple(p["shape"])) for p in said["inputs"]
     )
-    rest = {name: said[name] for name in ("score", "members", "embedding", "batch")}
+    rest = {name: said[name] for name in ("score", "members", "embedding", "batch", "asking")}
     return ModelPlan(inputs=ports, kind=ScoreKind(said["kind"]), classes=tuple(said["classes"]), **rest)

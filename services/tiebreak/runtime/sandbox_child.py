@@ -124,7 +124,7 @@ def probe_rows(session: ModelSession) -> None:
     together = session.answer(inputs)
     if unusable_rows(together.probabilities, together.values).any():
         raise ModelRefused("The model gives NaN or infinity on a harmless input.")
-    for name, array in (("members", together.members), ("embedding", together.embedding)):
+    for name, array in (("members", together.members), ("embedding", together.embedding), ("asking", together.asking)):
         if array is not None and not np.isfinite(array).all():
             raise ModelRefused(f"The model gives NaN or infinity in its {name}.")
     if not _same(together, session.answer(inputs)):

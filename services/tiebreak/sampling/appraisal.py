@@ -76,6 +76,7 @@ class Policy:
 class Scored:
     """A scored batch as arrays of ``n`` rows; see :class:`tiebreak.contracts.tensors.Scores` for the shapes.
 
+    ``probabilities``: those by which to ask, where a model serves others.
     ``features`` ``(n, d)`` is what diversity compares, ``inputs`` ``(n, e)`` what the drift detectors watch, each None where there is
     none; ``embedded`` says that ``inputs`` were made by the model. ``replayed`` rows are never selected.
     ``form`` MULTI: each probability is of its own. ``values`` ``(n,)`` and ``members`` ``(m, n, 1)`` of a regressor are shares of

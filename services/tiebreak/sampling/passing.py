@@ -17,25 +17,26 @@ from tiebreak.contracts.project import Project
 from tiebreak.contracts.tensors import EventColumns, Scores
 from tiebreak.sampling.features import feature_row
 
-_KEPT = 64
+KEPT = 64
 
 
 class Passing:
     """Draws ``training.unlabelled`` events for each question, from its batch and from one event each of the batches before.
 
-    Which ones is chance that hangs on the event asked about, and on what was in its batch; a restart forgets the batches before.
+    One that was kept goes along once: with another label it would teach nothing more. Which ones is chance that hangs on the event
+    asked about, and on what was in its batch; a restart forgets the batches before.
     """
 
     def __init__(self, project: Project) -> None:
         self._project, self._most = project, project.training.unlabelled
-        self._kept: deque[bytes] = deque(maxlen=_KEPT)
+        self._kept: deque[bytes] = deque(maxlen=KEPT)
 
     def beside(self, event_id: str, columns: EventColumns, scores: Scores, row: int) -> bytes:
         """For the question about ``row``: at most so many events, each once, as little-endian float32 one after another."""
         found: dict[bytes, None] = {}
         for turn in range(self._most):
             at = int(self._chance(f"{event_id}/{turn}") * (len(columns) + len(self._kept)))
-            features = self._kept[at - len(columns)] if at >= len(columns) else self._of(columns, scores, at)
+            features = self._of(columns, scores, at) if at < len(columns) else self._taken(at - len(columns))
             if features and at != row:
                 found[features] = None
         return b"".join(found)
@@ -48,6 +49,11 @@ class Passing:
         features = self._of(columns, scores, at)
         if features and (not self._kept or len(features) == len(self._kept[-1])):
             self._kept.append(features)
+
+    def _taken(self, place: int) -> bytes:
+        features = self._kept[place]
+        del self._kept[place]
+        return features
 
     def _of(self, columns: EventColumns, scores: Scores, row: int) -> bytes:
         try:

@@ -226,7 +226,7 @@ def _batch(columns: EventColumns, scores: Scores, answer: Answer, *, sized: bool
     return Scored(
         ids=columns.ids,
         version=scores.version,
-        probabilities=scores.probabilities,
+        probabilities=scores.probabilities if scores.asking is None else scores.asking,
         members=scores.members if scores.values is None else shares_of(scores.members, answer),
         features=features,
         inputs=scores.embedding if inputs is None else inputs,

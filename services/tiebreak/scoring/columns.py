@@ -66,6 +66,7 @@ def keep_scores(scores: Scores, kept: NDArray[np.bool_]) -> Scores:
         by_challenger=None if scores.by_challenger is None else scores.by_challenger[kept],
         form=scores.form,
         differs=_rows(scores.differs, kept),
+        asking=_rows(scores.asking, kept),
     )
 
 
@@ -77,7 +78,7 @@ def unanswered_rows(scores: Scores) -> NDArray[np.bool_]:
     """``(n,)`` True where any answer of the row is NaN or infinite."""
     bad = np.zeros(len(scores), np.bool_)
     tables = [scores.probabilities]
-    tables += [array for array in (scores.embedding, scores.values) if array is not None]
+    tables += [array for array in (scores.embedding, scores.values, scores.asking) if array is not None]
     tables += [] if scores.members is None else list(scores.members)
     for table in tables:
         if not all_finite(table):

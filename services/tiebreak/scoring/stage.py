@@ -147,7 +147,8 @@ class Scorer:
             a, seconds = await self._in(self._scoring, lambda: model.answer(inputs, rows))
         version, classes = model.manifest.version, model.session.plan.classes
         form = model.session.plan.form
-        return Scores(version, classes, a.probabilities, a.members, a.embedding, a.values, form=form), seconds
+        scores = Scores(version, classes, a.probabilities, a.members, a.embedding, a.values, form=form, asking=a.asking)
+        return scores, seconds
 
     @property
     def trial(self) -> Trial | None:

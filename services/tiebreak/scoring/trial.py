@@ -94,8 +94,8 @@ def _said(scores: Scores, rows: NDArray[np.bool_], answer: Answer) -> _Said:
 def joined(champion: Scores, challenger: Scores, rows: NDArray[np.intp]) -> Scores:
     """``champion``'s scores of a batch, with ``challenger``'s in ``rows``; what it could not answer stays the champion's.
 
-    ``challenger`` holds ``rows`` alone, in their order. Members and embeddings are the champion's throughout: the challenger may
-    have other shapes, and what chooses events must mean the same for a whole batch.
+    ``challenger`` holds ``rows`` alone, in their order. Members, embeddings and what asks are the champion's throughout: the
+    challenger may have other shapes, and what chooses events must mean the same for a whole batch.
     """
     good = ~unanswered_rows(challenger)
     mine = rows[good]

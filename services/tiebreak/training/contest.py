@@ -8,6 +8,7 @@ stream that moves gets a short memory, and after a drift the plan that forgets t
 *set* of labels: what is kept between calls saves work and changes nothing.
 
 A help (``Plan.without``) has to win so, too, and audit labels alone have the last word on it: it is off while they are against it.
+Until there are blocks, the first plan's help is asked for by cross-validation: labels that are left out say whether it misleads.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import compress, pairwise
 
 import numpy as np
 
@@ -33,6 +34,7 @@ _LEAST_BLOCKS, _MOST_BLOCKS = 10, 20
 _FEWEST_BLOCKS = 2
 _DECAY = 0.9
 _AGAINST = 2.0  # odds, as those by which audit labels hold a challenger
+_FOLDS, _FEWEST_FOR_FOLDS = 4, 24
 _WORDS = 2**64
 
 _Key = tuple[object, ...]
@@ -74,7 +76,7 @@ class Contest:
         """For the standing training rows, and audit rows as witnesses, in canonical order."""
         blocks = self._blocks_of(rows, classes, audit)
         if not blocks:
-            return self.plans[0]
+            return self._early(rows, classes)
         return self.plans[int(np.argmax(np.where(self._misled(blocks), -1.0, _scores(blocks))))]
 
     def ready(
@@ -122,6 +124,34 @@ class Contest:
         self._judged, self._newest = found, newest
         return tuple(found.values())
 
+    def _early(self, rows: Sequence[Row], classes: Sequence[str]) -> Plan:
+        """The first plan; or one that adds a help to its own, where labels left out are for that; or the first without any, where
+
+        they are against its own.
+        """
+        first = self.plans[0]
+        bare = [plan for plan in self.plans if plan.name in first.without]
+        more = [plan for plan in self.plans if first.name in plan.without]
+        if len(rows) < _FEWEST_FOR_FOLDS or not bare:
+            return first
+        gains = self._left_out([first, *bare, *more], rows, classes)
+        odds = [evidence_above((gain - gains[0]).tolist(), 0.0) for gain in gains[1:]]
+        if max(odds[: len(bare)]) >= _AGAINST:
+            return next(plan for plan in self.plans if not plan.without)
+        return next((plan for plan, for_it in zip(more, odds[len(bare) :], strict=True) if for_it >= _AGAINST), first)
+
+    def _left_out(self, plans: Sequence[Plan], rows: Sequence[Row], classes: Sequence[str]) -> Matrix:
+        """``(plans, rows)``: the credit of each row's prediction by a fit to the other parts of them."""
+        folds, found = marks(rows) % np.uint64(_FOLDS), np.zeros((len(plans), len(rows)))
+        for fold in range(_FOLDS):
+            out = folds == fold
+            known, asked = list(compress(rows, ~out)), list(compress(rows, out))
+            if asked and len({row.value for row in known}) > 1:
+                found[:, out] = self._judge(
+                    [plan.predictor(known, classes) for plan in plans], [], asked, classes
+                ).credit
+        return found
+
     def _misled(self, blocks: Sequence[_Judged]) -> list[bool]:
         """Which plans have a help that audit labels are against: at two to one, they were right more often without it."""
         earned, weights = np.hstack([b.credit for b in blocks]), np.concatenate([b.weights for b in blocks]).tolist()
@@ -150,13 +180,15 @@ class Contest:
         known = frozenset(classes)
         return [row for row in rows if row.value in known]
 
-    def _judge(self, models: Models, block: Sequence[Row], witnesses: Sequence[Row], classes: Sequence[str]) -> _Judged:
+    def _judge(
+        self, models: Sequence[Model | None], block: Sequence[Row], witnesses: Sequence[Row], classes: Sequence[str]
+    ) -> _Judged:
         target, rows = self.plans[0].target, [*block, *witnesses]
         truth = truth_of(target, [row.value for row in rows], classes)
         x = np.stack([row.features for row in rows])
         # Selected labels stand for the events that were passed over, as far as their propensity says how many.
         weights = np.array([stands_for(row) for row in rows])
-        score, seen = np.zeros((len(self.plans), 2)), np.zeros((len(self.plans), len(witnesses)))
+        score, seen = np.zeros((len(models), 2)), np.zeros((len(models), len(witnesses)))
         for i, model in enumerate(models):
             if model is not None:
                 credit = target.credit(model.probabilities(x), truth)

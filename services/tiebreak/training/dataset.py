@@ -26,7 +26,7 @@ from tiebreak.training.targets import CLASSES, Target, target_of
 _LEAST_WEIGHT = 0.05
 _BALANCE = 0.25
 _MOST_STOOD_FOR = 20.0  # beyond it one unlikely label would be the model, and the verdict on it
-_MOST_UNLABELLED = 2000  # more cost every fit time, and teach little more
+_MOST_UNLABELLED = 6000  # more cost every fit time, and teach little more
 _LARGEST = float(np.finfo(np.float32).max)
 
 

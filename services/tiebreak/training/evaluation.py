@@ -18,17 +18,15 @@ from tiebreak.contracts.hashing import hashes
 from tiebreak.contracts.tensors import FloatArray, Form
 from tiebreak.training.dataset import Row, stands_for, weights_of
 from tiebreak.training.features import Matrix
-from tiebreak.training.learner import Model, SoftmaxModel, bootstrap, softmax
+from tiebreak.training.learner import Model, SoftmaxModel, bootstrap
 from tiebreak.training.recall import Recall
 from tiebreak.training.targets import CLASSES, Target, brier, mean, truth_of
+from tiebreak.training.temperature import logs_of, nll, temperature_of
 from tiebreak.training.trees import TreeModel
 
 _FEWEST_FOR_TEMPERATURE = 30
 _MOST_FOR_TEMPERATURE = 1000
-_COLDEST, _HOTTEST = 0.25, 4.0
-_GOLDEN = (sqrt(5.0) - 1.0) / 2.0
 _BINS = 10
-_TINY = 1e-30
 
 _Chosen = slice | NDArray[np.bool_]
 
@@ -109,7 +107,7 @@ def half_of(rows: Sequence[Row]) -> NDArray[np.bool_]:
 
 
 def calibrated(model: Model, rows: Sequence[Row], target: Target = CLASSES, recall: Recall | None = None) -> Contender:
-    """``model`` with the temperature in [0.25, 4] of the lowest NLL on audit labels (Guo et al., ICML 2017); 1 with too few of them.
+    """``model`` with the temperature of the lowest NLL on audit labels (Guo et al., ICML 2017); 1 with too few of them.
 
     A temperature is of one distribution over classes: other forms have none.
     """
@@ -127,36 +125,6 @@ def calibrated(model: Model, rows: Sequence[Row], target: Target = CLASSES, reca
 
 def _part(weights: Matrix | None, chosen: NDArray[np.bool_]) -> Matrix | None:
     return None if weights is None else weights[chosen]
-
-
-def logs_of(voters: FloatArray) -> FloatArray:
-    """Of the voters' probabilities: finite."""
-    return np.log(np.maximum(voters, _TINY)).astype(np.float32)
-
-
-def temperature_of(logs: FloatArray, columns: NDArray[np.int64], weights: Matrix | None = None) -> float:
-    """The temperature in [0.25, 4] of the lowest NLL, by golden section; ``logs`` ``(h, n, k)`` of the voters, 1 without rows."""
-    if not len(columns):
-        return 1.0
-
-    def loss(log_temperature: float) -> float:
-        tempered = softmax((logs / np.exp(log_temperature)).astype(np.float32))
-        return nll(tempered.mean(axis=0), columns, weights)
-
-    low, high = np.log(_COLDEST), np.log(_HOTTEST)
-    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-    at_left, at_right = loss(left), loss(right)
-    while high - low > 1e-2:
-        # The section is golden so that one of the two inner points serves again.
-        if at_left <= at_right:
-            high, right, at_right = right, left, at_left
-            left = high - _GOLDEN * (high - low)
-            at_left = loss(left)
-        else:
-            low, left, at_left = left, right, at_right
-            right = low + _GOLDEN * (high - low)
-            at_right = loss(right)
-    return float(np.float32(np.exp((low + high) / 2.0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,12 +322,6 @@ def _calibration_error(p: FloatArray, columns: NDArray[np.int64], weights: Matri
         for b in set(bins.tolist())
     ]
     return sum(gaps) / float(counts.sum())
-
-
-def nll(p: FloatArray, columns: NDArray[np.int64], weights: Matrix | None = None) -> float:
-    """Nats per row of ``p`` ``(n, k)``; a column of -1 is a class that the model does not know."""
-    truth = np.where(columns >= 0, p[np.arange(len(p)), columns], 0.0)
-    return mean(-np.log(np.maximum(truth, 1e-6)), weights)
 
 
 def _columns(model: Model, rows: Sequence[Row]) -> NDArray[np.int64]:

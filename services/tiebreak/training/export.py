@@ -2,7 +2,8 @@
 
 inputs -> Flatten, or the project's encoder -> ``embedding`` (as it came, so that features stay comparable over versions of the model)
 -> standardise -> kernels at the landmarks -> heads -> ``probabilities`` ``(n, k)`` of the head that saw every label, ``members``
-``(m, n, k)`` of the others (trees: their mean is the probabilities). Several classes have a sigmoid in
+``(m, n, k)`` of the others (trees: their mean is the probabilities), and ``asking`` ``(n, k)`` where another head says what to ask
+about (``learner.py``). Several classes have a sigmoid in
 place of the softmax; numbers are ``values`` ``(n,)`` with ``members``
 ``(m, n, 1)``, clipped to their range. The temperature is inside. Inner names begin with ``head/``: a
 project may call its tensors what it likes.
@@ -33,7 +34,7 @@ OPSET = 17
 IR_VERSION = 8
 PRODUCER = "tiebreak.trainer"
 _Constants = dict[str, NDArray[Any] | np.generic]
-_OUTPUTS = ("probabilities", "values", "members", "embedding")
+_OUTPUTS = ("probabilities", "values", "asking", "members", "embedding")
 _HEAD = "head/"
 _MEAN, _SCALE = _HEAD + "mean", _HEAD + "scale"
 
@@ -55,7 +56,7 @@ class Encoder:
 
 def width_of(tensors: Sequence[TensorSpec]) -> int:
     """How many features an event has. Raises ConfigError for tensors that have no numbers in them, or a name of an output."""
-    refuse_names(tensors, ("probabilities", "members"))
+    refuse_names(tensors, ("probabilities", "asking", "members"))
     for tensor in tensors:
         if tensor.datatype == "BYTES":
             raise ConfigError(
@@ -107,6 +108,7 @@ def export(model: Model, tensors: Sequence[TensorSpec], temperature: float, enco
     numbers = isinstance(model, HeadsModel) and model.form is Form.VALUES
     shapes: dict[str, list[str | int | None]] = {
         **({"values": ["n"]} if numbers else {"probabilities": ["n", k]}),
+        **({"asking": ["n", k]} if isinstance(model, SoftmaxModel) and model.asks else {}),
         "members": [model.size, "n", k],
         "embedding": ["n", model.width],
     }
@@ -134,7 +136,9 @@ def _body(model: Model, temperature: float) -> tuple[list[NodeProto], _Constants
     }
     if isinstance(model, SoftmaxModel):
         facts: dict[str, object] = {"kind": "heads", "gamma": model.features.gamma, "whole": model.whole}
-        return [*_features(model.features), *_heads(whole=model.whole)], {**shared, **_constants(model)}, facts
+        facts |= {"asks": True} if model.asks else {}
+        nodes = [*_features(model.features), *_heads(whole=model.whole, asks=model.asks)]
+        return nodes, {**shared, **_constants(model)}, facts
     if isinstance(model, HeadsModel):
         nodes = [*_features(model.features), *_heads(whole=True, form=model.form)]
         bounds: _Constants = {"least": np.float32(model.low), "most": np.float32(model.high)}
@@ -179,7 +183,7 @@ def read_back(data: bytes) -> tuple[Model, float] | None:
 
 def _heads_back(proto: ModelProto, facts: Mapping[str, Any]) -> Model:
     classes, seed, whole = tuple(facts["classes"]), int(facts["seed"]), bool(facts.get("whole", False))
-    return SoftmaxModel(classes, *_arrays_back(proto, facts), seed, whole)
+    return SoftmaxModel(classes, *_arrays_back(proto, facts), seed, whole, bool(facts.get("asks", False)))
 
 
 def _others_back(proto: ModelProto, facts: Mapping[str, Any]) -> Model:
@@ -194,7 +198,8 @@ def _arrays_back(proto: ModelProto, facts: Mapping[str, Any]) -> tuple[FeatureMa
         for t in proto.graph.initializer
         if t.name.startswith(_HEAD)
     }
-    k, heads = len(facts["classes"]) or 1, int(facts["members"]) + bool(facts.get("whole", False))
+    k = len(facts["classes"]) or 1
+    heads = int(facts["members"]) + sum(bool(facts.get(name, False)) for name in ("whole", "asks"))
     mean = arrays["mean"]
     landmarks = np.ascontiguousarray(arrays.get("landmarks_t", np.zeros((len(mean), 0), np.float32)).T)
     features = FeatureMap(mean, arrays["scale"], landmarks, float(facts["gamma"]))
@@ -248,6 +253,7 @@ def _columns(f: FeatureMap, m: int, k: int) -> _Constants:
         "head_shape": np.array([-1, m, k], np.int64),
         "first": np.array([0], np.int64),
         "second": np.array([1], np.int64),
+        "third": np.array([2], np.int64),
         "end": np.array([m], np.int64),
         "both": np.array([1, 2], np.int64),
     }
@@ -295,8 +301,9 @@ def _features(features: FeatureMap) -> list[NodeProto]:
     ]
 
 
-def _heads(*, whole: bool, form: Form = Form.CLASSES) -> list[NodeProto]:
-    return [_make("Gemm", ["features", "weights", "bias"], ["logits_flat"]), *_committee(whole=whole, form=form)]
+def _heads(*, whole: bool, form: Form = Form.CLASSES, asks: bool = False) -> list[NodeProto]:
+    heads = _make("Gemm", ["features", "weights", "bias"], ["logits_flat"])
+    return [heads, *_committee(whole=whole, form=form, asks=asks)]
 
 
 def _trees(model: TreeModel) -> list[NodeProto]:
@@ -329,15 +336,20 @@ def _answers(form: Form) -> list[NodeProto]:
     ]
 
 
-def _committee(*, whole: bool, form: Form = Form.CLASSES) -> list[NodeProto]:
+def _committee(*, whole: bool, form: Form = Form.CLASSES, asks: bool = False) -> list[NodeProto]:
     heads = _answers(form)
     axes, said = ("both", "values") if form is Form.VALUES else ("columns", "probabilities")
     if whole:
+        second = [
+            _make("Slice", ["by_event", "second", "third", "columns"], ["asked"]),
+            _make("Squeeze", ["asked", axes], ["asking"]),
+        ]
         return [
             *heads,
             _make("Slice", ["by_event", "first", "second", "columns"], ["served"]),
             _make("Squeeze", ["served", axes], [said]),
-            _make("Slice", ["by_event", "second", "end", "columns"], ["of_members"]),
+            *(second if asks else []),
+            _make("Slice", ["by_event", "third" if asks else "second", "end", "columns"], ["of_members"]),
             _make("Transpose", ["of_members"], ["members"], perm=[1, 0, 2]),
         ]
     # ReduceSum and not ReduceMean: its axes are an input in every opset from 13 on, so the heads fit behind any encoder.

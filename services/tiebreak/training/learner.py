@@ -77,7 +77,8 @@ class TrainingSet:
 class SoftmaxModel:
     """Fitted heads: ``weights`` ``(d + L, h, k)`` and ``bias`` ``(h, k)`` over ``features``, float32; ``seed`` of the bootstrap.
 
-    ``whole``: the first head saw every label and gives the probabilities; else they are the mean of the members.
+    ``whole``: the first head saw every label and gives the probabilities; else they are the mean of the members. ``asks``: the head
+    after it says what to ask about, since what serves knows too little of how sure it may be.
     """
 
     classes: tuple[str, ...]
@@ -86,11 +87,12 @@ class SoftmaxModel:
     bias: FloatArray
     seed: int
     whole: bool = False
+    asks: bool = False
 
     @property
     def size(self) -> int:
         """How many members there are."""
-        return int(self.weights.shape[1]) - self.whole
+        return int(self.weights.shape[1]) - self.whole - self.asks
 
     @property
     def width(self) -> int:
@@ -99,8 +101,15 @@ class SoftmaxModel:
 
     def members(self, x: FloatArray, temperature: float = 1.0) -> FloatArray:
         """``(n, d)`` to ``(m, n, k)`` probabilities."""
-        logits = self._logits(self.features.apply(x), int(self.whole))
+        logits = self._logits(self.features.apply(x), self.whole + self.asks)
         return softmax(logits / np.float32(temperature)).transpose(1, 0, 2)
+
+    def asking(self, x: FloatArray, temperature: float = 1.0) -> FloatArray:
+        """``(n, d)`` to ``(n, k)``: what to ask about is chosen by these."""
+        if not self.asks:
+            return self.probabilities(x, temperature)
+        logits = self._logits(self.features.apply(x), 1, 2)[:, 0]
+        return softmax(logits / np.float32(temperature))
 
     def probabilities(self, x: FloatArray, temperature: float = 1.0) -> FloatArray:
         """``(n, d)`` to ``(n, k)``: of the head that saw every label, or the mean of the members."""
@@ -128,6 +137,11 @@ class SoftmaxModel:
     def digest(self) -> str:
         """sha256 of the classes and of every array."""
         return heads_digest((self.classes, self.seed), self.features, self.weights, self.bias)
+
+
+def asking(model: Model, x: FloatArray, temperature: float = 1.0) -> FloatArray:
+    """``(n, d)`` to ``(n, k)``: the probabilities by which a model has events chosen; what serves, unless it says otherwise."""
+    return (model.asking if isinstance(model, SoftmaxModel) else model.probabilities)(x, temperature)
 
 
 class Model(Protocol):

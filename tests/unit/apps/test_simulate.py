@@ -15,14 +15,17 @@ from tiebreak.apps.simulate import picture
 from tiebreak.apps.simulate.arms import Arm, sampling_of
 from tiebreak.apps.simulate.files import FORMS, load_stream
 from tiebreak.apps.simulate.judging import f1
-from tiebreak.apps.simulate.replay import Outcome, Pace, People
+from tiebreak.apps.simulate.replay import Outcome, Pace, People, Replay
 from tiebreak.apps.simulate.report import lines
 from tiebreak.apps.simulate.run import Trial, run_arm
-from tiebreak.apps.simulate.selecting import PeriodicSelector
+from tiebreak.apps.simulate.selecting import PeriodicSelector, UniformSelector
 from tiebreak.apps.simulate.stream import Stream, held_back, shuffled, stream_of_arrays, stream_of_rows
 from tiebreak.contracts.errors import ConfigError
-from tiebreak.contracts.project import Classes, Input, Project, Sampling, TensorSpec
+from tiebreak.contracts.project import Classes, Input, Project, Sampling, TensorSpec, Training
 from tiebreak.sampling.appraisal import Scored
+from tiebreak.training.contest import Contest
+from tiebreak.training.discriminant import Discriminant, Taught
+from tiebreak.training.plans import Plan
 
 
 def _blobs(events: int = 600) -> Stream:
@@ -68,6 +71,25 @@ def test_late_labels() -> None:
     outcome = run_arm(_trial(_blobs(), delay=10_000), Arm("uniform", 0.5, 1))
     assert set(outcome.predicted.tolist()) == {-1}
     assert len(outcome.asked) > 100
+
+
+def test_events_that_pass_by_teach_in_a_replay_too() -> None:
+    """With `training.unlabelled` the learner that is taught by them ends better, and the same on each run."""
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 8, 2000)
+    loud = rng.normal(size=(6, 256))
+    x = rng.normal(size=(8, 256))[y] + rng.normal(0, 3, (2000, 6)) @ loud + rng.normal(0, 3, (2000, 256))
+    stream = held_back(stream_of_arrays("passing", {"X": x, "y": y}), 0.3, 1)
+
+    def held(along: int) -> float:
+        training = Training(unlabelled=along, committee=1, step_labels=8)
+        contest = Contest([Plan("taught", Taught(Discriminant(1, 7)), 1000, 1000, 7)], 7)
+        replay = Replay(stream, UniformSelector(0.05, 1), contest, training, People(), Pace(), 1)
+        return replay.run().held_out
+
+    first = held(8)
+    assert first > held(0) + 0.03
+    assert held(8) == first
 
 
 def test_wrong_answers() -> None:

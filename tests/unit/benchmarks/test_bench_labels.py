@@ -37,9 +37,10 @@ def test_delays_and_errors_are_crossed_for_every_arm() -> None:
 
 
 def test_the_prior_asks_for_both_with_and_without_names() -> None:
-    """Random over its whole curve, ours over its budgets; without the switch nobody has names."""
+    """Random over its curve, ours over its budgets, with names alone and with all help; without the switch nobody has names."""
     named = {(cell.arm, cell.budget) for cell in cells(_ask(PRIOR="1")) if "+names" in cell.arm}
-    assert named == {("random+names", b) for b in (*CURVE, prior.ALL)} | {("tiebreak+names", b) for b in prior.BUDGETS}
+    random = {("random+names", b) for b in (*CURVE, prior.ALL)} | {(f"random{prior.HELP}", b) for b in CURVE}
+    assert named == random | {(arm, b) for arm in ("tiebreak+names", f"tiebreak{prior.HELP}") for b in prior.BUDGETS}
     assert not any("+names" in cell.arm for cell in cells(_ask()))
     # What 95 % is taken of is there, whatever else is left out.
     assert Cell("digits", "random", prior.ALL, 0) in set(cells(_ask(PRIOR="1", LARGE="0")))
@@ -61,7 +62,8 @@ def test_labels_to_95_per_cent_by_hand() -> None:
         _book(
             *(_result("random", b, s) for b, s in ((0.1, 0.5), (0.4, 0.76), (prior.ALL, 0.8))),
             *(_result("random+names", b, s) for b, s in ((0.1, 0.66), (0.4, 0.86))),
-            *(_result("tiebreak+names", b, s) for b, s in ((0.05, 0.7), (0.1, 0.76))),
+            *(_result(f"tiebreak{prior.HELP}", b, s) for b, s in ((0.05, 0.7), (0.1, 0.76))),
+            *(_result("random+auto", b, s) for b, s in ((0.1, 0.5), (0.25, 0.76))),
             _result("tiebreak", 0.1, 0.7),
         ),
         ("clinc150_lt", "digits"),
@@ -69,14 +71,14 @@ def test_labels_to_95_per_cent_by_hand() -> None:
     (row,) = found
     assert row.labels["random"] == pytest.approx(400.0)
     assert row.labels["random+names"] == pytest.approx(200.0)
-    assert row.labels["tiebreak+names"] == pytest.approx(100.0)
+    assert row.labels[f"tiebreak{prior.HELP}"] == pytest.approx(100.0)
     assert np.isnan(row.labels["tiebreak"])
     console = Console(record=True, width=150)
     prior.print_prior(console, found)
     printed = console.export_text()
     assert "100 (+75)" in printed
     assert "not reached" in printed
-    assert "+50" in printed
+    assert "+60" in printed  # of random with the same learners
     (figure,) = prior.goal(found)
     assert figure["value"] == pytest.approx(0.75)
     assert prior.goal([]) == []
@@ -84,7 +86,10 @@ def test_labels_to_95_per_cent_by_hand() -> None:
 
 def test_what_is_not_reached_is_no_saving_of_nothing() -> None:
     """Ours stays below 95 %, or nobody knows what all labels give: the row says so, and the reach is missed without a value."""
-    ours = [_result("tiebreak+names", 0.1, 0.7), *(_result("random", b, s) for b, s in ((0.1, 0.5), (0.4, 0.76)))]
+    ours = [
+        _result(f"tiebreak{prior.HELP}", 0.1, 0.7),
+        *(_result("random", b, s) for b, s in ((0.1, 0.5), (0.4, 0.76))),
+    ]
     for results, said in (([*ours, _result("random", prior.ALL, 0.8)], "80.0"), (ours, "no cell")):
         found = prior.figures(_book(*results), ("clinc150_lt",))
         console = Console(record=True, width=150)

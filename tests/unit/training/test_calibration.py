@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from tests.support.labels import blob_labels, dataset_of
 from tiebreak.training.dataset import Row, training_set
+from tiebreak.training.discriminant import Discriminant
 from tiebreak.training.evaluation import calibrated, evaluate, half_of
-from tiebreak.training.learner import Settings, SoftmaxCommittee, SoftmaxModel
+from tiebreak.training.learner import Settings, SoftmaxCommittee, SoftmaxModel, TrainingSet
+from tiebreak.training.temperature import temperature_of
 
 CLASSES = ("a", "b", "c")
 
@@ -43,6 +46,35 @@ def test_the_temperature_is_the_best_one_for_the_audit_labels() -> None:
     assert served > 1.2
     assert nll(model, rows, served) <= min(nll(model, rows, served * factor) for factor in (0.9, 1.0, 1.1)) + 1e-6
     assert calibrated(model, rows) == calibrated(model, rows)
+
+
+def test_a_model_that_is_much_too_sure_is_cooled_as_far_as_it_takes() -> None:
+    """Logits twelve times too large: the temperature is twelve, and not the end of the search."""
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(4000, 5)).astype(np.float32)
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    truth = (rng.random((4000, 1)) > p.cumsum(axis=1)).sum(axis=1)
+    assert abs(temperature_of(12.0 * logits[None], truth) - 12.0) < 1.0
+
+
+@pytest.mark.parametrize("count", [150, 600])
+def test_a_discriminant_is_as_sure_as_it_is_right(count: int) -> None:
+    """Of few labels in many columns, where its plain logits are many times too large; no audit label is needed for it."""
+    rng = np.random.default_rng(2)
+    kinds = np.concatenate([np.arange(count) % 20, rng.integers(0, 20, 2000)])
+    x = (rng.normal(size=(20, 256))[kinds] + 3.0 * rng.normal(size=(len(kinds), 256))).astype(np.float32)
+    labels = TrainingSet(
+        tuple(map(str, range(count))), tuple(map(str, range(20))), x[:count], np.eye(20)[kinds[:count]], np.ones(count)
+    )
+    base = Discriminant(1, 7).base(labels)
+
+    def best(model: SoftmaxModel) -> float:
+        logits = model.logits(model.features.apply(x[count:]))[:, 0]
+        return temperature_of((logits - logits.max(axis=1, keepdims=True))[None], kinds[count:])
+
+    assert best(base.hot) > 2.5
+    assert 0.7 < best(base.model) < 1.4
+    assert 0.7 < best(base.after(labels)) < 1.4
 
 
 def test_calibration_is_measured_on_labels_that_the_temperature_has_not_seen() -> None:

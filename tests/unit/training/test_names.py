@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -87,11 +88,27 @@ def test_names_are_one_example_each_beside_the_labels_and_only_of_the_classes_th
 def test_names_that_help_are_kept_and_names_that_mislead_are_dropped() -> None:
     """Until there is evidence names come first. Names of the wrong classes lose the contest against the plans without them."""
     training = Training(learner="softmax", committee=1)
-    few, many = rows_of(CLASSES, 40, noise=9.0), rows_of(CLASSES, 700, noise=9.0)
+    few, many = rows_of(CLASSES, 20, noise=9.0), rows_of(CLASSES, 700, noise=9.0)
     wrong = dict(zip(CLASSES, (200.0 * CENTRES[name] for name in reversed(CLASSES)), strict=True))
     assert contest_of(training, WIDTH, names=wrong).pick(few, CLASSES).name == "softmax_names"
     assert contest_of(training, WIDTH, names=wrong).pick(many, CLASSES).name == "softmax"
     assert contest_of(training, WIDTH, names=CENTRES).pick(many, CLASSES).name == "softmax_names"
+
+
+@pytest.mark.parametrize("learner", ["softmax", "auto"])
+def test_names_that_mislead_are_dropped_before_there_are_blocks(learner: Literal["softmax", "auto"]) -> None:
+    """Sixty labels are too few for the contest: left out, they are told better without names of the wrong classes. Right names
+
+    stay, and so does one that says nothing either way.
+    """
+    training = Training(learner=learner, committee=1)
+    rows = rows_of(CLASSES, 60, noise=4.0)
+    wrong = dict(zip(CLASSES, (3.0 * CENTRES[name] for name in reversed(CLASSES)), strict=True))
+    contests = [contest_of(training, WIDTH, names=names) for names in (wrong, CENTRES, {"apple": CENTRES["apple"]})]
+    assert all(contest.scores(rows, CLASSES) is None for contest in contests)
+    picked = [contest.pick(rows, CLASSES) for contest in contests]
+    assert picked[0].name == "softmax"
+    assert {plan.name for plan in picked[1:]} == {"softmax_names" if learner == "softmax" else "discriminant_names"}
 
 
 def test_audit_labels_judge_what_selected_labels_never_show() -> None:

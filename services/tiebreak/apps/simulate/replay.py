@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiebreak.apps.simulate.judging import Judge, scored_as
+from tiebreak.apps.simulate.passing import PassingBy
 from tiebreak.apps.simulate.selecting import Bursts, Pick, PolicySelector, Selector
 from tiebreak.apps.simulate.stream import Ints, Stream
 from tiebreak.contracts.project import AnswerKind, Training
@@ -23,7 +24,7 @@ from tiebreak.sampling.appraisal import Scored
 from tiebreak.sampling.heard import Answered
 from tiebreak.training.contest import Contest
 from tiebreak.training.dataset import Row, classes_of
-from tiebreak.training.learner import Model
+from tiebreak.training.learner import Model, asking
 
 Floats = NDArray[np.float64]
 
@@ -92,7 +93,7 @@ class _Scratch:
     model: Model | None = None
     columns: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     asked: list[int] = field(default_factory=list)
-    waiting: deque[tuple[int, int, Pick]] = field(default_factory=deque)
+    waiting: deque[tuple[int, int, Pick, bytes]] = field(default_factory=deque)
     thresholds: list[tuple[int, float]] = field(default_factory=list)
     curve: list[Point] = field(default_factory=list)
     decided_s: float = 0.0
@@ -122,6 +123,7 @@ class Replay:
             self._declared = stream.classes
         self._judge = Judge(stream, self._target)
         self._s = _Scratch()
+        self._passing = PassingBy(stream.x, training.unlabelled, training.seed)
 
     def run(self, progress: Callable[[int], None] | None = None) -> Outcome:
         """Replay the whole stream; ``progress`` hears how many events each batch had."""
@@ -133,12 +135,12 @@ class Replay:
             stop = min(n, start + batch)
             scored = self._scored(start, stop)
             if s.model is not None:
-                self._judge.see(start, scored.probabilities, s.columns)
+                self._judge.see(start, s.model.probabilities(stream.x[start:stop]), s.columns)
                 scored = scored_as(self._target.form, scored, stream.answer)
             began = perf_counter()
             picks = self._selector.select(scored, start)
             s.decided_s += perf_counter() - began
-            self._ask(start, picks)
+            self._ask(range(start, stop), picks)
             self._answer(stop)
             if marks and stop >= marks[0]:
                 while marks and stop >= marks[0]:
@@ -155,7 +157,7 @@ class Replay:
         return Scored(
             ids=[b"%d" % i for i in range(start, stop)],
             version=str(self._s.models),
-            probabilities=np.zeros((len(x), 0), np.float32) if model is None else model.probabilities(x),
+            probabilities=np.zeros((len(x), 0), np.float32) if model is None else asking(model, x),
             members=None if model is None else model.members(x),
             features=x,
             inputs=x,
@@ -163,19 +165,20 @@ class Replay:
             offset=stop - 1,
         )
 
-    def _ask(self, start: int, picks: Sequence[Pick]) -> None:
+    def _ask(self, batch: range, picks: Sequence[Pick]) -> None:
         for pick in picks:
-            at = start + pick.row
+            at = batch[pick.row]
             self._s.asked.append(at)
-            self._s.waiting.append((at + self._people.delay, at, pick))
+            self._s.waiting.append((at + self._people.delay, at, pick, self._passing.beside(at, batch)))
             if pick.threshold == pick.threshold:
                 self._s.thresholds.append((at, pick.threshold))
+        self._passing.see(batch)
 
     def _answer(self, stop: int) -> None:
         s = self._s
         while s.waiting and s.waiting[0][0] < stop:
-            _, at, pick = s.waiting.popleft()
-            row = self._row(at, pick.propensity)
+            _, at, pick, beside = s.waiting.popleft()
+            row = self._row(at, pick.propensity, beside)
             self._hear(row, pick, self._judge.said(at))
             if not pick.audit:
                 s.rows.append(row)
@@ -188,11 +191,12 @@ class Replay:
         if pick.selection is not None and isinstance(self._selector, PolicySelector):
             self._selector.hear(Answered(row.label_id, pick.selection, said, row.value, row.features))
 
-    def _row(self, at: int, propensity: float) -> Row:
+    def _row(self, at: int, propensity: float, beside: bytes) -> Row:
         name = self._stream.text(at)
         if self._people.error_rate and self._rng.random() < self._people.error_rate:
             name = self._wrong(at, name)
-        return Row(f"{at:012d}", 1, at, name, {name: 1.0}, 1.0, propensity, False, False, self._stream.x[at])
+        x = self._stream.x[at]
+        return Row(f"{at:012d}", 1, at, name, {name: 1.0}, 1.0, propensity, False, False, x, beside)
 
     def _wrong(self, at: int, right: str) -> str:
         """Another class, or the answer to another event; the right one only where that is all there is."""
