@@ -41,11 +41,32 @@ def parse_json(raw: bytes, max_bytes: int) -> Any:
     except (ValueError, RecursionError) as error:
         raise BadRecord(DeadReason.UNDECODABLE, "not strict JSON in UTF-8") from error
     keys = _count_keys(value)
+    if repeated_key(raw, keys) is not None:
+        raise BadRecord(DeadReason.UNDECODABLE, "JSON with a duplicate key")
+    return value
+
+
+def repeated_key(raw: bytes, keys: int) -> str | None:
+    """A key that an object in ``raw`` (JSON) gives twice, or None. ``keys``: how many keys its readers found in it; a guess is fine.
+
+    >>> repeated_key(b'{"a": {"b": 1, "b": 2}}', 2), repeated_key(b'{"a": "b\\":"}', 1)
+    ('b', None)
+    """
     # Every key of the text matches, and perhaps some text inside strings: equal counts prove that no key was dropped.
     # Only where they differ is the slow, exact reading worth its price.
-    if len(_KEY_LIKE.findall(raw)) != keys:
-        json.loads(raw, object_pairs_hook=_unique)
-    return value
+    if len(_KEY_LIKE.findall(raw)) == keys:
+        return None
+    found: list[str] = []
+
+    def look(pairs: Sequence[tuple[str, object]]) -> None:
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                found.append(key)
+            seen.add(key)
+
+    json.loads(raw, object_pairs_hook=look)
+    return found[0] if found else None
 
 
 def dump_json(value: object) -> bytes:
@@ -71,11 +92,6 @@ def typed(body: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:
     if type(value) is not kind:
         raise BadRecord(DeadReason.UNDECODABLE, f"{name} is not of type {kind.__name__}")
     return value
-
-
-def _unique(pairs: Sequence[tuple[str, object]]) -> None:
-    if len({key for key, _ in pairs}) != len(pairs):
-        raise BadRecord(DeadReason.UNDECODABLE, "JSON with a duplicate key")
 
 
 def _count_keys(value: object) -> int:

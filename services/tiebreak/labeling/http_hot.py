@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from tiebreak.contracts.codec_json import repeated_key
 from tiebreak.contracts.errors import TiebreakError, Unauthenticated
 from tiebreak.labeling.access import Principal, Right
 from tiebreak.labeling.http_context import LabelingContext
@@ -138,9 +139,10 @@ def _authorization(asked: Asked) -> str | None:
 
 def _read(kind: type[Body], body: bytes) -> Body | None:
     try:
-        return kind.model_validate_json(body)
+        read = kind.model_validate_json(body)
     except ValidationError:
         return None  # the framework says what is wrong with it
+    return read if repeated_key(body, len(read.model_fields_set)) is None else None
 
 
 def _reply_of(response: Response) -> Reply:

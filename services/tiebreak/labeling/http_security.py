@@ -7,10 +7,12 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
+from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tiebreak.contracts.codec_json import repeated_key
 from tiebreak.contracts.errors import Forbidden, Unauthenticated
 from tiebreak.labeling.access import Principal, Right
 from tiebreak.labeling.stage_door import Door
@@ -104,5 +106,15 @@ def needs(right: Right) -> Callable[[Request], Awaitable[Principal]]:
 
 
 def guarded_router(door: Door, **options: Any) -> APIRouter:
-    """A router all of whose routes want a valid token before anything else is looked at."""
-    return APIRouter(dependencies=[Depends(authenticator(door))], **options)
+    """A router all of whose routes want a valid token before anything else is looked at, and a body that says each thing once."""
+    return APIRouter(dependencies=[Depends(authenticator(door)), Depends(_no_key_twice)], **options)
+
+
+async def _no_key_twice(request: Request) -> None:
+    """Raise RequestValidationError, naming the key: the readers of JSON take the last one and say nothing."""
+    try:
+        key = repeated_key(await request.body(), 0)
+    except (ValueError, RecursionError):
+        return  # no JSON: the route says so
+    if key is not None:
+        raise RequestValidationError([{"loc": ("body", key), "type": "given_twice"}])

@@ -45,6 +45,30 @@ BAD_VOTES = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "key"),
+    [
+        ("/v1/projects/pets/tasks:claim", b'{"max": 1, "max": 2}', "max"),
+        ("/v1/tasks/{task}/annotations", b'{"lease_token": 1, "value": "cat", "value": "dog"}', "value"),
+        ("/v1/tasks/{task}/annotations", b'{"lease_token": 1, "answer": {"classes": ["a"], "classes": []}}', "classes"),
+        ("/v1/tasks/{task}:skip", b'{"lease_token": 1, "reason": "a", "r\\u0065ason": "b"}', "reason"),
+        ("/v1/projects/pets/classes", b'{"name": "a", "name": "b"}', "name"),
+    ],
+)
+async def test_a_body_that_says_a_thing_twice_is_refused_and_the_key_named(
+    office: Office, path: str, body: bytes, key: str
+) -> None:
+    """Readers take the last one and say nothing: what a person meant is not known. Nothing is taken."""
+    ann = await office.client("ann")
+    (task,) = (await claim(ann))["tasks"]
+    headers = {"content-type": "application/json", "Idempotency-Key": "k"}
+    response = await ann.post(path.format(task=task["task_id"]), content=body, headers=headers)
+    assert (response.status_code, response.json()["errors"]) == (
+        422,
+        [{"field": f"body.{key}", "problem": "given_twice"}],
+    )
+
+
 @pytest.mark.parametrize("body", BAD_VOTES, ids=range(len(BAD_VOTES)))
 async def test_a_bad_body_is_refused_without_being_repeated(office: Office, body: bytes) -> None:
     """4xx as problem+json, nothing of the input in it, nothing on the log."""
