@@ -10,7 +10,7 @@ from tiebreak.contracts.tensors import FloatArray
 from tiebreak.sampling.appraisal import Moment, initial
 from tiebreak.sampling.policy import decide
 from tiebreak.sampling.state import restore, snapshot
-from tiebreak.sampling.typicality import FEW, WIDE, Crowd, weigh, weight
+from tiebreak.sampling.typicality import COLUMNS, FEW, WIDE, Crowd, weigh, weight
 
 
 def odd_among_many(events: int, width: int, seed: int = 1) -> tuple[FloatArray, np.ndarray]:
@@ -90,10 +90,16 @@ def test_decisions_do_not_depend_on_the_cut_either() -> None:
     assert chosen(cut, [*first, *second]) == chosen([whole], run(made, [whole])[0])
 
 
-def test_features_of_another_width_start_a_new_crowd() -> None:
+def test_vectors_of_another_width_start_a_new_crowd() -> None:
     """Another encoder's vectors are compared with its own alone."""
-    features, _ = odd_among_many(700, 2 * WIDE)
+    features, _ = odd_among_many(700, WIDE + 88)
     _, crowd = weigh(Crowd(), odd_among_many(700, WIDE)[0])
-    logs, crowd = weigh(crowd, features)
+    logs, _ = weigh(crowd, features)
     assert np.array_equal(logs, weigh(Crowd(), features)[0])
-    assert crowd.units.shape[1] == 2 * WIDE
+
+
+def test_wide_embeddings_are_thinned() -> None:
+    """What is compared, and kept in every snapshot, stays as narrow whatever the encoder."""
+    for width in (WIDE, 384, 768, 4096):
+        _, crowd = weigh(Crowd(), odd_among_many(200, width)[0])
+        assert COLUMNS // 2 < crowd.units.shape[1] <= COLUMNS
