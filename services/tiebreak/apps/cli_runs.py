@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markdown import Markdown
-from rich.table import Table
+from rich.table import Column, Table
 
 from tiebreak.apps import cli_options as o
 from tiebreak.apps.deploying import open_deployer
@@ -21,6 +22,7 @@ from tiebreak.deployment.outcomes import Outcomes
 from tiebreak.runtime.project_file import load_project
 from tiebreak.runtime.settings import Options
 
+_VERSION_WIDTH = len("v000001-12345678")
 runs_app = typer.Typer(no_args_is_help=True, help="What was trained: parameters, figures, curves, model cards.")
 _CURVES = ("accuracy", "nll", "entropy", "calibration_error")
 
@@ -37,7 +39,15 @@ def list_runs(project: o.ProjectFile, kafka: o.Kafka = None, redis: o.Redis = No
 
         tiebreak runs list project.yaml
     """
-    table = Table("version", "", "labels", "audit", "accuracy", "nll", "entropy", "entropy drop")
+    # A version that is cut short cannot be given to `runs show`: on 80 columns the figures' heads fold instead.
+    heads = ("", "labels", "audit", "accuracy", "nll", "entropy", "entropy drop")
+    table = Table(
+        Column("version", min_width=_VERSION_WIDTH, no_wrap=True),
+        *heads,
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     found = _runs(project, data)
     outcomes = _outcomes(project, Options(kafka, redis, data)) if found else None
     for run in found:

@@ -35,6 +35,8 @@ class Kept:
 class AsyncClient:
     """The labeling API as one person of one project, see the package. Raises ApiError's kinds; ``transport`` is for tests.
 
+    A line break around the token, as a file has it, is no part of it; ValueError for what cannot be one.
+
     One object belongs to one event loop.
     """
 
@@ -49,9 +51,7 @@ class AsyncClient:
     ) -> None:
         self._project = project
         self._retries = retries or Retries()
-        self._http = httpx.AsyncClient(
-            base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=_USUAL_S, transport=transport
-        )
+        self._http = httpx.AsyncClient(base_url=url, headers=calls.bearer(token), timeout=_USUAL_S, transport=transport)
 
     async def __aenter__(self) -> Self:
         return self

@@ -17,6 +17,14 @@ SLOW_S = 300.0
 _TOO_MANY = 429
 
 
+def bearer(token: str) -> dict[str, str]:
+    """The header that says who asks. Raises ValueError, without it: the transport's own error would read as a server that is away."""
+    token = token.strip()
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise ValueError("token: is empty, or holds what no token can")
+    return {"authorization": f"Bearer {token}"}
+
+
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
     """One request and how its answer is read. ``wait_s``: how long the server may think beyond the usual.

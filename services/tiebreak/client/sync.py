@@ -36,6 +36,8 @@ class Kept:
 class Client:
     """The labeling API as one person of one project, see the package. Raises ApiError's kinds; ``transport`` is for tests.
 
+    A line break around the token, as a file has it, is no part of it; ValueError for what cannot be one.
+
     One object may be used by several threads.
     """
 
@@ -50,9 +52,7 @@ class Client:
     ) -> None:
         self._project = project
         self._retries = retries or Retries()
-        self._http = httpx.Client(
-            base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=_USUAL_S, transport=transport
-        )
+        self._http = httpx.Client(base_url=url, headers=calls.bearer(token), timeout=_USUAL_S, transport=transport)
 
     def __enter__(self) -> Self:
         return self

@@ -70,6 +70,16 @@ def test_runs_are_listed_shown_compared_and_drawn(
     assert picture.read_bytes()[1:4] == b"PNG"
 
 
+def test_a_version_is_shown_whole_on_a_narrow_terminal(
+    project: Path, tmp_path: Path, two: tuple[str, str], tiebreak: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is what `runs show` and `models promote` are given; a pipe and a small window have 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    listed = tiebreak("runs", "list", project, "--data", tmp_path).out
+    assert [listed.count(version) for version in two] == [1, 1]
+    assert max(map(len, listed.splitlines()[:8])) <= 80
+
+
 def test_the_list_says_what_became_of_them(
     project: Path, data: Path, two: tuple[str, str], tiebreak: CommandLine, tmp_path: Path
 ) -> None:
@@ -87,9 +97,9 @@ def test_the_list_says_what_became_of_them(
 
     asyncio.run(work())
     said = tiebreak("runs", "list", project, "--data", data)
-    rows = [line.split()[1:4] for line in said.out.splitlines() if " v0000" in line and "NLL" not in line]
-    assert [row[2] for row in rows if row[0] == two[0]] == ["serves"]
-    assert any(line.split()[3:5] == ["taken", "back"] for line in said.out.splitlines() if " v000050" in line)
+    rows = [line.split()[:3] for line in said.out.splitlines() if " v0000" in line and "NLL" not in line]
+    assert [row[1] for row in rows if row[0] == two[0]] == ["serves"]
+    assert any(line.split()[1:3] == ["taken", "back"] for line in said.out.splitlines() if "v000050-" in line)
     assert "Retrain success: 100.0% (2 of 2 models came to serve)." in said.out
     assert "Deployment regret: 50.0% (1 of 2 were taken back)." in said.out
     assert "Median entropy drop per promoted model: " in said.out

@@ -104,7 +104,7 @@ def test_everything_a_person_can_do(api: ApiServer) -> None:
         assert (taken.annotation_id, taken.state, taken.task) == (old.annotation_id, "withdrawn", None)
         history = ann.history()
         assert [(d.task_id, d.value) for d in history.annotations if d.value] == [(first.task_id, "dog")]
-        assert history.answered == 2  # a skip is an answer too
+        assert history.answered == 1  # a skip is none
 
 
 def test_a_manager_takes_answers_back_and_lets_people_go_on(api: ApiServer) -> None:
@@ -209,6 +209,20 @@ def test_errors_say_what_to_do(api: ApiServer) -> None:
         elsewhere.project()
     with pytest.raises(Denied), Client(api.url, token="tb_nobody", project="pets") as nobody:
         nobody.me()
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+@pytest.mark.parametrize("token", ["", "  \n", "tb_a b", "tb_\u00fc", "tb_a\nb"])
+def test_what_cannot_be_a_token_is_said_at_once(kind: type[Client | AsyncClient], token: str) -> None:
+    """The transport refuses such a header at each try, which would read as a server that is away; and the token is not repeated."""
+    with pytest.raises(ValueError, match="token: is empty, or holds what no token can"):
+        kind("http://127.0.0.1:9", token=token, project="tests")
+
+
+def test_a_token_may_come_with_the_line_break_of_its_file(api: ApiServer) -> None:
+    """`Path(...).read_text()` is how most programs have it."""
+    with Client(api.url, token=f"{api.token('ann')}\n", project="pets") as client:
+        assert client.me().name == "ann"
 
 
 def test_a_server_that_is_away_is_unavailable_after_all_retries(api: ApiServer) -> None:
