@@ -33,6 +33,9 @@ async def scan(log: Log, project: str, topics: Sequence[Topic]) -> AsyncIterator
                 if records and records[-1].offset + 1 >= behind.get(partition, 0):
                     behind.pop(partition, None)
             idle = 0 if any(batch.values()) else idle + 1
+            if idle:  # a mark of a transaction may be the last, and is no record
+                read = reader.positions()
+                behind = {p: end for p, end in behind.items() if read.get(p, 0) < end}
     finally:
         await reader.close(_CLOSE_S)
 

@@ -145,6 +145,12 @@ class Reader(Protocol):
     def assignment(self) -> frozenset[Partition]:
         """What this member owns now."""
 
+    def positions(self) -> Positions:
+        """The next offset that :meth:`poll` has to give, per assigned partition where that is known.
+
+        An end may be reached without a record at it: a transaction's mark takes an offset of its own (Kafka).
+        """
+
     async def first_positions(self) -> Positions:
         """The offset of the oldest record that retention left, per assigned partition: the end where it left none."""
 

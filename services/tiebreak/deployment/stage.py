@@ -318,10 +318,13 @@ class Deployer:
         ends = await self._reader.end_positions()
         before = self._outcomes
         while any(self._positions.get(partition, 0) < end for partition, end in ends.items()):
-            for partition, records in (await self._reader.poll(_POLL_RECORDS, _POLL_S)).items():
+            batch = await self._reader.poll(_POLL_RECORDS, _POLL_S)
+            for partition, records in batch.items():
                 for record in records:
                     self._positions[partition] = record.offset + 1
                     self._learn(record.value)
+            if not batch:  # a mark of a transaction may be the last, and is no record
+                self._positions.update(self._reader.positions())
         if self._outcomes is not before and self._tools.figures is not None:
             _measure(self._outcomes, self._tools.figures)
         return self._registry

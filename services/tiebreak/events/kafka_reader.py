@@ -197,9 +197,14 @@ class KafkaReader:
 
     def _forget_fetched(self, tp: TopicPartition) -> None:
         """Records that lie ready from the old position are not the next ones any more."""
+        self._ready().pop(tp, None)
+
+    def _ready(self) -> Fetched:
+        """Records that were fetched and not handed out yet."""
         ready = self._fetching
         if ready is not None and ready.done() and not ready.cancelled() and ready.exception() is None:
-            ready.result().pop(tp, None)
+            return ready.result()
+        return {}
 
     def pause(self, partitions: frozenset[Partition]) -> None:
         self._paused |= partitions & self._owned
@@ -238,6 +243,16 @@ class KafkaReader:
         calls = asyncio.gather(*(consumer.committed(tp) for tp in to_client(dict.fromkeys(owned, 0))))
         stored = await self._cluster.bounded(calls, self._cluster.options.request_timeout_s)
         return {p: position for p, position in zip(owned, stored, strict=True) if position is not None}
+
+    def positions(self) -> Positions:
+        if self._consumer is None:
+            return {}
+        ours = self._consumer.assignment()
+        state_of = self._consumer._subscription.subscription.assignment.state_value  # noqa: SLF001 (the public way waits)
+        states = {p: state_of(tp) for tp in to_client(dict.fromkeys(self._owned, 0)) if tp in ours for p in [_ours(tp)]}
+        found = {p: state.position for p, state in states.items() if state.has_valid_position}
+        # The client is past what lies ready here and was not handed out.
+        return found | {_ours(tp): records[0].offset for tp, records in self._ready().items() if records}
 
     async def end_positions(self) -> Positions:
         return {} if self._consumer is None else await self._asker.end_positions(self._owned)
@@ -296,6 +311,10 @@ class KafkaReader:
         fetching, self._fetching = self._fetching, None
         if fetching is not None and not fetching.cancel() and not fetching.cancelled():
             fetching.exception()  # seen
+
+
+def _ours(tp: TopicPartition) -> Partition:
+    return Partition(tp.topic, tp.partition)
 
 
 class _Moved(Exception):

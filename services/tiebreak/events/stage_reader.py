@@ -170,6 +170,9 @@ class LeasedReader:
     def assignment(self) -> frozenset[Partition]:
         return frozenset(self._positions)
 
+    def positions(self) -> Positions:
+        return dict(self._positions)
+
     async def first_positions(self) -> Positions:
         return {p: bounds[0] for p, bounds in (await self._store.bounds(self.assignment())).items()}
 

@@ -69,5 +69,8 @@ async def records_of(log: Log, topic: str) -> AsyncIterator[Record]:
                         yield record
                 if records and records[-1].offset + 1 >= ends.get(partition, 0):
                     ends.pop(partition, None)
+            if not batch:  # a mark of a transaction may be the last, and is no record
+                read = reader.positions()
+                ends = {p: end for p, end in ends.items() if read.get(p, 0) < end}
     finally:
         await reader.close(_CLOSE_S)

@@ -131,6 +131,8 @@ class AuditTrail:
                 if position <= record.offset < end:
                     yield record
                 position = max(position, record.offset + 1)
+            if not records:  # somebody's transaction ends the log with a mark that is no record
+                position = max(position, reader.positions().get(self._partition, 0))
             now = self._clock.monotonic()
             waited_since = now if records else waited_since
             if now - waited_since > _PATIENCE_S:
