@@ -40,7 +40,7 @@ class Cell:
     """``arm`` is a strategy, with changed sampling keys after a colon (``tiebreak:temper=0.5``). ``random+names``,
 
     ``tiebreak+names``: with the vectors of the class names, where the stream has them. ``+auto``: every learner of the trainer;
-    ``+along`` with it: four unlabelled events go along with each label.
+    ``+along`` with it: eight unlabelled events go along with each label. ``+wrong`` after ``+names``: each class has another's vector.
     """
 
     stream: str
@@ -85,7 +85,7 @@ def code(arm: str) -> str:
 
 
 def _bare(arm: str) -> str:
-    return arm.replace("+names", "").replace("+auto", "").replace("+along", "")
+    return arm.replace("+names", "").replace("+wrong", "").replace("+auto", "").replace("+along", "")
 
 
 @lru_cache(maxsize=1)
@@ -120,6 +120,11 @@ def compute(cell: Cell, data: Path | None) -> Result:
     stream = entry.load(cell.seed)
     if "+names" not in cell.arm:
         stream = replace(stream, vectors={})
+    if "+wrong" in cell.arm:
+        names = list(stream.vectors)
+        stream = replace(
+            stream, vectors=dict(zip(names, [stream.vectors[name] for name in names[1:] + names[:1]], strict=True))
+        )
     with threadpool_limits(1):
         if cell.arm == "pool":
             outcome_labels, score, rare = peers.pool(
