@@ -165,10 +165,11 @@ def _parquet(path: str, project: Project) -> RowFile:
         parquet = importlib.import_module("pyarrow.parquet")
     except ImportError as error:
         raise ConfigError("Reading Parquet needs pyarrow.", fix="pip install 'tiebreak[parquet]'") from error
+    _open(path).close()  # who cannot be opened is told in the system's words
     try:
         table = parquet.ParquetFile(path)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"Cannot read {path} as Parquet: {str(error).splitlines()[0]}.") from error
+        raise ConfigError(f"Cannot read {path}: it is damaged, or no Parquet.") from error
     return RowFile(_parquet_rows(table, project), table.metadata.num_rows)
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TypeVar
 
+import structlog
+
 from tiebreak.contracts.errors import BadRecord
 from tiebreak.contracts.log import Log, Record
 from tiebreak.contracts.topics import Topic
 
 T = TypeVar("T")
+_log = structlog.get_logger("tiebreak")
 
 _MAX_RECORDS = 2000
 _POLL_S = 0.5
@@ -55,8 +58,10 @@ async def tail(log: Log, project: str, topic: Topic) -> AsyncIterator[Record]:
 
 
 def readable(decode: Callable[[bytes | None], T], record: Record) -> T | None:
-    """The message in ``record``, or None where it cannot be read: a listing goes on without it."""
+    """The message in ``record``, or None where it cannot be read: a listing goes on without it, and the log says which it was."""
     try:
         return decode(record.value)
-    except BadRecord:
+    except BadRecord as bad:
+        where = f"{record.topic}/{record.partition}/{record.offset}"
+        _log.warning("a record cannot be read", at=where, why=bad.detail)
         return None

@@ -13,7 +13,7 @@ from tiebreak.contracts.candidate import Candidate, Champion, Incumbents, Paired
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.codec import PROTOBUF, decode_model, encode, headers_for
 from tiebreak.contracts.errors import BadRecord, Conflict, ModelRefused, NotFound, PublishFailed, Unreachable
-from tiebreak.contracts.log import Log, Message, Outputs, Partition
+from tiebreak.contracts.log import Log, Message, Outputs, Partition, Record
 from tiebreak.contracts.messages import Manifest, ModelEvent, ModelRecord
 from tiebreak.contracts.ports import ModelStore
 from tiebreak.contracts.project import Project
@@ -322,19 +322,21 @@ class Deployer:
             for partition, records in batch.items():
                 for record in records:
                     self._positions[partition] = record.offset + 1
-                    self._learn(record.value)
+                    self._learn(record)
             if not batch:  # a mark of a transaction may be the last, and is no record
                 self._positions.update(self._reader.positions())
         if self._outcomes is not before and self._tools.figures is not None:
             _measure(self._outcomes, self._tools.figures)
         return self._registry
 
-    def _learn(self, value: bytes | None) -> None:
+    def _learn(self, stored: Record) -> None:
         try:
-            record = decode_model(value)
+            record = decode_model(stored.value)
         except BadRecord as bad:
             # Not ours to judge by: what serves is what the readable records say.
-            _log.warning("an unreadable record on topic models was skipped", reason=bad.reason.value)
+            _log.warning(
+                "an unreadable record on topic models was skipped", offset=stored.offset, reason=bad.reason.value
+            )
             return
         if record.project == self._project.project:
             self._registry = self._registry.after(record)

@@ -148,7 +148,7 @@ def test_a_parquet_file_fills_the_tensor_from_a_list_column(tmp_path: Path) -> N
     [
         ("events.xlsx", "Cannot tell the format of events.xlsx from its name"),
         ("missing.csv", "Cannot read missing.csv: No such file or directory."),
-        ("missing.parquet", "Cannot read missing.parquet as Parquet"),
+        ("missing.parquet", "Cannot read missing.parquet: No such file or directory"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_clear_line(path: str, message: str) -> None:

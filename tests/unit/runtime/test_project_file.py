@@ -144,6 +144,11 @@ def test_an_unquoted_class_name_that_yaml_reads_as_something_else_says_to_quote_
             "a: [1",
             "project.yaml, line 1, column 6: expected ',' or ']', but got '<stream end>'. It is not YAML that we read.",
         ),
+        (
+            "a:\n- 2020-99-99\n",
+            "project.yaml, line 2, column 3: '2020-99-99' looks like a date or a number, and is none. It is not YAML that we read.",
+        ),
+        ("a: " + "9" * 5000, None),
         ("a: !!python/object/apply:os.system [id]", None),
         ("", "project.yaml: holds nothing where a mapping of keys was expected. See examples/."),
         ("- a\n", "project.yaml: holds a list where a mapping of keys was expected. See examples/."),
