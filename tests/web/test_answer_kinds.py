@@ -14,6 +14,7 @@ from tests.support.labeling import a_project
 from tests.web.conftest import Desk, Open, png, text
 from tiebreak.contracts.messages import Payload, PayloadKind
 from tiebreak.contracts.project import Answer, AnswerKind, Classes, Project
+from tiebreak.contracts.project_access import Access
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 WORDS = "Ann Smith flew from Lisbon to Porto \U0001f6e9 with Bob."
@@ -216,3 +217,14 @@ async def test_guidelines_are_markdown_and_never_markup(open_desk: Open) -> None
     assert await desk.page.evaluate(
         "window.ran === undefined && !document.querySelector('#guidelines a, #guidelines img')"
     )
+
+
+async def test_who_is_too_fast_is_told_so(open_desk: Open) -> None:
+    """429 is no lost line: the page names what it is, and keeps what is to be sent."""
+    project = asking("kinds", Answer(), "cat", "dog")
+    slow = project.model_copy(update={"access": Access(requests_per_s=1, request_burst=5)})
+    desk = await open_desk(slow, *(text(f"number {i}") for i in range(4)))
+    for i in range(3):
+        await desk.sees(f"number {i}")
+        await desk.press("1")
+    await expect(desk.page.locator("#link")).to_have_text(re.compile("^Too fast . [1-3] to send$"))

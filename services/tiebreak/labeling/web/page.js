@@ -85,7 +85,7 @@ async function start() {
     } catch (problem) {
       if (problem.status === 401) return on.signedOut();
       if (!problem.passing) return view.resting(problem.message);
-      view.online(false, 0);
+      view.online(false, 0, problem.status === 429);
       await new Promise((done) => setTimeout(done, waitS * 1000));
     }
   }

@@ -124,7 +124,7 @@ export class Session {
           if (this.stopped || problem.name === "AbortError") return;
           if (problem.status === 401) return this.on.signedOut();
           if (!problem.passing) return this.on.resting(problem.message);
-          this.on.online(false, this.outbox.length);
+          this.on.online(false, this.outbox.length, problem.status === 429);
           await pause(Math.max(backoffS, problem.retryAfterS ?? 0));
           backoffS = Math.min(backoffS * 2, MAX_BACKOFF_S);
         }
@@ -217,7 +217,7 @@ export class Session {
       } catch (problem) {
         if (problem.status === 401) return this.on.signedOut();
         if (problem.passing) {
-          this.on.online(false, this.outbox.length);
+          this.on.online(false, this.outbox.length, problem.status === 429);
           await pause(Math.max(backoffS, problem.retryAfterS ?? 0));
           backoffS = Math.min(backoffS * 2, MAX_BACKOFF_S);
           continue;

@@ -58,10 +58,10 @@ export function counted(answered) {
   $("answered").textContent = String(answered);
 }
 
-export function online(isOnline, waiting) {
+export function online(isOnline, waiting, tooFast = false) {
   const chip = $("link");
   chip.hidden = isOnline;
-  chip.textContent = waiting ? `Offline · ${waiting} to send` : "Offline · trying again";
+  chip.textContent = `${tooFast ? "Too fast" : "Offline"} · ${waiting ? `${waiting} to send` : "trying again"}`;
   if (!isOnline) say(chip.textContent);
 }
 
