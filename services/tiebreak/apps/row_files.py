@@ -119,7 +119,7 @@ class _Lines:
 
 
 def _csv(file: BinaryIO, project: Project) -> Iterator[Row]:
-    csv.field_size_limit(_MAX_LINE)
+    csv.field_size_limit(_MAX_LINE)  # of the process: another reader may have set its own
     lines = _Lines(file)
     reader = csv.reader(lines, strict=True)
     header = _header(reader)

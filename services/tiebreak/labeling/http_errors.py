@@ -88,12 +88,18 @@ def of_error(error: TiebreakError) -> Response:
 def of_validation(error: RequestValidationError) -> Response:
     """Which fields are wrong and why, without their values (the default handler answers 500 to a NaN it tries to repeat)."""
     wrong = [
-        {"field": ".".join(str(part) for part in e["loc"][:8])[:200], "problem": str(e["type"]), **_limit_of(e)}
+        {"field": ".".join(str(part) for part in e["loc"][:8])[:200], "problem": _problem_of(e), **_limit_of(e)}
         for e in error.errors()[:_MAX_FIELDS]
     ]
     fix = "Correct the fields under `errors`; the OpenAPI document describes them."
     detail = f"The request is not as described. {fix}"
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", detail, fix=fix, errors=wrong)
+
+
+def _problem_of(wrong: Mapping[str, Any]) -> str:
+    """The kind of it; what our own models refuse (``value_error``) is named by their error."""
+    own = wrong.get("ctx", {}).get("error") if wrong["type"] == "value_error" else None
+    return str(own or wrong["type"])
 
 
 def _limit_of(wrong: Mapping[str, Any]) -> Mapping[str, object]:

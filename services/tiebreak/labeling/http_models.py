@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
-from pydantic_core import PydanticCustomError
 
 from tiebreak.contracts.codec import dump_json
 from tiebreak.contracts.messages import PayloadKind
@@ -102,7 +101,7 @@ class VoteIn(Body):
     @model_validator(mode="after")
     def _one_answer(self) -> Self:
         if bool(self.value) == (self.answer is not None):
-            raise PydanticCustomError("give_either_value_or_answer", "Give either value or answer.")
+            raise ValueError("give_either_value_or_answer")
         return self
 
 

@@ -69,6 +69,20 @@ async def test_a_body_that_says_a_thing_twice_is_refused_and_the_key_named(
     )
 
 
+async def test_a_vote_with_both_forms_of_an_answer_or_neither_is_told_what_to_give(office: Office) -> None:
+    """Not that a value is wrong."""
+    ann = await office.client("ann")
+    (task,) = (await claim(ann))["tasks"]
+    for answer in ({}, {"value": "cat", "answer": ["cat"]}):
+        said = {"lease_token": task["lease"]["token"], **answer}
+        headers = {"Idempotency-Key": "k"}
+        response = await ann.post(f"/v1/tasks/{task['task_id']}/annotations", json=said, headers=headers)
+        assert (response.status_code, response.json()["errors"]) == (
+            422,
+            [{"field": "body", "problem": "give_either_value_or_answer"}],
+        )
+
+
 @pytest.mark.parametrize("body", BAD_VOTES, ids=range(len(BAD_VOTES)))
 async def test_a_bad_body_is_refused_without_being_repeated(office: Office, body: bytes) -> None:
     """4xx as problem+json, nothing of the input in it, nothing on the log."""

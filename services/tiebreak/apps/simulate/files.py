@@ -20,6 +20,7 @@ FORMS = (
     "Taken are CSV (UTF-8, names of columns in the first line), JSON Lines (an object per line, .jsonl), Parquet, and .npz"
     " with arrays X and y."
 )
+_MAX_CELL = 128 * 1024
 _ARRAYS = ("X", "y", "Xt", "yt", "classes")
 
 Row = Mapping[str, object]
@@ -43,6 +44,7 @@ def _wrong(path: Path, what: str) -> ConfigError:
 
 
 def _csv(path: Path) -> Iterator[Row]:
+    csv.field_size_limit(_MAX_CELL)  # it holds for the process: what another command left is not ours
     with path.open("rb") as file:
         reader = csv.reader(_lines(path, file))
         header: list[str] = []
