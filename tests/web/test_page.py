@@ -296,7 +296,8 @@ async def test_a_task_that_expired_while_nobody_looked_is_not_called_somebody_el
     queue = desk.office.queue
     assert isinstance(queue, MemoryQueue)
     state = queue._state
-    state.leases = dict.fromkeys(state.leases, 0)
+    # Of this one alone: a lease on the other that was given anew would race with the answer to it.
+    state.leases[a_task(0).task_id] = 0
     await queue.sweep(10)
     state.expiry[a_task(0).task_id] = 0
     await queue.sweep(10)
