@@ -234,3 +234,26 @@ def test_a_large_batch_is_run_in_parts_and_nobody_sees_it() -> None:
     np.testing.assert_allclose(answers.members, members, atol=1e-6)
     np.testing.assert_allclose(answers.probabilities, members.mean(axis=0), atol=1e-6)
     np.testing.assert_allclose(answers.embedding, np.tanh(rows), atol=1e-6)
+
+
+@pytest.mark.parametrize(("width", "is_ours"), [(3, True), (4, False)])
+def test_an_output_called_asking_is_taken_where_it_has_the_shape_of_the_scores(width: int, is_ours: bool) -> None:
+    """Somebody's own model may call anything else so: it is left alone, and serves."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "w"], ["logits"]),
+            helper.make_node("Softmax", ["logits"], ["probabilities"], axis=-1),
+            helper.make_node("MatMul", ["x", "v"], ["others"]),
+            helper.make_node("Softmax", ["others"], ["asking"], axis=-1),
+        ],
+        "asks",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
+        [
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 3]),
+            helper.make_tensor_value_info("asking", TensorProto.FLOAT, ["n", width]),
+        ],
+        [numpy_helper.from_array(W3, "w"), numpy_helper.from_array(points(4, width, seed=5), "v")],
+    )
+    answers = session_of(model_of(graph)).answer({"x": X[:7]})
+    assert answers.probabilities.shape == (7, 3)
+    assert (answers.asking is not None) is is_ours
