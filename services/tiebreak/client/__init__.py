@@ -9,6 +9,7 @@ nothing counts twice.
 """
 
 from tiebreak.client.aio import AsyncClient
+from tiebreak.client.disputes import Dispute, DisputedAnswer
 from tiebreak.client.errors import ApiError, Conflict, Denied, Invalid, NotFound, Unavailable
 from tiebreak.client.models import (
     Annotation,
@@ -46,6 +47,8 @@ __all__ = [
     "Decision",
     "Denied",
     "Diff",
+    "Dispute",
+    "DisputedAnswer",
     "Done",
     "History",
     "Invalid",

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from urllib.parse import quote
 
 from tiebreak.client import models as m
+from tiebreak.client.disputes import Dispute, dispute_of
 
 T = TypeVar("T")
 SLOW_S = 300.0
@@ -173,6 +174,11 @@ def word_on_models(project_name: str, deed: str, reason: str) -> Call[str]:
 
 def _version(project_name: str, version: str) -> str:
     return f"{_project(project_name)}/models/{quote(version, safe='')}"
+
+
+def answers(task: m.Task | str) -> Call[Dispute]:
+    """What is in dispute."""
+    return Call("GET", f"/v1/tasks/{quote(_task_id(task), safe='')}/answers", dispute_of)
 
 
 def renew(task: m.Task) -> Call[m.Renewed]:

@@ -17,6 +17,7 @@ import httpx
 from tiebreak.client import calls
 from tiebreak.client import models as m
 from tiebreak.client.calls import Call
+from tiebreak.client.disputes import Dispute
 from tiebreak.client.errors import ApiError, Unavailable, error_of
 from tiebreak.client.retries import Retries, asked_s
 
@@ -123,6 +124,13 @@ class Client:
     def release(self, task: m.Task) -> None:
         """Give a task back unanswered, at once."""
         self._do(calls.release(task))
+
+    def answers(self, task: m.Task | str) -> Dispute:
+        """For reviewers: what people said about a task in review that you hold, and how sure the consensus is.
+
+        Raises Conflict where it is not in review (it is answered blind then), or no longer in your hands.
+        """
+        return self._do(calls.answers(task))
 
     def me(self) -> m.Me:
         """Who you are here."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from tiebreak.contracts.messages import Annotation, AnnotationState, LabelMethod
@@ -84,7 +84,12 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """People disagree (or keep skipping) and no more of them are to be asked: a reviewer decides."""
+    """People disagree (or keep skipping) and no more of them are to be asked: a reviewer decides.
+
+    ``shares``: what the answers amount to so far (``port_review.Dispute``); none where nobody answered.
+    """
+
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 Decision = Settle | Ask | Review
@@ -114,17 +119,19 @@ class WeightedVote:
     def decide(self, ballots: Sequence[Ballot], rule: Rule) -> Decision:
         """The decision after ``ballots``. A reviewer's answer settles alone; as many skips as votes allowed go to review."""
         clear = early(ballots, rule)
-        if clear is not None:
-            return clear
         counted = [b for b in ballots if b.counts]
+        if clear is not None and not (isinstance(clear, Review) and counted):
+            return clear
         suspects = sum(b.suspect for b in counted)
         weights = [self._weights.get(b.annotator, 1.0) / (suspects if b.suspect else 1) for b in counted]
         shares = distribution(counted, weights)
+        if clear is not None:
+            return Review(shares)
         (best, share), *rest = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
         tied = bool(rest) and rest[0][1] >= share
         if share >= rule.agreement and not tied:
             return Settle(best, shares, share, LabelMethod.CONSENSUS, tuple(counted), tuple(weights))
-        return ask_or_review(ballots, rule)
+        return ask_or_review(ballots, rule, shares)
 
 
 class DawidSkene:
@@ -149,17 +156,19 @@ class DawidSkene:
         """The decision after ``ballots``. A reviewer's answer settles alone; as many skips as votes allowed go to review."""
         clear = early(ballots, rule)
         counted = [b for b in ballots if b.counts]
-        if clear is not None and not (isinstance(clear, Ask) and counted):
+        if isinstance(clear, Settle) or (clear is not None and not counted):
             return clear
         said = {b.annotator: b.value for b in counted}
         suspects = frozenset(b.annotator for b in counted if b.suspect)
         known = self._belief.votes == said and self._belief.suspects == suspects
         belief = self._belief if known else self._again(said, suspects)
+        if isinstance(clear, Review):
+            return Review(belief.distribution)
         value, sure = belief.best
         if sure >= rule.confidence:
             weights = tuple(belief.weights[b.annotator] for b in counted)
             return clear or Settle(value, belief.distribution, sure, LabelMethod.CONSENSUS, tuple(counted), weights)
-        decision = clear or ask_or_review(ballots, rule)
+        decision = clear or ask_or_review(ballots, rule, belief.distribution)
         if self._following is None or not isinstance(decision, Ask):
             return decision
         return Ask(tuple(self._following(said, {b.annotator for b in ballots}, suspects)))
@@ -181,10 +190,20 @@ def early(ballots: Sequence[Ballot], rule: Rule) -> Decision | None:
     return Review() if skips + counted >= max(rule.max_votes, rule.votes + 1) else Ask()
 
 
-def ask_or_review(ballots: Sequence[Ballot], rule: Rule) -> Decision:
-    """The answers do not agree: another person while there may be more, else a reviewer."""
+def ask_or_review(ballots: Sequence[Ballot], rule: Rule, shares: Mapping[str, float] | None = None) -> Decision:
+    """The answers do not agree: another person while there may be more, else a reviewer, who is told of ``shares``."""
     asked = sum(b.counts or b.skipped for b in ballots)
-    return Ask() if asked < rule.max_votes else Review()
+    return Ask() if asked < rule.max_votes else Review(shares or {})
+
+
+def likeliest(shares: Mapping[str, float], most: int = 20, least: float = 0.001) -> dict[str, float]:
+    """The largest of ``shares``, the largest first: of hundreds of classes a reviewer is told of those that matter.
+
+    >>> likeliest({"cat": 0.3, "dog": 0.6995, "bird": 0.0005})
+    {'dog': 0.6995, 'cat': 0.3}
+    """
+    largest = sorted(shares.items(), key=lambda item: (-item[1], item[0]))[:most]
+    return {value: share for value, share in largest if share >= least}
 
 
 def majority() -> Consensus:

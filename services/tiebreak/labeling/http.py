@@ -14,6 +14,7 @@ from tiebreak.labeling.http_openapi import DescribedApp
 from tiebreak.labeling.http_page import page_routes
 from tiebreak.labeling.http_registry import registry_routes
 from tiebreak.labeling.http_reveal import reveal_routes
+from tiebreak.labeling.http_review import review_routes
 from tiebreak.labeling.http_security import BodyLimit, SecurityHeaders
 from tiebreak.labeling.http_tasks import task_routes
 from tiebreak.runtime.ops_http import ops_routes
@@ -44,6 +45,7 @@ def create_app(ctx: LabelingContext) -> FastAPI:
     )
     install(app, ctx.metrics)
     app.include_router(task_routes(ctx))
+    app.include_router(review_routes(ctx))
     app.include_router(reveal_routes(ctx))
     app.include_router(registry_routes(ctx))
     app.include_router(crowd_routes(ctx))

@@ -58,8 +58,8 @@ _REFUSALS: Mapping[HTTPStatus, tuple[str, str, str]] = {
     HTTPStatus.CONFLICT: (
         "stale_lease",
         (
-            "The state is another one by now; `type` says which: a stale lease, a task that is settled, expired, withdrawn or "
-            "erased, an answer given before, or an Idempotency-Key used for another body. Claim again; do not retry."
+            "The state is another one by now; `type` says which: a stale lease, a task that is settled, expired, withdrawn, "
+            "erased or not in review, an answer given before, or an Idempotency-Key used for another body. Claim again; do not retry."
         ),
         "Your lease is over and somebody else has the task. Claim again.",
     ),

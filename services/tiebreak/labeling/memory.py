@@ -16,6 +16,7 @@ from tiebreak.contracts.project import Project
 from tiebreak.labeling.grants import Grant, Grants
 from tiebreak.labeling.lifecycle import TaskState
 from tiebreak.labeling.memory_housekeeping import erase, forget_before, rerank, sweep, withdraw
+from tiebreak.labeling.memory_review import dispute
 from tiebreak.labeling.memory_state import Entry, State
 from tiebreak.labeling.port import (
     Act,
@@ -36,6 +37,7 @@ from tiebreak.labeling.port import (
     settings_for,
 )
 from tiebreak.labeling.port_erasing import Erased
+from tiebreak.labeling.port_review import Dispute
 from tiebreak.labeling.refusals import building, not_found, refused
 from tiebreak.labeling.routing import Usher, everybody, expires_from, is_personal, place_of, route_of
 from tiebreak.labeling.settling import Remembered
@@ -84,9 +86,8 @@ class MemoryQueue:
                 continue
             new += 1
             created = task.created_ms or self._now()
-            s.tasks[task.task_id] = Entry(
-                task, route_of(task), place_of(replace(task, created_ms=created), self._settings.head_start_ms)
-            )
+            place = place_of(replace(task, created_ms=created), self._settings.head_start_ms)
+            s.tasks[task.task_id] = Entry(task, route_of(task), place)
             s.expiry[task.task_id] = (expires_from(task) or created) + self._settings.task_ttl_ms
             s.open_tasks += 1
             s.offer(task.task_id)
@@ -283,7 +284,7 @@ class MemoryQueue:
             state = TaskState.IN_REVIEW if item.review else TaskState.OPEN
             if entry.state is not state:
                 s.unoffer(item.task_id)
-            entry.state = state
+            entry.state, entry.shares = state, (item.sequence, item.shares)
             s.offer(item.task_id, item.people, self._now() + self._settings.ask_best_ms)
 
     async def published(self, labels: Sequence[tuple[str, int]]) -> None:
@@ -343,8 +344,10 @@ class MemoryQueue:
         return self._guard().stats()
 
     async def restore(self, known: Remembered) -> bool:
-        now = self._now()
-        return self._guard().restore(known, now, self._settings)
+        return self._guard().restore(known, self._now(), self._settings)
+
+    async def dispute(self, annotator: str, task_id: str) -> Dispute:
+        return dispute(self._granted(annotator, task_id), annotator)
 
     async def look(self, task_id: str) -> Task | None:
         s = self._guard()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tiebreak.contracts.messages import Task
 from tiebreak.labeling.lifecycle import TaskState
+from tiebreak.labeling.memory_review import forget_notes
 from tiebreak.labeling.memory_state import State
 from tiebreak.labeling.port import QueueSettings, Swept
 from tiebreak.labeling.port_erasing import Erased
@@ -49,6 +50,7 @@ def _purge(s: State, settings: QueueSettings, now: int, limit: int) -> int:
         s.emptied[task_id] = now + settings.keep_ms
         s.done[task_id] = (TaskState.SETTLED, s.tasks[task_id].label_revision)
         s.unlease(task_id)
+        forget_notes(s.tasks[task_id])
     for task_id in [i for i, at in s.emptied.items() if at <= now][:limit]:
         del s.emptied[task_id]
         del s.tasks[task_id]
@@ -78,11 +80,11 @@ def erase(s: State, task_ids: Sequence[str]) -> Erased:
 
 
 def forget_before(s: State, before_ms: int) -> int:
-    """Drop the lines of answers given before then; how many."""
+    """Drop the lines and the notes of answers given before then; how many."""
     old = [(lines, i) for lines in s.history.values() for i, line in lines.items() if line.at_ms < before_ms]
     for lines, annotation_id in old:
         del lines[annotation_id]
-    return len(old)
+    return len(old) + sum(forget_notes(entry, before_ms) for entry in s.tasks.values())
 
 
 def _erase(s: State, task_id: str) -> Erased:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from operator import itemgetter
 
@@ -26,6 +26,7 @@ from tiebreak.labeling.port import (
     Refusal,
     Stats,
 )
+from tiebreak.labeling.port_review import note_of
 from tiebreak.labeling.refusals import not_found, refused
 from tiebreak.labeling.routing import kept_for, lane_start, place_of, route_of
 from tiebreak.labeling.settling import Remembered, TaskRecord
@@ -99,6 +100,10 @@ class Entry:
     revisions: dict[str, int] = field(default_factory=dict)
     answers: dict[str, Given] = field(default_factory=dict)
     ballots: dict[str, Ballot] = field(default_factory=dict)
+    said: dict[str, Annotation] = field(
+        default_factory=dict
+    )  # what the ballots were made of, in the order of first answers
+    shares: tuple[int, Mapping[str, float]] = (0, {})  # what was told of them for review, at which sequence
     sequence: int = 0
     label_revision: int = 0
     settled_at: int = 0
@@ -197,6 +202,7 @@ class Entry:
             return False
         self.sequence += 1
         self.ballots[a.annotator] = ballot_of(a, self.sequence, old)
+        self.said[a.annotator] = replace(a, comment=note_of(a))
         return True
 
     def record(self) -> TaskRecord:
@@ -265,17 +271,21 @@ class State:
         if task.task_id in self.tasks and task.task_id not in self.emptied:
             return True
         state, revision = self.done.get(task.task_id, (None, 0))
+        said = {name: replace(a, comment=note_of(a)) for name, (a, _) in known.given.items()}
         if state is not TaskState.SETTLED:
             return False
         del self.done[task.task_id]
         self.purge[task.task_id] = now + max(settings.restored_ms, settings.undo_ms)
-        if self.emptied.pop(task.task_id, None) is None:
+        if self.emptied.pop(task.task_id, None) is not None:
+            self.tasks[task.task_id].said |= said
+        else:
             entry = Entry(task, route_of(task), place_of(task, settings.head_start_ms), state)
             entry.sequence = entry.settled_at = known.sequence
             entry.label_revision = revision
             for name, (a, ballot) in known.given.items():
                 entry.answers[name] = Given(a.revision, a.state, a.lease_token, a.claimed_ms, now)
                 entry.revisions[name], entry.ballots[name] = a.revision, ballot
+            entry.said = said
             self.tasks[task.task_id] = entry
         return True
 

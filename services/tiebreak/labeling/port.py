@@ -7,7 +7,7 @@ accepted answer is on ``annotations`` first, and everything here can be built ag
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import NamedTuple, Protocol
@@ -17,6 +17,7 @@ from tiebreak.contracts.errors import Conflict
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Payload, Task
 from tiebreak.contracts.project import Project
 from tiebreak.labeling.port_erasing import Erasing
+from tiebreak.labeling.port_review import Reviewing
 from tiebreak.labeling.routing import Usher
 from tiebreak.labeling.settling import Remembered, TaskRecord
 
@@ -98,10 +99,7 @@ class Claimed:
 
 
 class Act(StrEnum):
-    """What a person does about a task. ``withdraw``: an answer is taken back at any later time, by its author or a manager; the task
-
-    does not come back to its author.
-    """
+    """What a person does about a task. ``withdraw``: an answer is taken back later, by its author or a manager, for good."""
 
     VOTE = "vote"
     SKIP = "skip"
@@ -156,6 +154,7 @@ class Refusal(StrEnum):
     PAUSED = "paused"
     AT_CAP = "at_cap"
     CONTENT_GONE = "content_gone"
+    NOT_IN_REVIEW = "not_in_review"
 
 
 class Refused(Conflict):
@@ -200,13 +199,15 @@ class Settlement:
 class Reopen:
     """Put the task back on offer if it still has ``sequence`` applied answers.
 
-    ``people``: first to the first of them for whom fewer than :data:`KEPT_FOR_ONE` tasks are kept, for ``ask_best_ms``.
+    ``people``: first to the first of them for whom fewer than :data:`KEPT_FOR_ONE` tasks are kept, for ``ask_best_ms``. ``shares``:
+    what the reviewer is told of the answers (``Dispute.shares``).
     """
 
     task_id: str
     sequence: int
     review: bool
     people: tuple[str, ...] = ()
+    shares: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +255,7 @@ class Done:
     at_ms: int
 
 
-class Queue(Erasing, Protocol):
+class Queue(Erasing, Reviewing, Protocol):
     """Open tasks, leases and votes of one project. Every method is atomic and may be called again after an unknown outcome.
 
     Each raises SlowDown while the index is being rebuilt, and Unreachable when the store does not answer.

@@ -47,7 +47,10 @@ class Erasing(Protocol):
         """All that was here about these people is gone."""
 
     async def forget_before(self, before_ms: int) -> int:
-        """Take the lines of answers given before then out of people's histories; how many. Repeat it when it raises."""
+        """Take the lines of answers given before then out of people's histories, and the notes that came with such answers;
+
+        how many lines and notes. Repeat it when it raises.
+        """
 
     async def erased(self) -> frozenset[str]:
         """Those whose erasure ended, by digest. Lost with the store."""

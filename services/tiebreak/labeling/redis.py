@@ -39,7 +39,9 @@ from tiebreak.labeling.port import (
     settings_for,
 )
 from tiebreak.labeling.port_erasing import Erased
+from tiebreak.labeling.port_review import Dispute
 from tiebreak.labeling.redis_errors import reachable
+from tiebreak.labeling.redis_forgetting import forget_lines, old_notes
 from tiebreak.labeling.redis_life import is_of_this_life, keeps_all, of_index
 from tiebreak.labeling.redis_regrant import put_back
 from tiebreak.labeling.redis_scripts import Call, Scripts
@@ -57,6 +59,7 @@ _SCRIPTS = (
     "erase",
     "finish",
     "forget",
+    "forget_notes",
     "gold",
     "published",
     "regrant",
@@ -197,7 +200,7 @@ class RedisQueue:
             arguments: list[wire.Argument] = [self._settings.history, self._settings.lease_ms]
             for a in chunk:
                 arguments += (a.task_id, a.annotator, a.revision, a.state, a.lease_token, a.claimed_ms)
-                arguments += (wire.ballot_text(a), wire.line_of(a))
+                arguments += (wire.ballot_text(a), wire.line_of(a), *wire.note_text(a))
             applied += [wire.applied_of(item) for item in await self._run("apply", arguments)]
         return applied
 
@@ -214,7 +217,7 @@ class RedisQueue:
 
     async def reopen(self, tasks: Sequence[Reopen]) -> None:
         for chunk in _chunks(tasks):
-            offers = [v for t in chunk for v in (t.task_id, t.sequence, int(t.review), "\n".join(t.people))]
+            offers = [value for item in chunk for value in wire.offer_of(item)]
             await self._run("reopen", (self._settings.ask_best_ms, KEPT_FOR_ONE, *offers))
 
     async def published(self, labels: Sequence[tuple[str, int]]) -> None:
@@ -246,8 +249,11 @@ class RedisQueue:
         arguments += (repr(place_of(task, self._settings.head_start_ms)), wire.encode(task), known.sequence)
         for name, (a, ballot) in known.given.items():
             arguments += (name, a.revision, a.state, a.lease_token, a.claimed_ms)
-            arguments += (ballot.sequence, ballot.replaces, wire.ballot_text(a))
+            arguments += (ballot.sequence, ballot.replaces, wire.ballot_text(a), *wire.note_text(a))
         return bool((await self._run("restore", arguments))[0])
+
+    async def dispute(self, annotator: str, task_id: str) -> Dispute:
+        return wire.dispute_of(await self._ask(("dispute", (annotator, task_id))))
 
     async def keep_gold(self, pieces: Sequence[Task]) -> None:
         for chunk in _chunks(pieces):
@@ -284,13 +290,9 @@ class RedisQueue:
                 await self._client.hset(self._key("erased"), mapping=dict.fromkeys(subjects, "1"))
 
     async def forget_before(self, before_ms: int) -> int:
-        removed = 0
-        async with reachable():
-            people: Sequence[Any] = await self._client.hkeys(self._key("answered"))
-            for mine in (self._key(f"mine:{name.decode()}") for name in people):
-                lines: Sequence[Any] = await self._client.lrange(mine, 0, -1)
-                for line in (line for line in lines if wire.done_of(line).at_ms < before_ms):
-                    removed += await self._client.lrem(mine, 0, line)
+        removed = await forget_lines(self._client, self._prefix, before_ms)
+        async for fields in old_notes(self._client, self._key("notes"), before_ms):
+            removed += (await self._run("forget_notes", (before_ms, *fields)))[0]
         return removed
 
     async def erased(self) -> frozenset[str]:
@@ -318,9 +320,8 @@ class RedisQueue:
     async def history(self, annotator: str, limit: int) -> Sequence[Done]:
         await self._scripts.told()
         async with reachable():
-            lines: Sequence[Any] = await self._client.lrange(
-                self._key(f"mine:{annotator}"), 0, self._settings.history - 1
-            )
+            mine, last = self._key(f"mine:{annotator}"), self._settings.history - 1
+            lines: Sequence[Any] = await self._client.lrange(mine, 0, last)
         newest: dict[str, Done] = {}
         for line in lines:
             done = wire.done_of(line)

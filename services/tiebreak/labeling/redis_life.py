@@ -32,6 +32,7 @@ _OF_INDEX = frozenset(
         "answered",
         "gold",
         "classes",
+        "notes",
     }
 )
 _KINDS_OF_INDEX = frozenset({"task", "open", "again", "cursor", "held", "expiry", "done", "mine", "idem"})

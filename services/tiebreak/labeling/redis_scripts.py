@@ -24,7 +24,7 @@ _MOST = 128
 # An exchange costs as much for one call as for ten, most of all its fsync, and whoever is answered together publishes together.
 _EVERY_S = 0.004
 # What people wait for: these share a run (`people.lua`).
-_SHARED = ("claim", "confirm", "hold", "prepare")
+_SHARED = ("claim", "confirm", "dispute", "hold", "prepare")
 
 
 def load_scripts(client: redis.asyncio.Redis, names: Sequence[str]) -> Mapping[str, AsyncScript]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -11,25 +12,32 @@ import orjson
 from tiebreak.contracts.codec import decode_label, decode_task, encode, peek
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
 from tiebreak.labeling.consensus import Ballot
-from tiebreak.labeling.port import Applied, Done, Lease, Outcome, Question, Receipt
+from tiebreak.labeling.port import Applied, Done, Lease, Outcome, Question, Receipt, Reopen
+from tiebreak.labeling.port_review import Dispute, DisputedAnswer, note_of
+from tiebreak.labeling.schema_versions import SchemaVersion
 from tiebreak.labeling.settling import TaskRecord
 
 __all__ = [
     "Argument",
     "applied_of",
     "ballot_text",
+    "dispute_of",
     "done_of",
     "encode",
     "forget_bodies",
     "label_of",
     "lease_of",
     "line_of",
+    "note_text",
+    "offer_of",
     "prefix_of",
     "receipt_of",
     "token_epoch_key",
 ]
 
 Argument = str | bytes | int
+# What an index of an earlier version does not say: suspect, lead time, flagged, the version of the schema.
+_UNTOLD: Sequence[Any] = (False, 0.0, False, "")
 _LEASE = ("token", "claimed_ms", "deadline_ms")
 # Bodies up to here are remembered when decoded, at most 1024 of them.
 _SMALL = 16 * 1024
@@ -109,8 +117,38 @@ def done_of(line: bytes) -> Done:
 
 
 def ballot_text(a: Annotation) -> bytes:
-    """What a decision needs of an annotation, beyond what the script keeps in fields of its own."""
-    return orjson.dumps([a.annotation_id, a.annotator, a.value, a.submitted_ms, a.reviewer, a.suspect])
+    """What a decision and a reviewer need of an annotation, beyond what the script keeps in fields of its own."""
+    said = [a.annotation_id, a.annotator, a.value, a.submitted_ms, a.reviewer, a.suspect]
+    return orjson.dumps([*said, a.lead_time_s, a.flagged, str(SchemaVersion(a.schema_version, a.schema_added))])
+
+
+def note_text(a: Annotation) -> tuple[int, str]:
+    """When the answer was given, and the note that came with it."""
+    return a.submitted_ms, note_of(a)
+
+
+def offer_of(t: Reopen) -> Sequence[Argument]:
+    """Task, sequence, review, people by line, and what is told of the answers; empty where there is nothing to tell."""
+    return t.task_id, t.sequence, int(t.review), "\n".join(t.people), orjson.dumps(t.shares) if t.shares else b""
+
+
+def dispute_of(reply: Sequence[Any]) -> Dispute:
+    """``{people by line, shares, {ballot, note}...}``."""
+    people, shares, *fields = reply
+    places = {name: place for place, name in enumerate(people.decode().split("\n"), 1) if name}
+    found = sorted((_answer_of(text, note) for text, note in fields), key=lambda answer: answer.annotator)
+    for answer in found:  # a task of an index of an earlier version
+        places.setdefault(answer.annotator, len(places) + 1)
+    standing = [replace(a, place=places[a.annotator]) for a in found if a.state is not AnnotationState.WITHDRAWN]
+    return Dispute(tuple(sorted(standing, key=lambda a: a.place)), orjson.loads(shares) if shares else {})
+
+
+def _answer_of(field: bytes, note: bytes) -> DisputedAnswer:
+    _, _, _, state, text = field.split(b"|", 4)
+    _, annotator, value, submitted_ms, _, *further = orjson.loads(text)
+    _, lead_time_s, flagged, schema = further if len(further) == len(_UNTOLD) else _UNTOLD
+    said = AnnotationState(state.decode())
+    return DisputedAnswer(0, annotator, value, said, submitted_ms, lead_time_s, flagged, schema, note.decode())
 
 
 def applied_of(item: Sequence[Any]) -> Applied:

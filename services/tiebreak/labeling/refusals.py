@@ -47,6 +47,10 @@ _WORDS: Mapping[Refusal, tuple[str, str]] = {
         "The content of this task is gone for good, so its answer cannot be taken back here.",
         "`tiebreak ledger retract` takes answers out of the models.",
     ),
+    Refusal.NOT_IN_REVIEW: (
+        "This task is not in review: it is answered without a look at what others said.",
+        "Answer it like any other.",
+    ),
 }
 
 

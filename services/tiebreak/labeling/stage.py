@@ -20,7 +20,7 @@ from tiebreak.contracts.log import Batch, Message, Outputs, Partition, Positions
 from tiebreak.contracts.messages import Annotation, Label, Task
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
-from tiebreak.labeling.consensus import Ask, Consensus, Review, majority
+from tiebreak.labeling.consensus import Ask, Consensus, Review, likeliest, majority
 from tiebreak.labeling.gold import Known
 from tiebreak.labeling.port import Outcome, Queue, Reopen, Settlement
 from tiebreak.labeling.routing import may_take
@@ -219,7 +219,7 @@ class Settler:
     def _offer(self, record: TaskRecord, offer: Ask | Review) -> Reopen:
         task = record.task
         if isinstance(offer, Review):
-            return Reopen(task.task_id, record.sequence, review=True)
+            return Reopen(task.task_id, record.sequence, review=True, shares=likeliest(offer.shares))
         may = may_take(task, self._project.labeling)
         return Reopen(task.task_id, record.sequence, review=False, people=tuple(filter(may, offer.people))[:_BEST])
 

@@ -15,7 +15,17 @@ from tiebreak.contracts.codec import dump_json
 from tiebreak.contracts.messages import LabelMethod
 from tiebreak.contracts.project import Answer, AnswerKind, Project
 from tiebreak.labeling.answers import PLACES, value_of
-from tiebreak.labeling.consensus import Ballot, Consensus, Decision, Rule, Settle, ask_or_review, distribution, early
+from tiebreak.labeling.consensus import (
+    Ballot,
+    Consensus,
+    Decision,
+    Review,
+    Rule,
+    Settle,
+    ask_or_review,
+    distribution,
+    early,
+)
 
 Item = Mapping[str, Any]
 
@@ -38,13 +48,13 @@ class SharedAnswer:
     def decide(self, ballots: Sequence[Ballot], rule: Rule) -> Decision:
         """The decision after ``ballots``. A reviewer's answer settles alone; as many skips as votes allowed go to review."""
         before = early(ballots, rule)
-        if before is not None:
-            return before
         counted = tuple(b for b in ballots if b.counts)
-        shared = self._combine([b.value for b in counted])
-        if shared.agreement < rule.agreement:
-            return ask_or_review(ballots, rule)
-        weights = tuple(1.0 for _ in counted)
+        if before is not None and not (isinstance(before, Review) and counted):
+            return before
+        shared, weights = self._combine([b.value for b in counted]), tuple(1.0 for _ in counted)
+        if before is not None or shared.agreement < rule.agreement:
+            told = distribution(counted, weights) if self._classes else {shared.value: shared.agreement}
+            return Review(told) if before is not None else ask_or_review(ballots, rule, told)
         # Where answers are classes the trainer learns from all that was said; else there is nothing to share out.
         shares = distribution(counted, weights) if self._classes else {shared.value: 1.0}
         return Settle(shared.value, shares, shared.agreement, LabelMethod.CONSENSUS, counted, weights)

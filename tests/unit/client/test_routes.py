@@ -31,6 +31,7 @@ CALLS: Mapping[str, tuple[Any, ...]] = {
     "skip": (TASK,),
     "undo": (MADE,),
     "withdraw": (MADE,),
+    "answers": (TASK,),
     "renew": (TASK,),
     "release": (TASK,),
     "me": (),

@@ -24,6 +24,7 @@ NEEDED = {
     ("post", "/v1/tasks/{task}:skip"): Right.ANNOTATE,
     ("post", "/v1/annotations/{annotation}:undo"): Right.ANNOTATE,
     ("post", "/v1/annotations/{annotation}:withdraw"): Right.ANNOTATE,
+    ("get", "/v1/tasks/{task}/answers"): Right.REVIEW,
     ("post", "/v1/tasks/{task}:reveal"): Right.MANAGE,
     ("get", "/v1/projects/{name}/crowd"): Right.MANAGE,
     ("post", "/v1/projects/{name}/gold"): Right.REVIEW,

@@ -13,6 +13,7 @@ from tiebreak.labeling.consensus import Ask, Ballot, DawidSkene, Review, Rule, S
 from tiebreak.labeling.posterior import Belief, Crowd, CrowdSettings, Said
 
 SURE = Rule(votes=1, max_votes=4, agreement=0.6, confidence=0.9)
+PAIRS = {"p0": "ant", "p1": "bee", "p2": "ant", "p3": "bee"}
 
 
 def ballots(*values: str) -> list[Ballot]:
@@ -103,13 +104,13 @@ def test_a_known_person_settles_alone_and_an_unknown_one_does_not() -> None:
     [
         ((), Ask()),
         (("ant", "bee"), Ask()),
-        (("ant", "bee", "ant", "bee"), Review()),
+        (("ant", "bee", "ant", "bee"), Review(Crowd(CLASSES).belief(PAIRS).distribution)),
         (("-", "-", "-", "-"), Review()),
-        (("ant", "-", "bee", "-"), Review()),
+        (("ant", "-", "bee", "-"), Review(Crowd(CLASSES).belief({"p0": "ant", "p2": "bee"}).distribution)),
     ],
 )
 def test_ambiguity_is_asked_about_and_then_reviewed(values: tuple[str, ...], expected: object) -> None:
-    """People who disagree are joined by others up to `max_votes`; then a reviewer decides."""
+    """People who disagree are joined by others up to `max_votes`; then a reviewer decides, who is told how sure their answers are."""
     assert judge(*values).decide(ballots(*values), SURE) == expected
 
 
@@ -152,6 +153,8 @@ def test_answers_given_under_suspicion_weigh_as_much_as_one_of_them_together() -
     believed = DawidSkene(crowd.belief(trio), crowd.belief)
     assert isinstance(believed.decide(together[:2], SURE), Ask)
     assert isinstance(believed.decide([*together, replace(together[0], annotator="p9", value="ant")], SURE), Review)
+    alone = DawidSkene(crowd.belief({}), crowd.belief).decide(ballots("-", "-", "-", "ant"), Rule(3, 4, 0.6, 0.5))
+    assert alone == Review(crowd.belief({"p3": "ant"}).distribution)  # sure enough, but of too few
     beside = [*together, *ballots("-", "-", "-", "ant")[3:]]
     said = {b.annotator: b.value for b in beside}
     settled = DawidSkene(crowd.belief(said, trio), crowd.belief).decide(beside, replace(SURE, confidence=0.8))

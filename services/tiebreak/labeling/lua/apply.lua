@@ -1,5 +1,6 @@
 -- Fold annotations of the log into their tasks.
--- ARGV  nonce, history length, lease_ms, then per annotation: task, annotator, revision, state, token, claimed, ballot, history line
+-- ARGV  nonce, history length, lease_ms, then per annotation: task, annotator, revision, state, token, claimed, ballot, history line,
+--   when it was given, note
 -- Returns {'OK', per annotation: {'unknown'} | {'done'} |
 --   {'new' | 'duplicate', sequence, label revision, settled at, unpublished label, body, {ballot field...}}} or {'BUILDING'}.
 -- Invariant: an (annotator, revision) is folded once; its place is the order in which the log brought it. Who is about to hear that
@@ -15,7 +16,7 @@ local function fields_of(id)
   return open_hash(id) and hash_of(id) or nil
 end
 
-for i = 4, #ARGV, 8 do
+for i = 4, #ARGV, 10 do
   local id, annotator, rev, state = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
   local h = fields_of(id)
   local body = h and body_of(id)
@@ -35,7 +36,9 @@ for i = 4, #ARGV, 8 do
       local counting = old_state == 'submitted' or old_state == 'late'
       h.sq = tonumber(h.sq or '0') + 1
       h[mine] = h.sq .. '|' .. (counting and place or '0') .. '|' .. rev .. '|' .. state .. '|' .. ARGV[i + 6]
-      redis.call('HSET', task_key(id), 'sq', h.sq, mine, h[mine])
+      if not old_rev then h.vo = (h.vo and h.vo .. '\n' or '') .. annotator end
+      redis.call('HSET', task_key(id), 'sq', h.sq, mine, h[mine], unpack(old_rev and {} or {'vo', h.vo}))
+      if old_rev or ARGV[i + 9] ~= '' then note(id, annotator, ARGV[i + 8], ARGV[i + 9]) end
     end
     if h['u:' .. annotator] then give_back(id, annotator, ARGV[i + 2], now, tonumber(ARGV[3])) end
     local ballots = {}

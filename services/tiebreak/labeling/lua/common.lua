@@ -22,6 +22,7 @@
 -- erased           hash    erased person's digest -> '1' once all about them is gone, '0' before (kept by plain commands)
 -- mine:<annotator> list    own answers, newest first              answered       hash    annotator -> answers that stand, skips aside
 -- gold             hash    piece -> the encoded task (built again from `tasks`)
+-- notes            hash    '<task>|<annotator>' -> '<time>|<note>' of a folded answer, while the task's content is here
 -- forgiven         hash    annotator -> pieces of gold they had when a manager let them go on
 -- token_epoch      string  changes with any token (`redis_tokens.py`)             token:<digest>  hash  a token's record
 -- tokens_built     string  the life of the server in which the tokens were read from the trail
@@ -31,6 +32,7 @@
 --   ns answers that stand, lr label revision, ls sequence the standing label was settled at, lb label not yet published,
 --   g:<annotator> '<token>|<claimed>', p:<annotator> time an answer is in flight since, r:<annotator> last revision,
 --   u:<annotator> the revision of an undo that is neither confirmed nor folded yet, k:<annotator>:<key> there is a receipt of this name,
+--   vo who has a field 'v:', by line in the order of their first answers, sh '<sq>|<shares>' what is told of the answers for review,
 --   c:<annotator> '<revision>|<state>|<token>|<claimed>|<at>', v:<annotator> '<sequence>|<replaces>|<revision>|<state>|<ballot>'
 --
 -- A waiting task is a field of `bodies`, a place in `open:<lane>` and an entry of one `expiry:<time>` list: a key of its own and a
@@ -170,6 +172,23 @@ local function is_awaited(fields, now, patience)
     end
   end
   return false
+end
+
+-- What somebody noted with their answer, `at` ms; '' is nothing, and takes back what was there.
+local function note(id, annotator, at, text)
+  local field = id .. '|' .. annotator
+  if text ~= '' then
+    redis.call('HSET', P .. 'notes', field, at .. '|' .. text)
+  else
+    redis.call('HDEL', P .. 'notes', field)
+  end
+end
+
+local function drop_notes(id, fields)
+  for field in pairs(fields) do
+    local annotator = string.match(field, '^v:(.+)$')
+    if annotator then note(id, annotator, 0, '') end
+  end
 end
 
 local function given(id, annotator)

@@ -22,6 +22,7 @@ for i = 2, #ARGV do
     if kind == 'c:' then answers = answers + 1 end
     if kind == 'k:' then redis.call('DEL', P .. 'idem:' .. string.sub(field, 3)) end
   end
+  drop_notes(id, h)
   redis.call('DEL', key)
   redis.call('HDEL', P .. 'bodies', id)
   redis.call('ZREM', P .. 'purge', id)

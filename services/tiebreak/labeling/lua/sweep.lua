@@ -46,6 +46,7 @@ for _, id in ipairs(due('purge')) do
   else
     if h.by then unlease(id) end
     redis.call('HDEL', P .. 'bodies', id)
+    drop_notes(id, h)
     redis.call('ZREM', P .. 'purge', id)
     redis.call('ZADD', P .. 'forget', now + ARGV[3], id)
     redis.call('HSET', done_key(id), id, 'settled:' .. (h.lr or '0'))
