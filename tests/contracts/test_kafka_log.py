@@ -6,11 +6,10 @@ import asyncio
 import os
 import signal
 import time
-import uuid
 from collections.abc import AsyncIterator
 
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
@@ -18,22 +17,13 @@ from scripts.kafka import Broker, free_port
 from tests.contracts.conftest import OPTIONS
 from tests.support.eventually import eventually
 from tests.support.log_clients import Listener, fresh_topic, messages, publish, reading, take, values
-from tests.support.models import project_of
-from tests.support.training import PassAll
-from tiebreak.apps.scanning import scan
-from tiebreak.contracts.audit import Action
 from tiebreak.contracts.errors import ConfigError, PositionLost, PublishFailed, Unreachable
 from tiebreak.contracts.log import Message, Outputs, Partition
-from tiebreak.contracts.topics import Topic, TopicSpec, specs_for
-from tiebreak.deployment.memory import MemoryModelStore
-from tiebreak.deployment.stage import Deployer, Tools
+from tiebreak.contracts.topics import TopicSpec
 from tiebreak.events.kafka import KafkaLog
 from tiebreak.events.kafka_client import KafkaOptions, KafkaSecurity
 from tiebreak.events.kafka_reader import KafkaReader
 from tiebreak.labeling.stage_reading import records_of
-from tiebreak.runtime.audit_trail import AuditTrail
-from tiebreak.runtime.clock import SystemClock
-from tiebreak.runtime.metrics import Metrics
 
 pytestmark = pytest.mark.kafka
 
@@ -163,44 +153,6 @@ async def test_a_retention_that_is_made_shorter_is_the_topics_and_nothing_else_i
     with pytest.raises(ConfigError, match=r"refuses the retention of tiebreak\.nowhere"):
         await log.retain([TopicSpec("tiebreak.nowhere.events", 1, 1000)])
     await admin.close()
-
-
-@pytest.mark.parametrize("aborted", [False, True])
-async def test_a_transaction_of_somebody_else_at_the_end_keeps_nobody_waiting(
-    log: KafkaLog, kafka_address: str, aborted: bool
-) -> None:
-    """Its mark takes an offset and is no record: who reads to the end, the audit trail and the deployer too, finds it at once."""
-    name = f"p-{uuid.uuid4().hex[:12]}"
-    await log.ensure_topics(specs_for(name, 1))
-    trail, topics = AuditTrail(log, name, SystemClock()), (Topic.AUDIT.of(name), Topic.MODELS.of(name))
-    await trail.append("ann", Action.TOKEN_CREATED, "bob")
-    producer = AIOKafkaProducer(bootstrap_servers=kafka_address, transactional_id=name)
-    await producer.start()
-    await producer.begin_transaction()
-    for topic in topics:
-        await producer.send_and_wait(topic, b"garbage", key=b"k", partition=0)
-    await (producer.abort_transaction() if aborted else producer.commit_transaction())
-    await producer.stop()
-
-    async def marked() -> bool:
-        # The broker writes its marks after it has answered.
-        ends = await log.end_positions([Partition(topic, 0) for topic in topics])
-        return sorted(ends.values()) == [2, 3]
-
-    await eventually(marked)
-    async with asyncio.timeout(10):
-        links, chain = await trail.read()
-        assert (len(links), [fault.offset for fault in chain.faults]) == (1, [] if aborted else [1])
-        assert (await trail.append("ann", Action.TOKEN_REVOKED, "bob")).sequence == 2
-        there = int(not aborted)
-        assert [len([r async for r in records_of(log, topic)]) for topic in topics] == [2 + there, there]
-        assert len([r async for r in scan(log, name, [Topic.AUDIT, Topic.MODELS])]) == 2 + 2 * there
-        metrics = Metrics(name)
-        project = project_of([2]).model_copy(update={"project": name})
-        deployer = Deployer(project, Tools(MemoryModelStore(), log, PassAll(), metrics, SystemClock()))
-        await deployer.start()
-        assert (await deployer.registry()).champion == ""
-        await deployer.close(1.0)
 
 
 async def test_a_broker_that_stalls_leaves_no_traceback_of_the_client(log: KafkaLog, own_broker: Broker) -> None:

@@ -10,6 +10,7 @@ import structlog
 from tiebreak.contracts.errors import BadRecord
 from tiebreak.contracts.log import Log, Record
 from tiebreak.contracts.topics import Topic
+from tiebreak.runtime.reading import up_to
 
 T = TypeVar("T")
 _log = structlog.get_logger("tiebreak")
@@ -17,28 +18,20 @@ _log = structlog.get_logger("tiebreak")
 _MAX_RECORDS = 2000
 _POLL_S = 0.5
 _CLOSE_S = 2.0
-_PATIENCE_POLLS = 10
 
 
 async def scan(log: Log, project: str, topics: Sequence[Topic]) -> AsyncIterator[Record]:
-    """Every record that is there now, in order within each partition. Raises ConfigError when a topic is missing."""
+    """Every record that is there now, in order within each partition.
+
+    Raises ConfigError when a topic is missing, Unreachable when the log does not give all that it says it has.
+    """
     reader = log.reader([topic.of(project) for topic in topics], None)
     await reader.start()
     try:
-        behind = {partition: end for partition, end in (await reader.end_positions()).items() if end > 0}
-        idle = 0
-        # The newest records of a partition may be gone already (retention): silence means that all was read.
-        while behind and idle < _PATIENCE_POLLS:
-            batch = await reader.poll(_MAX_RECORDS, _POLL_S)
-            for partition, records in batch.items():
+        async for batch in up_to(reader, await reader.end_positions()):
+            for records in batch.values():
                 for record in records:
                     yield record
-                if records and records[-1].offset + 1 >= behind.get(partition, 0):
-                    behind.pop(partition, None)
-            idle = 0 if any(batch.values()) else idle + 1
-            if idle:  # a mark of a transaction may be the last, and is no record
-                read = reader.positions()
-                behind = {p: end for p, end in behind.items() if read.get(p, 0) < end}
     finally:
         await reader.close(_CLOSE_S)
 

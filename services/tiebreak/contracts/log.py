@@ -155,7 +155,11 @@ class Reader(Protocol):
         """The offset of the oldest record that retention left, per assigned partition: the end where it left none."""
 
     async def end_positions(self) -> Positions:
-        """The offset after the newest record, per assigned partition. Lag is end minus position."""
+        """The offset after the newest record, per assigned partition. Lag is end minus position.
+
+        Before it may lie what is no record, and what somebody's open transaction holds back (Kafka): ``runtime/reading.py`` decides
+        whether a reader is there.
+        """
 
     async def close(self, timeout_s: float) -> None:
         """Revoke what is owned, leave the group. Bounded: with the broker down the client is dropped after ``timeout_s``."""

@@ -26,9 +26,8 @@ from tiebreak.deployment.report import report_of
 from tiebreak.deployment.rollout import next_stage
 from tiebreak.deployment.shelf import Shelf
 from tiebreak.runtime.metrics import Metrics
+from tiebreak.runtime.reading import up_to
 
-_POLL_RECORDS = 500
-_POLL_S = 0.5
 _ADVANCE_S = 1.0
 
 _log = structlog.get_logger(__name__)
@@ -63,7 +62,7 @@ class Deployer:
         self._topic = topic
         self._reader = tools.log.reader([topic], None)
         self._writer = tools.log.writer()
-        self._positions: dict[Partition, int] = {}
+        self._learnt: dict[Partition, int] = {}
         self._registry, self._outcomes = Registry(), Outcomes()
         self._shelf = Shelf(tools.store, project.project)
         self._lock = asyncio.Lock()
@@ -315,16 +314,14 @@ class Deployer:
         return champion, accepted, unpriced(gone)
 
     async def _follow(self) -> Registry:
-        ends = await self._reader.end_positions()
         before = self._outcomes
-        while any(self._positions.get(partition, 0) < end for partition, end in ends.items()):
-            batch = await self._reader.poll(_POLL_RECORDS, _POLL_S)
+        async for batch in up_to(self._reader, await self._reader.end_positions()):
             for partition, records in batch.items():
                 for record in records:
-                    self._positions[partition] = record.offset + 1
-                    self._learn(record)
-            if not batch:  # a mark of a transaction may be the last, and is no record
-                self._positions.update(self._reader.positions())
+                    # A client that had to connect anew gives everything again.
+                    if record.offset >= self._learnt.get(partition, 0):
+                        self._learnt[partition] = record.offset + 1
+                        self._learn(record)
         if self._outcomes is not before and self._tools.figures is not None:
             _measure(self._outcomes, self._tools.figures)
         return self._registry

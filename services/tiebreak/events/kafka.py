@@ -142,7 +142,9 @@ class KafkaLog:
     async def _asking(self) -> AIOKafkaConsumer:
         async with self._connecting:
             if self._asker is None:
-                asker = AIOKafkaConsumer(**self._cluster.consumer_arguments(None))
+                # An open transaction hides what comes after it from readers; that there is something must be seen all the same.
+                arguments = self._cluster.consumer_arguments(None) | {"isolation_level": "read_uncommitted"}
+                asker = AIOKafkaConsumer(**arguments)
                 try:
                     await self._cluster.bounded(asker.start(), self._cluster.options.connect_timeout_s)
                 except BaseException:

@@ -255,10 +255,10 @@ class KafkaReader:
         return found | {_ours(tp): records[0].offset for tp, records in self._ready().items() if records}
 
     async def end_positions(self) -> Positions:
-        return {} if self._consumer is None else await self._asker.end_positions(self._owned)
+        return await self._asker.end_positions(self._owned)
 
     async def first_positions(self) -> Positions:
-        return {} if self._consumer is None else await self._asker.first_positions(self._owned)
+        return await self._asker.first_positions(self._owned)
 
     # ── rebalances: aiokafka calls these from its own task ────────────────────────────────────────────────────────
 

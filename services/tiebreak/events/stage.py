@@ -392,7 +392,8 @@ class ConsumeLoop:
 
     async def _lag(self) -> int:
         ends = await self._reader.end_positions()
-        known = self._progress.positions()
+        # A producer's transactions leave marks that are no records: nothing to commit, and no lag.
+        known = self._reader.positions() if self.caught_up else self._progress.positions()
         if ends.keys() - known.keys():
             known = {**await self._reader.committed(), **known}
         return sum(max(0, ends[partition] - known.get(partition, 0)) for partition in ends)

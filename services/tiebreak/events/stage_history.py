@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 
-from tiebreak.contracts.errors import PositionLost, Unreachable
+from tiebreak.contracts.errors import PositionLost
 from tiebreak.contracts.log import Batch, Log, Partition
+from tiebreak.runtime.reading import short_of, up_to
 
-_MAX_RECORDS = 2000
-_POLL_S = 0.5
-_PATIENCE_POLLS = 20
 _CLOSE_S = 2.0
 
 
@@ -49,18 +47,11 @@ class History:
         try:
             if sought:
                 reader.seek({partition: first for partition, (first, _) in ranges.items()})
-            left = set(ranges)
-            reader.pause(reader.assignment() - left)
-            idle = 0
-            while left:
-                batch = await reader.poll(_MAX_RECORDS, _POLL_S)
-                idle = 0 if batch else idle + 1
-                if idle > _PATIENCE_POLLS:
-                    raise Unreachable(f"The log does not give back the past of {self._topic}.")
+            ends = {partition: end for partition, (_, end) in ranges.items()}
+            reader.pause(reader.assignment() - ends.keys())
+            async for batch in up_to(reader, ends):
                 wanted = {p: [r for r in records if r.offset < ranges[p][1]] for p, records in batch.items()}
                 yield {p: records for p, records in wanted.items() if records}
-                done = frozenset(p for p, records in batch.items() if records[-1].offset + 1 >= ranges[p][1])
-                reader.pause(done)
-                left -= done
+                reader.pause(frozenset(ends.keys() - short_of(reader, ends).keys()))
         finally:
             await reader.close(_CLOSE_S)

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from tiebreak.contracts.codec import decode_annotation, decode_task
-from tiebreak.contracts.errors import BadRecord, DeadReason, Invalid, Unreachable
+from tiebreak.contracts.errors import BadRecord, DeadReason, Invalid
 from tiebreak.contracts.ids import annotation_id
 from tiebreak.contracts.log import Log, Record
 from tiebreak.contracts.messages import Annotation, Task
 from tiebreak.contracts.project import Project
 from tiebreak.labeling.answers import canonical
 from tiebreak.labeling.routing import routed
+from tiebreak.runtime.reading import up_to
 
-_BATCH = 1000
-_POLL_S = 0.5
-_PATIENCE_S = 30.0
 _CLOSE_S = 5.0
 
 
@@ -54,23 +52,11 @@ async def records_of(log: Log, topic: str) -> AsyncIterator[Record]:
     reader = log.reader([topic], None)
     await reader.start()
     try:
-        # Retention may have left nothing of a partition: nothing would ever come of it.
-        firsts = await reader.first_positions()
-        ends = {p: end for p, end in (await reader.end_positions()).items() if end > firsts.get(p, 0)}
-        idle = 0
-        while ends:
-            batch = await reader.poll(_BATCH, _POLL_S)
-            idle = 0 if batch else idle + 1
-            if idle * _POLL_S > _PATIENCE_S:
-                raise Unreachable(f"{topic} ends earlier than it says.", fix="Is the broker well?")
+        ends = await reader.end_positions()
+        async for batch in up_to(reader, ends):
             for partition, records in batch.items():
                 for record in records:
-                    if record.offset < ends.get(partition, 0):
+                    if record.offset < ends[partition]:
                         yield record
-                if records and records[-1].offset + 1 >= ends.get(partition, 0):
-                    ends.pop(partition, None)
-            if not batch:  # a mark of a transaction may be the last, and is no record
-                read = reader.positions()
-                ends = {p: end for p, end in ends.items() if read.get(p, 0) < end}
     finally:
         await reader.close(_CLOSE_S)

@@ -12,15 +12,15 @@ import structlog
 from tiebreak.contracts.audit import Action, Chain, Head, linked, links
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.codec import PROTOBUF, encode, headers_for
-from tiebreak.contracts.errors import SlowDown, Unreachable
+from tiebreak.contracts.errors import SlowDown
 from tiebreak.contracts.log import Log, Message, Outputs, Partition, Reader, Record
 from tiebreak.contracts.messages import AuditRecord
 from tiebreak.contracts.topics import Topic, specs_for
+from tiebreak.runtime.reading import up_to
 
 _log = structlog.get_logger("tiebreak.audit")
 _BATCH = 1000
 _POLL_S = 0.5
-_PATIENCE_S = 15.0
 _CLOSE_S = 5.0
 # Somebody wins each round, so only as many others at once could keep us from it.
 _ROUNDS = 50
@@ -74,7 +74,8 @@ class AuditTrail:
     async def read(self) -> tuple[Sequence[AuditRecord], Chain]:
         """The chain from its beginning to its end now, and what is wrong with it. Raises Unreachable."""
         async with self._reader() as reader:
-            found = [(r.offset, r.value) async for r in self._from(reader, 0)]
+            end = (await reader.end_positions()).get(self._partition, 0)
+            found = [(r.offset, r.value) async for r in self._before(reader, end)]
         return links(self._project, found)
 
     async def sound(self) -> Sequence[AuditRecord]:
@@ -104,39 +105,25 @@ class AuditTrail:
         await self._log.ensure_topics([s for s in specs_for(self._project, 1) if s.name == self._partition.topic])
 
     async def _catch_up(self, reader: Reader) -> None:
-        ends = await reader.end_positions()
-        if ends.get(self._partition, 0) < self._next:  # the log is another one now
+        end = (await reader.end_positions()).get(self._partition, 0)
+        if end < self._next:  # the log is another one now
             self._chain, self._next = Chain(self._project), 0
             self._noticed.clear()
         told = len(self._chain.faults)
-        async for record in self._from(reader, self._next):
+        reader.seek({self._partition: self._next} if self._next else {})
+        async for record in self._before(reader, end):
             self._next = record.offset + 1
             link = self._chain.read(record.offset, record.value)
             if link is not None and link.action in _NOTICED:
                 self._noticed.add((link.action, link.target, link.detail))
+        self._next = end  # what is last there may be no record
         _tell(self._chain, told)
 
-    async def _from(self, reader: Reader, start: int) -> AsyncIterator[Record]:
-        """The records from ``start`` up to the end as it is now."""
-        end = (await reader.end_positions()).get(self._partition, 0)
-        if start >= end:
-            return
-        if start:
-            reader.seek({self._partition: start})
-        waited_since, position = self._clock.monotonic(), start
-        while position < end:
-            batch = await reader.poll(_BATCH, _POLL_S)
-            records = batch.get(self._partition, ())
-            for record in records:
-                if position <= record.offset < end:
+    async def _before(self, reader: Reader, end: int) -> AsyncIterator[Record]:
+        async for batch in up_to(reader, {self._partition: end}):
+            for record in batch.get(self._partition, ()):
+                if record.offset < end:
                     yield record
-                position = max(position, record.offset + 1)
-            if not records:  # somebody's transaction ends the log with a mark that is no record
-                position = max(position, reader.positions().get(self._partition, 0))
-            now = self._clock.monotonic()
-            waited_since = now if records else waited_since
-            if now - waited_since > _PATIENCE_S:
-                raise Unreachable(f"{self._partition.topic} ends earlier than it says.", fix="Is the broker well?")
 
     async def _publish(self, record: AuditRecord) -> None:
         message = Message(

@@ -16,6 +16,7 @@ from tiebreak.contracts.log import Batch, Partition, Reader
 from tiebreak.contracts.messages import Manifest, ModelEvent, ModelRecord
 from tiebreak.contracts.ports import ModelStore
 from tiebreak.runtime.metrics import Metrics
+from tiebreak.runtime.reading import short_of, stuck
 from tiebreak.scoring.stage import Scorer
 from tiebreak.scoring.trial import Trial
 
@@ -23,6 +24,7 @@ _TRIES = frozenset({ModelEvent.SHADOW, ModelEvent.CANARY})
 _MAX_RECORDS = 500
 _POLL_S = 0.5
 _RETRY_S = 1.0
+_PATIENCE_S = 10.0
 _MOST_LATE = 2  # a model that is too slow by itself is not tried for ever
 _MOST_TRIED = 5  # champions of a store that was emptied are not looked for one by one for minutes
 
@@ -47,6 +49,7 @@ class ModelFollower:
         self._trial: Trial | None = None
         self._late = 0
         self._behind: dict[Partition, int] = {}
+        self._moved_at = clock.monotonic()
         # Set once the newest decision is known and tried, or there is none: until then, no model does not mean cold start.
         self.caught_up = asyncio.Event()
         self._log = structlog.get_logger().bind(stage="scoring", project=project)
@@ -56,7 +59,8 @@ class ModelFollower:
         a missing one is tried again. A silent log is waited for."""
         await self._reader.start()
         try:
-            self._behind = {p: end for p, end in (await self._reader.end_positions()).items() if end > 0}
+            self._behind = short_of(self._reader, await self._reader.end_positions())
+            self._moved_at = self._clock.monotonic()
             if not self._behind:
                 self.caught_up.set()
             while not stop.is_set():
@@ -92,9 +96,16 @@ class ModelFollower:
             self._late = 0
 
     def _catch_up(self, batch: Batch) -> None:
-        """Strike off the partitions read as far as they went at the start; an empty poll means that all are."""
-        read = {partition: records[-1].offset + 1 for partition, records in batch.items() if records}
-        self._behind = {p: end for p, end in self._behind.items() if read and read.get(p, 0) < end}
+        """Strike off the partitions read as far as they went at the start; all of them when nothing more comes."""
+        if not self._behind:
+            return
+        self._behind = short_of(self._reader, self._behind)
+        now = self._clock.monotonic()
+        self._moved_at = now if batch else self._moved_at
+        if self._behind and now - self._moved_at >= _PATIENCE_S:
+            # No event waits for what may never come: the newest decision that can be read is followed.
+            self._log.warning("models_held_back", error=str(stuck(self._reader, self._behind)))
+            self._behind = {}
 
     def _read(self, batch: Batch) -> Iterable[ModelRecord]:
         for records in batch.values():

@@ -18,6 +18,7 @@ from tiebreak.contracts.log import Batch, Partition, Reader, Record
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
 from tiebreak.runtime.metrics import Metrics
+from tiebreak.runtime.reading import short_of
 from tiebreak.training.dataset import Aside, Dataset, Row, refuse, row_of
 from tiebreak.training.eras import Era, era_of, joined, present
 from tiebreak.training.evaluation import Contender, Serving
@@ -262,8 +263,7 @@ class Trainer:
         if self._wanted is None:
             ends = await self._reader.end_positions()
             self._wanted = {partition: end for partition, end in ends.items() if partition.topic != self._drift_topic}
-        position = {**self._ledger.positions(), **self._gathered.positions}
-        return all(position.get(partition, 0) >= end for partition, end in self._wanted.items())
+        return not short_of(self._reader, self._wanted)
 
     async def _work(self, due: bool, sink: CandidateSink, reviewer: Reviewer | None) -> None:
         began = self._clock.monotonic()

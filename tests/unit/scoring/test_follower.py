@@ -13,7 +13,7 @@ from tests.support.eventually import PATIENCE_S, eventually
 from tests.support.models import dense, manifest_of, points, project_of
 from tiebreak.contracts import codec
 from tiebreak.contracts.candidate import Golden
-from tiebreak.contracts.log import Message, Outputs
+from tiebreak.contracts.log import Batch, Message, Outputs, Partition, Record
 from tiebreak.contracts.messages import ModelEvent, ModelRecord
 from tiebreak.contracts.topics import Topic, specs_for
 from tiebreak.deployment.memory import MemoryModelStore
@@ -43,8 +43,8 @@ class World:
         self.store = MemoryModelStore()
         self.metrics = Metrics("test")
         self.scorer = Scorer(PROJECT, self.metrics, sandbox)
-        reader = self.log.reader([TOPIC], None)
-        self.follower = ModelFollower("test", reader, self.store, self.scorer, self.metrics, SystemClock())
+        self.reader = self.log.reader([TOPIC], None)
+        self.follower = ModelFollower("test", self.reader, self.store, self.scorer, self.metrics, SystemClock())
         self.stop = asyncio.Event()
 
     async def keep(self, version: str, seed: int = 1) -> None:
@@ -91,6 +91,23 @@ async def test_without_any_decision_it_is_known_that_there_is_no_model(world: Wo
     running = asyncio.create_task(world.follower.run(world.stop))
     await asyncio.wait_for(world.follower.caught_up.wait(), PATIENCE_S)
     assert world.scorer.version == ""
+    world.stop.set()
+    await running
+
+
+async def test_a_log_that_is_slow_to_answer_is_no_cold_start(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing came yet, and something is there: until it is read, it is not known which model serves."""
+    await world.keep("v1")
+    await world.decide(decision("v1"))
+    late, poll = [dict[Partition, list[Record]]()] * 3, world.reader.poll
+
+    async def slow(most: int, timeout_s: float) -> Batch:
+        return late.pop() if late else await poll(most, timeout_s)
+
+    monkeypatch.setattr(world.reader, "poll", slow)
+    running = asyncio.create_task(world.follower.run(world.stop))
+    await asyncio.wait_for(world.follower.caught_up.wait(), PATIENCE_S)
+    assert (world.scorer.version, late) == ("v1", [])
     world.stop.set()
     await running
 
