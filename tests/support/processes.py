@@ -14,8 +14,8 @@ from tiebreak.runtime.settings import Settings
 
 
 @asynccontextmanager
-async def process(command: str, file: Path, settings: Settings, *options: str) -> AsyncIterator[None]:
-    """One process, ready; it has stopped on leaving."""
+async def process(command: str, file: Path, settings: Settings, *options: str) -> AsyncIterator[Child]:
+    """One process, ready (``part.address`` has its health); it has stopped on leaving."""
     port = free_port()
     log = ("--kafka", settings.kafka) if settings.kafka else ()
     own = ("--redis", settings.redis, *log, "--data", str(settings.data_dir), "--port", str(port), *options)
@@ -25,7 +25,7 @@ async def process(command: str, file: Path, settings: Settings, *options: str) -
     keeping = asyncio.create_task(child.keep(stop))
     try:
         await asyncio.wait_for(child.until_ready(), 120.0)
-        yield
+        yield child
     finally:
         stop.set()
         await asyncio.wait_for(keeping, 60.0)

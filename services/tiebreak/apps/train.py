@@ -82,6 +82,7 @@ async def assemble_train(process: Process) -> ASGIApp | None:
     process.life.on_stop(Phase.SINKS, "labels reader", reader.close)
     given = Given(await encoder_of(project), await asyncio.to_thread(load_class_vectors, project))
     trainer = Trainer(project, ledger, reader, process.metrics, process.clock, given)
+    process.health.ready_when("disk", trainer.pauses.check)
 
     sink = RecordingSink(project, RunFiles(data / RUNS_FOLDER), deployer)
 

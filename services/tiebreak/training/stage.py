@@ -30,6 +30,7 @@ from tiebreak.training.retraction import Struck, erased
 from tiebreak.training.sklearn_learners import contest_of
 from tiebreak.training.sqlite import AsideLabel, Ledger, LedgerLabel, Step, Weights
 from tiebreak.training.sqlite_window import window_of
+from tiebreak.training.stage_pauses import LEDGER, STORE, Pauses
 from tiebreak.training.stage_review import Reviewer
 from tiebreak.training.targets import target_of
 
@@ -93,7 +94,7 @@ class Trainer:
         self._trained_at = self._rested_at = clock.monotonic()
         self._wanted: Mapping[Partition, int] | None = None
         self._blas = ThreadpoolController()
-        self.progress_at = clock.monotonic()
+        self.pauses = Pauses(metrics, clock)
 
     @property
     def era_ms(self) -> int:
@@ -110,17 +111,16 @@ class Trainer:
         while not stop.is_set():
             try:
                 self._gather(await self._reader.poll(_POLL_RECORDS, min(_POLL_S, self._project.training.step_s)))
-                self.progress_at = self._clock.monotonic()
                 await self._heed_retractions()
                 due = await self._due()
                 if due or (reviewer is not None and self._unreviewed):
                     await self._work(due, sink, reviewer)
             except (Unreachable, PublishFailed) as error:
                 # Nothing of the step is lost: it is gathered, or in the ledger, or still on the topic.
-                await self._pause("the log does not answer", _RETRY_S, error)
+                await self.pauses.pause("the log does not answer", _RETRY_S, error)
             except SlowDown as full:
                 # The candidate is still on offer, and its step in the ledger.
-                await self._pause("the candidate cannot be stored", full.retry_after_s, full)
+                await self.pauses.pause(STORE, full.retry_after_s, full)
 
     async def _claimed(self, stop: asyncio.Event) -> str | None:
         """The vectors that models were made with before, where those are others now."""
@@ -128,9 +128,11 @@ class Trainer:
         while not stop.is_set():
             try:
                 self._ledger.claim(self._project.project, encoder)
-                return self._ledger.pin_vectors(self._names_digest)
+                before = self._ledger.pin_vectors(self._names_digest)
+                self.pauses.written(LEDGER)
+                return before
             except SlowDown as full:
-                await self._pause("the ledger cannot be written", full.retry_after_s, full)
+                await self.pauses.pause(LEDGER, full.retry_after_s, full)
         return None
 
     async def _start(self, stop: asyncio.Event) -> None:
@@ -304,8 +306,9 @@ class Trainer:
             version = await asyncio.to_thread(self._ledger.commit, step)
         except SlowDown as full:
             # Not durable, so not offered: the labels are still gathered, the same step is taken again.
-            await self._pause("the ledger cannot be written", full.retry_after_s, full)
+            await self.pauses.pause(LEDGER, full.retry_after_s, full)
             return
+        self.pauses.written(LEDGER)
         self._gathered = _Gathered(since=self._clock.monotonic())
         if fitted not in {None, version}:
             # Somebody's command line took something back during the fit: that was of another data set than its number says.
@@ -362,6 +365,7 @@ class Trainer:
             await sink.consider(self._offer)
         except Conflict:
             self._owed = True  # another model serves by now: judge again, against that one
+        self.pauses.written(STORE)
         self._offer = None
 
     async def _in_worker(self, work: Callable[[], T]) -> T:
@@ -372,11 +376,6 @@ class Trainer:
                 return work()
 
         return await asyncio.to_thread(bounded)
-
-    async def _pause(self, what: str, seconds: float, error: Exception) -> None:
-        _log.warning(what, error=str(error), retry_s=seconds)
-        self._metrics.count("tiebreak_training_steps_total", outcome="retried")
-        await self._clock.sleep(seconds)
 
     def _report(self, candidate: Candidate) -> None:
         found = candidate.evaluation

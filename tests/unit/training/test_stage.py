@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -96,9 +96,11 @@ class FullStore(ServeAll):
     """No room for the first candidate, twice."""
 
     tries = 0
+    check: Callable[[], str]
 
     async def consider(self, candidate: Candidate) -> None:
         self.tries += 1
+        assert self.check() == ("" if self.tries == 1 else "The disk is full.")
         if self.tries <= 2:
             raise SlowDown("The disk is full.", retry_after_s=0.01)
         await super().consider(candidate)
@@ -108,8 +110,10 @@ async def test_a_candidate_that_finds_no_room_is_brought_again(tmp_path: Path) -
     """The store's disk is full: the trainer goes on, and the same candidate is offered once there is room."""
     log, sink = await log_for(PROJECT), FullStore()
     await publish_labels(log, PROJECT, blob_labels(30))
-    async with Running(PROJECT, log, tmp_path / "l", sink):
+    async with Running(PROJECT, log, tmp_path / "l", sink) as run:
+        sink.check = run.trainer.pauses.standing
         await eventually(lambda: len(sink.candidates) == 1)
+        await eventually(lambda: sink.check() == "")
     assert sink.candidates[0].digest == await digest_of(tmp_path, "plain", blob_labels(30))
     assert sink.tries == 3
 
