@@ -53,6 +53,7 @@ function multi(info, done) {
   };
   return {
     mount() { chosen = new Set(); draw(); },
+    load(value) { chosen = new Set(value); draw(); },
     key(event) {
       const name = classOfKey(info.classes, event.key);
       if (event.key === "Enter") send();
@@ -68,6 +69,7 @@ function numeric(info, done) {
   const { step, unit } = info.answer_schema["x-tiebreak"];
   const stride = step || (maximum - minimum) / 100;
   let typed = "";
+  let loaded = false; // what is typed next is a number of one's own
   const number = () => (typed === "" || Number.isNaN(Number(typed)) ? null : Number(typed));
   const wrong = () => {
     const n = number();
@@ -95,9 +97,10 @@ function numeric(info, done) {
     $("classes").replaceChildren(box);
   };
   return {
-    mount() { typed = ""; draw(); },
+    mount() { [typed, loaded] = ["", false]; draw(); },
+    load(value) { [typed, loaded] = [String(value), true]; draw(); },
     key(event) {
-      if (/^[0-9.-]$/.test(event.key)) typed += event.key;
+      if (/^[0-9.-]$/.test(event.key)) [typed, loaded] = [loaded ? event.key : typed + event.key, false];
       else if (event.key === "Backspace" && typed) typed = typed.slice(0, -1);
       else if (event.key === "ArrowUp" || event.key === "ArrowRight") return move(stride), true;
       else if (event.key === "ArrowDown" || event.key === "ArrowLeft") return move(-stride), true;
@@ -160,8 +163,12 @@ const KEYS = {
   boxes: [["+", "A box in the middle"], [". ,", "Hold the next or the last box"], ["← → ↑ ↓", "Move what is held"], ["shift + arrows", "Size it"], ["0 – 9", "Give it a class"], ["delete", "Remove it"], ["enter", "Send"]],
 };
 
-/** `[[key, what it does]]` for the project's kind of answers. */
-export const keysOf = (info) => KEYS[info?.answer_schema?.["x-tiebreak"]?.kind] ?? [["0 – 9", "Choose a class"]];
+const IN_REVIEW = [["shift A – Z", "In dispute: take over what A, B, … said, then enter"]];
+
+/** `[[key, what it does]]` for the project's kind of answers; `reviews`: to somebody who settles disputes. */
+export const keysOf = (info, reviews) => [...own(info), ...(reviews ? IN_REVIEW : [])];
+
+const own = (info) => KEYS[info?.answer_schema?.["x-tiebreak"]?.kind] ?? [["0 – 9", "Choose a class"]];
 
 const EDITORS = { multi, numeric, ordinal, pairwise, spans, boxes };
 

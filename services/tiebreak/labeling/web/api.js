@@ -70,6 +70,7 @@ export const api = {
   submit: (task, body, key, next = 0) => send("POST", `/v1/tasks/${at(task)}/annotations${next ? `?next=${next}` : ""}`, { body, key }),
   skip: (task, body, key) => send("POST", `/v1/tasks/${at(task)}:skip`, { body, key }),
   undo: (annotation, key) => send("POST", `/v1/annotations/${at(annotation)}:undo`, { key }),
+  answers: (task) => send("GET", `/v1/tasks/${at(task)}/answers`),
   renew: (lease) => send("POST", `/v1/leases/${at(lease)}:renew`),
   release: (lease) => send("POST", `/v1/leases/${at(lease)}:release`, { keepalive: true }),
   proposals: (name) => send("GET", `/v1/projects/${at(name)}/gold/proposals`),

@@ -9,6 +9,15 @@ const STEP = 0.02;
 const within = (x, low, high) => Math.min(high, Math.max(low, x));
 const rounded = (x) => Number(x.toFixed(5));
 
+/** A box over the picture; its sizes are shares of it. */
+export function boxOver(mark, className, text) {
+  const box = element("i", { className: `box ${className}` });
+  box.appendChild(element("b", { text }));
+  const sides = { left: mark.x, top: mark.y, width: mark.width, height: mark.height };
+  for (const [side, share] of Object.entries(sides)) box.style[side] = `${share * 100}%`;
+  return box;
+}
+
 export function boxes(info, done, { labelButtons, sendButton, classOfKey }) {
   let marks = [];
   let label = info.classes[0];
@@ -30,22 +39,11 @@ export function boxes(info, done, { labelButtons, sendButton, classOfKey }) {
     return { x: Math.min(a.x, b.x), y: Math.min(a.y, b.y), width: Math.abs(a.x - b.x), height: Math.abs(a.y - b.y), label };
   }
 
-  function place(box, mark) {
-    box.style.left = `${mark.x * 100}%`;
-    box.style.top = `${mark.y * 100}%`;
-    box.style.width = `${mark.width * 100}%`;
-    box.style.height = `${mark.height * 100}%`;
-  }
-
   function drawBoxes(growing = null) {
     const layer = $("payload").querySelector(".layer");
     if (!layer) return;
-    layer.replaceChildren(...[...marks, ...(growing ? [growing] : [])].map((mark, i) => {
-      const box = element("i", { className: `box ${colour(mark.label)}${i === held ? " held" : ""}` });
-      box.appendChild(element("b", { text: mark.label }));
-      place(box, mark);
-      return box;
-    }));
+    const all = [...marks, ...(growing ? [growing] : [])];
+    layer.replaceChildren(...all.map((mark, i) => boxOver(mark, `${colour(mark.label)}${i === held ? " held" : ""}`, mark.label)));
   }
 
   function draw() {
@@ -120,6 +118,7 @@ export function boxes(info, done, { labelButtons, sendButton, classOfKey }) {
   const ARROWS = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] };
   return {
     mount() { [marks, held, began] = [[], -1, null]; frame(); draw(); },
+    load(value) { [marks, held] = [value.map((mark) => ({ ...mark })), -1]; draw(); },
     key(event) {
       const name = classOfKey(info.classes, event.key);
       if (event.key === "Enter") send();

@@ -4,6 +4,7 @@ import { editorOf, inWords, keysOf } from "./answers.js";
 import { adoptToken, forgetToken, setToken } from "./api.js";
 import * as gold from "./gold.js";
 import { bindings, rebind, resetKeys } from "./keys.js";
+import * as review from "./review.js";
 import { Session } from "./session.js";
 import * as view from "./view.js";
 
@@ -33,7 +34,7 @@ const on = {
   ready(info) {
     view.project(info);
     $("open-gold").hidden = !gold.mayReview(info);
-    editor = editorOf(info, (value) => !isDeaf() && session?.answer(value, { flagged, comment: $("note").value.trim() }));
+    editor = editorOf(info, send);
     view.counted(info.you.answered);
     view.resting("loading");
   },
@@ -42,18 +43,23 @@ const on = {
     if (session?.current) drawClasses();
   },
   task(task) {
-    if (!task) return view.resting("loading");
+    if (!task) return on.resting("loading");
     task.shownAt = performance.now();
     flagged = noting = finding = false;
     view.task(task);
     if (editor) editor.mount(task);
     else drawClasses();
+    if (gold.mayReview(session.info)) review.come(session.info, task, disputes);
   },
+  beat: () => review.refresh(),
   swapped(why) {
     beDeaf();
     view.notice(why);
   },
-  resting: view.resting,
+  resting(reason) {
+    review.leave();
+    view.resting(reason);
+  },
   answered(item, undoS) {
     if (!editor) view.press(item.value);
     view.toast(item.value === null ? "Skipped" : inWords(item.value), undoS);
@@ -71,6 +77,22 @@ const on = {
     session = null;
     forgetToken();
     view.signIn("This token is not valid, or no longer. Ask for a new one.");
+  },
+};
+
+const send = (value) => !isDeaf() && session?.answer(value, { flagged, comment: $("note").value.trim() });
+
+// What a reviewer does about what is in dispute.
+const disputes = {
+  send,
+  say: view.say,
+  notice: view.notice,
+  lost: (task, why) => session?.lose(task, why),
+  signedOut: () => on.signedOut(),
+  load(value) {
+    if (!editor?.load || isDeaf()) return Boolean(editor?.load);
+    editor.load(value);
+    return true;
   },
 };
 
@@ -92,7 +114,9 @@ async function start() {
 }
 
 function drawClasses() {
-  if (session?.info && !editor) shown = view.classes(session.info, $("search").value, choose, finding);
+  if (!session?.info || editor) return;
+  shown = view.classes(session.info, $("search").value, choose, finding);
+  review.mark();
 }
 
 async function choose(item) {
@@ -105,19 +129,19 @@ async function choose(item) {
       return view.notice(problem.message);
     }
   }
-  session.answer(value, { flagged, comment: $("note").value.trim() });
+  send(value);
 }
 
 const does = {
   accept: () => !editor && session.info.classes.length === 2 && choose({ name: session.info.classes[0] }),
   reject: () => !editor && session.info.classes.length === 2 && choose({ name: session.info.classes[1] }),
-  skip: () => !isDeaf() && session.answer(null, { flagged, comment: $("note").value.trim() }),
+  skip: () => send(null),
   undo: () => session.undo(),
   flag: () => view.flag((flagged = !flagged)),
   note: () => view.note((noting = !noting)),
   search: () => { if (editor) return; finding = true; view.search(true); },
   gold: () => !$("open-gold").hidden && gold.open(project),
-  help: () => view.help((action) => { rebinding = action; }, keysOf(session?.info), Boolean(editor)),
+  help: () => view.help((action) => { rebinding = action; }, keysOf(session?.info, gold.mayReview(session?.info)), Boolean(editor)),
 };
 
 function onKey(event) {
@@ -133,7 +157,7 @@ function onKey(event) {
   if (isDeaf()) return beDeaf(); // somebody in the middle of a word goes on typing it
   // Space and Enter on a focused button press it, as everywhere; on the page they do what they are bound to.
   if (event.target instanceof HTMLButtonElement && (event.key === "Enter" || event.key === " ")) return;
-  if (editor && session.current && editor.key(event)) return event.preventDefault();
+  if (session.current && (review.key(event) || editor?.key(event))) return event.preventDefault();
   const item = shown.find(({ key }) => key && key === event.key);
   const action = Object.entries(bindings()).find(([, key]) => key.toLowerCase() === event.key.toLowerCase())?.[0];
   if (!item && !action) return;

@@ -79,6 +79,7 @@ export class Session {
         if (!problem.passing) this.lose(task, problem.code);
       }
     }
+    this.on.beat();
   }
 
   /** A task that is not ours any more; `why` as the server said it. What was on the screen goes at once, with a word. */
@@ -252,7 +253,7 @@ export class Session {
       const said = await api.undo(item.annotation.annotation_id, newKey());
       if (item.value !== null) this.count(-1);
       if (!said.task) return this.on.notice("The answer is taken back. The task is in other hands already.");
-      this.held = [{ ...said.task, shownAt: null }, ...this.held.filter((task) => task.task_id !== said.task.task_id)];
+      this.held = [{ ...said.task, shownAt: null, again: true }, ...this.held.filter((task) => task.task_id !== said.task.task_id)];
       this.on.undone(item);
       this.on.task(this.current);
     } catch (problem) {

@@ -102,6 +102,7 @@ export function spans(info, done, { labelButtons, sendButton, classOfKey }) {
       [letters, words, marks, from, to] = [Array.from(text), wordsOf(text), [], 0, 0];
       draw();
     },
+    load(value) { marks = value.map((mark) => ({ ...mark })); draw(); },
     key(event) {
       const name = classOfKey(info.classes, event.key);
       if (event.key === "Enter") send();
