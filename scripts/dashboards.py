@@ -51,6 +51,7 @@ ROWS: Mapping[str, Sequence[Panel]] = {
         Panel("Processes that answer", "none", [('sum by (job) (up{job=~"tiebreak-.*"})', "{{job}}")]),
         Panel("Records behind", "short", [_gauge("tiebreak_events_lag_records", "stage")]),
         Panel("Set aside on `dead`", "ops", [_rate("tiebreak_events_dead_total", "reason")]),
+        Panel("Faults of the audit trail", "short", [_gauge("tiebreak_runtime_audit_faults", "kind", "max")]),
     ),
     "Events": (
         Panel("Records consumed", "ops", [_rate("tiebreak_events_consumed_total", "stage")]),

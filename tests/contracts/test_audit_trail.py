@@ -9,12 +9,16 @@ from contextlib import aclosing
 import pytest
 
 from tests.contracts.conftest import Server
-from tiebreak.contracts.audit import Action
+from tests.support.eventually import eventually
+from tests.support.log_clients import publish
+from tiebreak.contracts.audit import Action, Head, linked, target_of
+from tiebreak.contracts.codec import encode
 from tiebreak.contracts.errors import PublishFailed, Unreachable
 from tiebreak.contracts.log import Log, Message, Outputs
 from tiebreak.contracts.topics import Topic
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.clock import SystemClock
+from tiebreak.runtime.metrics import Metrics
 
 
 @pytest.fixture
@@ -78,6 +82,37 @@ async def test_a_follower_hears_what_was_and_what_comes(log: Log, project: str) 
             else:
                 stop.set()
     assert heard == ["first", "second"]
+
+
+async def test_faults_are_counted_until_somebody_accepts_them(log: Log, project: str) -> None:
+    """By kind, from the beginning, for whoever is on call: garbage, then a gap; then both are accepted on record."""
+    metrics, stop = Metrics(project), asyncio.Event()
+    trail = AuditTrail(log, project, SystemClock())
+
+    def counted() -> list[float | None]:
+        name = "tiebreak_runtime_audit_faults"
+        return [metrics.registry.get_sample_value(name, {"project": project, "kind": k}) for k in ("missing", "put_in")]
+
+    async def follow() -> None:
+        async with aclosing(AuditTrail(log, project, SystemClock(), metrics).follow(stop)) as news:
+            async for _ in news:
+                pass
+
+    async def put(*values: bytes) -> None:
+        await publish(log, Outputs([Message(Topic.AUDIT.of(project), b"k", value, (), 0) for value in values]))
+
+    first = await trail.append("ann", Action.TOKEN_CREATED, "bob")
+    following = asyncio.create_task(follow())
+    await eventually(lambda: counted() == [0, 0])
+    await put(b"\xff garbage")
+    await eventually(lambda: counted() == [0, 1])
+    lost = linked(first, Head(first.sequence, first.digest))
+    await put(encode(linked(first, Head(lost.sequence, lost.digest))))
+    await eventually(lambda: counted() == [1, 1])
+    await trail.append("eve", Action.FAULTS_ACCEPTED, target_of((await trail.read())[1].faults), "a test")
+    await eventually(lambda: counted() == [0, 0])
+    stop.set()
+    await following
 
 
 @pytest.mark.parametrize("server", ["memory", pytest.param("redis", marks=pytest.mark.redis)], indirect=True)

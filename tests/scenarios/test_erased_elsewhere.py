@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.support.eventually import eventually
@@ -42,19 +44,32 @@ async def test_running_processes_finish_what_a_dead_command_began(redis_url: str
     file.write_text(PROJECT)
     project, settings = load_project(file), resolve(Options(redis=redis_url, data=str(tmp_path)), {})
     await ensure_topics(project, settings)
-    async with open_log(settings) as log, open_redis(settings) as client:
-        queue, topic = RedisQueue(client, project), Topic.TASKS.of("pets")
+    async with open_log(settings) as log, open_redis(settings) as redis:
+        queue, topic = RedisQueue(redis, project), Topic.TASKS.of("pets")
         tasks = [a_task(1, subject="ann-17"), a_task(2), a_task(3, subject="ann-17")]
         await log.writer().publish(Outputs([Message(topic, t.task_id.encode(), encode(t)) for t in tasks]))
 
         async def are_open(count: int) -> bool:
             return (await queue.stats()).open_tasks == count
 
-        async with process("label", file, settings, "--role", "settle"), process("train", file, settings):
+        async with (
+            process("label", file, settings, "--role", "settle") as label,
+            process("train", file, settings) as train,
+            httpx.AsyncClient() as client,
+        ):
             await eventually(lambda: are_open(3), 120.0, what="three open tasks", retry_on=(SlowDown,))
             await AuditTrail(log, "pets", SystemClock()).append("eve", Action.SUBJECT_ERASED, ANN17, "on request")
             await eventually(lambda: are_open(1), 120.0, what="the erased person's tasks to leave")
             await eventually(lambda: _struck(tmp_path), 120.0, what="the ledger to know of the erasure")
+            # Garbage stops none of that, and whoever is on call hears of it.
+            await log.writer().publish(Outputs([Message(Topic.AUDIT.of("pets"), b"k", b"\xff", (), 0)]))
+            for child in (label, train):
+                await eventually(partial(_counts_a_fault, client, child.part.address))
+
+
+async def _counts_a_fault(client: httpx.AsyncClient, address: str) -> bool:
+    told = (await client.get(f"{address}/metrics")).text
+    return 'tiebreak_runtime_audit_faults{kind="put_in",project="pets"} 1.0' in told
 
 
 def _struck(data: Path) -> bool:

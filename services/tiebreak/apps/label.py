@@ -69,7 +69,7 @@ def label_as(role: LabelRole) -> Assemble:
         desk = _Desk(
             RedisQueue(process.redis, process.project, metrics=process.metrics),
             RedisTokens(process.redis, name),
-            AuditTrail(process.log, name, process.clock),
+            AuditTrail(process.log, name, process.clock, process.metrics),
             Doorbell(),
         )
         if role is not LabelRole.API:

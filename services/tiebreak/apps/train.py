@@ -74,7 +74,7 @@ async def assemble_train(process: Process) -> ASGIApp | None:
         ledger.close()
 
     process.life.on_stop(Phase.SINKS, "ledger", close_ledger)
-    trail = AuditTrail(process.log, project.project, process.clock)
+    trail = AuditTrail(process.log, project.project, process.clock, process.metrics)
     timers = Timers(project, trail, process.clock, process.metrics)
     await timers.order()  # before a label is read: what left the topic since must not be missed by the ledger alone
     heard = await heed_trail(ledger, trail)

@@ -16,6 +16,7 @@ from tiebreak.contracts.errors import SlowDown
 from tiebreak.contracts.log import Log, Message, Outputs, Partition, Reader, Record
 from tiebreak.contracts.messages import AuditRecord
 from tiebreak.contracts.topics import Topic, specs_for
+from tiebreak.runtime.metrics import Metrics
 from tiebreak.runtime.reading import up_to
 
 _log = structlog.get_logger("tiebreak.audit")
@@ -32,10 +33,11 @@ _NOTICED = frozenset({Action.ANNOTATOR_PAUSED, Action.RETENTION_ENDED})
 
 
 class AuditTrail:
-    """The chain of one project. ``log`` belongs to the caller."""
+    """The chain of one project. ``log`` belongs to the caller. ``metrics``: where :meth:`follow` tells of faults."""
 
-    def __init__(self, log: Log, project: str, clock: Clock) -> None:
+    def __init__(self, log: Log, project: str, clock: Clock, metrics: Metrics | None = None) -> None:
         self._log = log
+        self._metrics = metrics
         self._project = project
         self._clock = clock
         self._partition = Partition(Topic.AUDIT.of(project), 0)
@@ -97,8 +99,15 @@ class AuditTrail:
                 batch, told = await reader.poll(_BATCH, _POLL_S), len(chain.faults)
                 found = [chain.read(record.offset, record.value) for record in batch.get(self._partition, ())]
                 _tell(chain, told)
+                self._measure(chain)
                 if news := [link for link in found if link is not None]:
                     yield news
+
+    def _measure(self, chain: Chain) -> None:
+        if self._metrics is not None:
+            missing = [fault.missing for fault in chain.open_faults]
+            for kind, count in (("missing", sum(missing)), ("put_in", len(missing) - sum(missing))):
+                self._metrics.set("tiebreak_runtime_audit_faults", count, kind=kind)
 
     async def ensure_topic(self) -> None:
         """Create the topic where it is missing."""

@@ -70,6 +70,13 @@ EVENTS = (
 
 RUNTIME = (
     Metric(
+        "tiebreak_runtime_audit_faults",
+        "gauge",
+        "Faults of the audit trail that nobody has accepted: records `missing` before one that is there, or `put_in` and no link.",
+        "Above 0: `tiebreak audit verify` names each. Who may write topic `audit`? `tiebreak audit accept` once you know what it was.",
+        ("kind",),
+    ),
+    Metric(
         "tiebreak_runtime_retention_horizon_seconds",
         "gauge",
         "Unix time before which everything of a kind was ordered away (`privacy.retention`), as this process put it on the trail.",
