@@ -88,6 +88,7 @@ class ConsumeLoop:
         self._handler = handler
         self._settings = settings
         self._metrics = metrics
+        metrics.begin(stage=settings.stage)
         self._clock = clock
         self._progress = Progress()
         self._limit = BatchLimit(settings.max_records, settings.target_batch_s)

@@ -5,6 +5,8 @@ Labels come from closed sets; ``project`` is always one of them. Never an offset
 
 from __future__ import annotations
 
+from tiebreak.contracts.errors import DeadReason
+from tiebreak.contracts.messages import LabelMethod
 from tiebreak.runtime.catalogue_models import DEPLOYMENT, TRAINING
 from tiebreak.runtime.metric import Metric
 
@@ -22,6 +24,7 @@ EVENTS = (
         "Records set aside on `dead`, by reason.",
         "Read them with `tiebreak dead`; one reason rising means a producer changed its format.",
         ("stage", "reason"),
+        known={"reason": tuple(DeadReason)},
     ),
     Metric("tiebreak_events_lag_records", "gauge", "Records not yet committed.", "Rising: add a replica.", ("stage",)),
     Metric(
@@ -117,6 +120,7 @@ SCORING = (
         "Model changes by outcome: `swapped`, `resident` (back to the model kept in memory), `refused`, `missing`.",
         "`refused`: read the reason in the log; the model before it goes on serving. `missing`: is the model store mounted?",
         ("outcome",),
+        known={"outcome": ("swapped", "resident", "refused", "missing")},
     ),
     Metric(
         "tiebreak_scoring_swap_seconds",
@@ -161,6 +165,7 @@ LABELING = (
         "Answers accepted over HTTP by act: `vote`, `skip`, `undo`, `withdraw`.",
         "Many skips: the question or the guidelines are unclear.",
         ("act",),
+        known={"act": ("vote", "skip", "undo", "withdraw")},
     ),
     Metric(
         "tiebreak_labeling_refusals_total",
@@ -182,6 +187,7 @@ LABELING = (
         "Labels decided, by method (`withdrawn`: taken back).",
         "Flat while answers come in: is the settler alive, do people disagree?",
         ("method",),
+        known={"method": (*LabelMethod, "withdrawn")},
     ),
     Metric(
         "tiebreak_labeling_agreement_total",
@@ -189,6 +195,7 @@ LABELING = (
         "First labels of tasks: `agreed` (nobody objected) or `disputed`.",
         "More `disputed`: look at the guidelines, or at a class that is hard to tell.",
         ("outcome",),
+        known={"outcome": ("agreed", "disputed")},
     ),
     Metric(
         "tiebreak_labeling_label_latency_seconds",

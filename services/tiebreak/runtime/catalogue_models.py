@@ -31,6 +31,7 @@ TRAINING = (
         "Training steps by outcome: `candidate`, `gathered` (too few labels to fit), `retried` (disk or broker refused).",
         "`retried` rising: look at the disk and the broker.",
         ("outcome",),
+        known={"outcome": ("candidate", "gathered", "retried")},
     ),
     Metric(
         "tiebreak_training_dataset_version",
@@ -68,6 +69,7 @@ DEPLOYMENT = (
         "Verdicts on models: `promote`, `hold`, `roll_back`.",
         "Only `hold` for long: read the reasons with `tiebreak models list`.",
         ("verdict",),
+        known={"verdict": ("promote", "hold", "roll_back")},
     ),
     Metric(
         "tiebreak_deployment_gate_seconds",

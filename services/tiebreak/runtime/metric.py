@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -10,7 +11,10 @@ LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One time series family. ``action`` says what to do when it moves."""
+    """One time series family. ``action`` says what to do when it moves.
+
+    ``known``: labels of a counter with all values they can have, so that each is there at 0 from the start.
+    """
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -18,3 +22,4 @@ class Metric:
     action: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = LATENCY_BUCKETS_S
+    known: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -17,6 +18,7 @@ class Metrics:
     def __init__(self, project: str, catalogue: Sequence[Metric] = CATALOGUE) -> None:
         self.registry = CollectorRegistry()
         self._project = project
+        self._catalogue = catalogue
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
@@ -32,6 +34,18 @@ class Metrics:
                 self._histograms[metric.name] = Histogram(
                     metric.name, metric.help, labels, registry=self.registry, buckets=metric.buckets
                 )
+
+        self.begin()
+
+    def begin(self, **labels: str) -> None:
+        """Show at 0 every counter that has these labels and, besides them, none but known ones.
+
+        Prometheus sees no rise in a series whose first value is not 0, so the first of what is counted would raise no alarm.
+        """
+        for metric in self._catalogue:
+            if metric.kind == "counter" and labels.keys() == set(metric.labels) - metric.known.keys():
+                for values in product(*metric.known.values()):
+                    self.count(metric.name, 0.0, **labels, **dict(zip(metric.known, values, strict=True)))
 
     def count(self, name: str, amount: float = 1.0, **labels: str) -> None:
         """Add to a counter. ``amount`` >= 0."""

@@ -16,6 +16,7 @@ from tests.support.compose import ROOT, service
 from tests.support.redis_fixture import missing
 from tiebreak.runtime.catalogue import CATALOGUE
 from tiebreak.runtime.metric import Metric
+from tiebreak.runtime.metrics import Metrics
 
 PROMETHEUS = ROOT / "docker/prometheus"
 GRAFANA = ROOT / "docker/grafana"
@@ -117,3 +118,29 @@ def test_promtool_has_no_complaint(arguments: list[str]) -> None:
         ["promtool", *arguments], cwd=PROMETHEUS, capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _rising() -> set[tuple[str, str]]:
+    """What the rules ask the rise of, as (metric, selector)."""
+    text = "\n".join(rule["expr"] for rule in _rules())
+    asked = re.findall(r"(?:increase|rate)\((tiebreak_[a-z_]+)(?:\{([^}]*)\})?\[", text)
+    return {(name, selector) for name, selector in asked if name in KNOWN and KNOWN[name].kind == "counter"}
+
+
+@pytest.mark.parametrize(("name", "selector"), sorted(_rising()))
+def test_what_a_rule_asks_the_rise_of_is_there_before_it_is_counted(name: str, selector: str) -> None:
+    """The first rollback, the first refused model, a burst of bad records: a series that is born at 1 has no increase."""
+    metrics = Metrics("p")
+    metrics.begin(stage="scoring")
+    said = {tuple(sorted(s.labels.items())) for m in metrics.registry.collect() for s in m.samples if s.name == name}
+    assert said
+    for label, pattern in re.findall(r'(\w+)=~?"([^"]*)"', selector):
+        for value in pattern.split("|"):
+            assert any((label, value) in labels for labels in said)
+
+
+def test_what_is_known_of_a_counter_are_labels_of_it() -> None:
+    """Values of a label that it does not have would raise at the start of every process."""
+    for metric in CATALOGUE:
+        assert metric.known.keys() <= set(metric.labels)
+        assert not metric.known or metric.kind == "counter"
