@@ -108,6 +108,28 @@ async def test_what_a_listener_raises_reaches_the_caller(log: KafkaLog) -> None:
             await reader.poll(1, 1.0)
 
 
+async def test_a_clock_that_the_broker_does_not_believe_is_named(log: KafkaLog, kafka_address: str) -> None:
+    """Every write fails while this machine's clock is far from the broker's: the error says which clock, not a library's class."""
+    topic = await fresh_topic(log)
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_address)
+    await admin.start()
+    # Nothing may be older than now: what takes a moment to arrive is from a clock that is behind.
+    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"message.timestamp.before.max.ms": "0"})])
+    await admin.close()
+    writer = log.writer()
+    await writer.start()
+
+    async def refusal() -> str:
+        try:
+            await writer.publish(Outputs([Message(topic, b"k", b"x" * 1000, (), 0) for _ in range(2000)]))
+        except PublishFailed as error:
+            return str(error)
+        return ""
+
+    assert "this machine's clock and the broker's are further apart" in await eventually(refusal)
+    await writer.close(5.0)
+
+
 async def test_a_record_as_large_as_the_topic_takes_passes_and_a_larger_one_is_refused(kafka_address: str) -> None:
     """The limit is the topic's; above it the publisher is told, and the next publish works."""
     log = KafkaLog(kafka_address, options=KafkaOptions(max_record_bytes=2 * 2**20, request_timeout_s=5.0))

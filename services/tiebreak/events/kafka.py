@@ -10,7 +10,13 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import (
+    InvalidTimestampError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from tiebreak.contracts.errors import ConfigError, PublishFailed, TiebreakError, Unreachable
@@ -226,7 +232,7 @@ class KafkaWriter:
                 await _all(deliveries)
         except (KafkaError, TiebreakError, TimeoutError) as error:
             await self._drop(producer)
-            raise PublishFailed(f"Not every record was acknowledged: {type(error).__name__} {error}") from error
+            raise PublishFailed(f"Not every record was acknowledged: {_why(error)}") from error
         except asyncio.CancelledError:
             await self._drop(producer)
             raise
@@ -297,6 +303,15 @@ async def _queue_batches(
     producer: AIOKafkaProducer, partition: Partition, batches: Iterable[BatchBuilder]
 ) -> list[asyncio.Future[Any]]:
     return [await producer.send_batch(batch, partition.topic, partition=partition.index) for batch in batches]
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, InvalidTimestampError):
+        return (
+            "Kafka refuses its time (InvalidTimestampError): this machine's clock and the broker's are further apart than"
+            " `message.timestamp.after.max.ms` of the topic allows (an hour). Set the clock that is wrong."
+        )
+    return f"{type(error).__name__} {error}"
 
 
 async def _all(futures: Sequence[asyncio.Future[Any]]) -> list[Any]:

@@ -14,7 +14,7 @@ from hashlib import sha256
 import orjson
 import structlog
 
-from tiebreak.contracts.errors import Invalid, NotFound, SlowDown, TiebreakError
+from tiebreak.contracts.errors import Invalid, NotFound, PublishFailed, SlowDown, TiebreakError
 from tiebreak.contracts.ids import annotation_id
 from tiebreak.contracts.log import Message, Outputs, Writer
 from tiebreak.contracts.messages import Annotation, AnnotationState
@@ -155,7 +155,12 @@ class Desk:
         try:
             async with asyncio.timeout(_PUBLISH_TIMEOUT_S):
                 await self._writer.publish(Outputs(messages=messages))
+        except PublishFailed as error:
+            # People are told to try again; why it failed is for who runs this.
+            _log.warning("answers_not_on_the_log", answers=len(messages), error=str(error))
+            raise
         except TimeoutError as error:
+            _log.warning("answers_not_on_the_log", answers=len(messages), waited_s=_PUBLISH_TIMEOUT_S)
             raise SlowDown(
                 "The log does not answer, so the answer is not safe yet.",
                 fix="Retry with the same Idempotency-Key.",

@@ -6,6 +6,7 @@ import asyncio
 import json
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.labeling import a_project, a_task
 from tests.support.labeling_api import Office, claim, open_office, submit
@@ -100,12 +101,14 @@ async def test_two_people_at_once_never_share_a_task(office: Office) -> None:
 
 
 async def test_a_broker_that_is_away_gets_503_and_the_retry_counts_once(office: Office) -> None:
-    """No 2xx without the log; once it is back, the same key puts exactly one vote there."""
+    """No 2xx without the log, whose word on why is in ours; once it is back, the same key puts exactly one vote there."""
     ann = await office.client("ann")
     (task,) = (await claim(ann))["tasks"]
     office.log.stop()
-    refused = await submit(ann, task, "dog", key="k")
+    with capture_logs() as said:
+        refused = await submit(ann, task, "dog", key="k")
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert [(line["event"], line["answers"]) for line in said] == [("answers_not_on_the_log", 1)]
     office.log.resume()
     assert (await submit(ann, task, "dog", key="k")).status_code == 201
     assert len(await office.annotations()) == 1
