@@ -38,7 +38,7 @@ def _root(
 
         tiebreak up examples/digits/project.yaml
         tiebreak produce examples/digits/project.yaml events.jsonl
-        tiebreak predictions examples/digits/project.yaml
+        tiebreak predictions examples/digits/project.yaml --all
 
     `tiebreak demo` shows the whole loop with simulated people, in about two minutes.
     """

@@ -115,10 +115,11 @@ def predictions(
     selected: Annotated[bool, typer.Option("--selected", help="Only events that people are asked about.")] = False,
     as_json: o.AsJson = False,
 ) -> None:
-    """Watch predictions as they come.
+    """Watch predictions as they come; --all shows those that are there.
 
     [bold]Examples[/bold]
 
+        tiebreak predictions project.yaml --all
         tiebreak predictions project.yaml
         tiebreak predictions project.yaml --all --json | jq .label
     """
@@ -129,6 +130,8 @@ def predictions(
     async def work() -> None:
         async with open_log(settings) as log:
             shown = 0
+            if not all_:
+                typer.echo("Waiting for what comes from now on; --all shows what is there. Ctrl-C ends this.", err=True)
             async for record in _records(log, loaded, Topic.PREDICTIONS, all_):
                 prediction = readable(decode_prediction, record)
                 if prediction is None or not wanted(prediction):
@@ -137,6 +140,8 @@ def predictions(
                 shown += 1
                 if shown == limit:
                     return
+            if not shown:
+                typer.echo("There are none yet. `tiebreak stream` and `tiebreak up` make them of events.", err=True)
 
     o.run(work())
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -217,7 +219,8 @@ def test_topics_and_events_and_what_became_of_them(
         1,
         ["line 3: wrong_tensor: column p does not hold a number", "2 events written, 1 bad lines skipped."],
     )
-    assert tiebreak("predictions", project, "--all", "--data", data).out == ""
+    none = tiebreak("predictions", project, "--all", "--data", data)
+    assert (none.out, none.err.startswith("There are none yet.")) == ("", True)
     assert "Nothing was set aside." in tiebreak("dead", project, "--data", data).err
     assert "No model yet" in tiebreak("models", "list", project, "--data", data).err
     unknown = tiebreak("explain", project, "never", "--data", data)
@@ -225,6 +228,20 @@ def test_topics_and_events_and_what_became_of_them(
         1,
         "error: No topic of project small knows event 'never'. Was it produced, and kept?\n",
     )
+
+
+@pytest.mark.redis
+def test_who_watches_predictions_is_told_that_only_new_ones_come(
+    tiebreak: CommandLine, project: Path, data: Path
+) -> None:
+    """After `produce`, as in the README: all are there already, and a terminal that stays empty tells nobody."""
+    tiebreak("topics", "create", project, "--data", data)
+    command = [sys.executable, "-m", "tiebreak.apps.cli", "predictions", str(project), "--data", str(data)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as watching:
+        assert watching.stderr is not None
+        first = watching.stderr.readline()
+        watching.terminate()
+    assert first == "Waiting for what comes from now on; --all shows what is there. Ctrl-C ends this.\n"
 
 
 @pytest.mark.redis
