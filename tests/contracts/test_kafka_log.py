@@ -114,7 +114,9 @@ async def test_a_clock_that_the_broker_does_not_believe_is_named(log: KafkaLog, 
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka_address)
     await admin.start()
     # Nothing may be older than now: what takes a moment to arrive is from a clock that is behind.
-    await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"message.timestamp.before.max.ms": "0"})])
+    await admin.alter_configs(
+        [ConfigResource(ConfigResourceType.TOPIC, topic, {"message.timestamp.before.max.ms": "0"})]
+    )
     await admin.close()
     writer = log.writer()
     await writer.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import CommandLine
+from tests.support.eventually import eventually
 from tiebreak.apps.cli_services import LABEL_PORT
 from tiebreak.apps.up import parts_of
 from tiebreak.runtime.project_file import load_project
@@ -231,16 +233,18 @@ def test_topics_and_events_and_what_became_of_them(
 
 
 @pytest.mark.redis
-def test_who_watches_predictions_is_told_that_only_new_ones_come(
-    tiebreak: CommandLine, project: Path, data: Path
+async def test_who_watches_predictions_is_told_that_only_new_ones_come(
+    tiebreak: CommandLine, project: Path, data: Path, tmp_path: Path
 ) -> None:
     """After `produce`, as in the README: all are there already, and a terminal that stays empty tells nobody."""
-    tiebreak("topics", "create", project, "--data", data)
+    await asyncio.to_thread(tiebreak, "topics", "create", project, "--data", data)
     command = [sys.executable, "-m", "tiebreak.apps.cli", "predictions", str(project), "--data", str(data)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as watching:
-        assert watching.stderr is not None
-        first = watching.stderr.readline()
-        watching.terminate()
+    said = tmp_path / "said"
+    with said.open("w") as err, subprocess.Popen(command, stderr=err) as watching:
+        try:
+            first = await eventually(said.read_text)
+        finally:
+            watching.terminate()
     assert first == "Waiting for what comes from now on; --all shows what is there. Ctrl-C ends this.\n"
 
 
