@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -240,11 +239,13 @@ async def test_who_watches_predictions_is_told_that_only_new_ones_come(
     await asyncio.to_thread(tiebreak, "topics", "create", project, "--data", data)
     command = [sys.executable, "-m", "tiebreak.apps.cli", "predictions", str(project), "--data", str(data)]
     said = tmp_path / "said"
-    with said.open("w") as err, subprocess.Popen(command, stderr=err) as watching:
-        try:
-            first = await eventually(said.read_text)
-        finally:
-            watching.terminate()
+    with said.open("w") as err:
+        watching = await asyncio.create_subprocess_exec(*command, stderr=err)
+    try:
+        first = await eventually(said.read_text)
+    finally:
+        watching.terminate()
+        await watching.wait()
     assert first == "Waiting for what comes from now on; --all shows what is there. Ctrl-C ends this.\n"
 
 
