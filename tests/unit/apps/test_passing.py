@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from tests.support.models import points, project_of
 from tests.support.streaming import StreamBench
-from tiebreak.contracts.codec import PROTOBUF, decode_task, encode
+from tiebreak.apps.simulate.replay import Pace, People, Replay
+from tiebreak.apps.simulate.selecting import Pick
+from tiebreak.apps.simulate.stream import stream_of_arrays
+from tiebreak.contracts.codec import PROTOBUF, decode_task, encode, headers_for
+from tiebreak.contracts.log import Partition, StoredRecord
 from tiebreak.contracts.messages import Event, Task
-from tiebreak.contracts.project import Project
+from tiebreak.contracts.project import Project, Training
 from tiebreak.contracts.tensors import FloatArray, Tensor
 from tiebreak.contracts.topics import Topic
 from tiebreak.runtime.metrics import Metrics
+from tiebreak.sampling.appraisal import Scored
+from tiebreak.sampling.passing import Passing
+from tiebreak.scoring.decode import decode_batch
 from tiebreak.scoring.stage import Scorer
+from tiebreak.training.contest import Contest
+from tiebreak.training.discriminant import Discriminant, Taught
+from tiebreak.training.plans import Plan
 
 WIDTH, ALONG = 256, 4
 SAMPLING, BUDGET = {"target_share": 0.1}, {"labels_per_hour": 1e6, "carry_over": 1000}
@@ -69,6 +79,41 @@ async def test_where_events_come_one_by_one_those_before_go_along() -> None:
     told = [i for task in tasks for i in along(task)]
     assert len(told) == len(set(told)) > 2 * len(tasks)
     assert all(int(task.event_id[1:]) not in along(task) for task in late)
+
+
+class AskAgain:
+    """Asks about the events that somebody else asked about."""
+
+    def __init__(self, about: Collection[int]) -> None:
+        self._about = about
+
+    def select(self, batch: Scored, at: int) -> list[Pick]:
+        return [Pick(row) for row in range(len(batch)) if at + row in self._about]
+
+
+async def test_a_replay_takes_along_what_the_stream_process_does() -> None:
+    """The same events beside the same questions, to the bit, though many look alike: else a benchmark would be of something else."""
+    alike, made, asked, size = X[np.arange(300) % 8].astype(np.float32), project(), range(0, 300, 7), 32
+    told: dict[int, bytes] = {}
+    passing, scorer = Passing(made), Scorer(made, Metrics("test"))
+    for start in range(0, 300, size):
+        tensors = [(i, Tensor("x", "FP32", (WIDTH,), alike[i].tobytes())) for i in range(start, min(300, start + size))]
+        values = [(i, encode(Event(str(i), inputs=(tensor,)))) for i, tensor in tensors]
+        records = [StoredRecord("t", 0, i, 0, b"k", value, headers_for(PROTOBUF)) for i, value in values]
+        columns, _ = decode_batch({Partition("t", 0): records}, made)
+        scores = await scorer.score(columns)
+        for row in range(len(columns)):
+            if start + row in asked:
+                told[start + row] = passing.beside(str(start + row), columns, scores, row)
+        passing.see(columns, scores)
+    scorer.close()
+    stream = stream_of_arrays("alike", {"X": alike, "y": np.arange(300) % 2})
+    training = Training(unlabelled=ALONG, committee=1)
+    contest = Contest([Plan("taught", Taught(Discriminant(1, 7)), 1000, 1000, 7)], 7)
+    replay = Replay(stream, AskAgain(asked), contest, training, People(), Pace(batch=size), 1)
+    replay.run()
+    assert sum(map(len, told.values())) > len(asked) * WIDTH * 4
+    assert {row.settled_ms: row.unlabelled for row in replay._s.rows} == told
 
 
 async def test_an_event_about_somebody_or_with_a_number_that_is_none_stays_out() -> None:

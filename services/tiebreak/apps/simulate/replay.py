@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiebreak.apps.simulate.judging import Judge, scored_as
-from tiebreak.apps.simulate.passing import PassingBy
 from tiebreak.apps.simulate.selecting import Bursts, Pick, PolicySelector, Selector
 from tiebreak.apps.simulate.stream import Ints, Stream
 from tiebreak.contracts.project import AnswerKind, Training
 from tiebreak.contracts.tensors import Form
 from tiebreak.sampling.appraisal import Scored
 from tiebreak.sampling.heard import Answered
+from tiebreak.sampling.passing import PassingBy
 from tiebreak.training.contest import Contest
 from tiebreak.training.dataset import Row, classes_of
 from tiebreak.training.learner import Model, asking
@@ -123,7 +123,7 @@ class Replay:
             self._declared = stream.classes
         self._judge = Judge(stream, self._target)
         self._s = _Scratch()
-        self._passing = PassingBy(stream.x, training.unlabelled, training.seed)
+        self._passing = PassingBy(training.unlabelled, training.seed)
 
     def run(self, progress: Callable[[int], None] | None = None) -> Outcome:
         """Replay the whole stream; ``progress`` hears how many events each batch had."""
@@ -166,13 +166,17 @@ class Replay:
         )
 
     def _ask(self, batch: range, picks: Sequence[Pick]) -> None:
+        def features(row: int) -> bytes:
+            return bytes(self._stream.x[batch[row]].astype("<f4"))
+
         for pick in picks:
             at = batch[pick.row]
             self._s.asked.append(at)
-            self._s.waiting.append((at + self._people.delay, at, pick, self._passing.beside(at, batch)))
+            beside = self._passing.beside(str(at), pick.row, len(batch), features)
+            self._s.waiting.append((at + self._people.delay, at, pick, beside))
             if pick.threshold == pick.threshold:
                 self._s.thresholds.append((at, pick.threshold))
-        self._passing.see(batch)
+        self._passing.see(str(batch[0]), len(batch), features)
 
     def _answer(self, stop: int) -> None:
         s = self._s
