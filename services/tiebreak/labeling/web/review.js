@@ -106,8 +106,8 @@ function drawShares(soFar) {
       return line;
     }
     const nothing = Array.isArray(said) && !said.length;
-    line.append(bar, element("span", { text: `Together: ${nothing ? "nothing" : inWords(said)}` }), element("b", { text: `${percent(share)} agree` }));
-    if (!nothing) line.appendChild(takeButton("what they say together", () => take({ by: "", said })));
+    line.append(bar, element("span", { text: `${Array.isArray(said) ? "Most say" : "In the middle"}: ${nothing ? "nothing" : inWords(said)}` }), element("b", { text: `${percent(share)} agree` }));
+    if (!nothing) line.appendChild(takeButton("what most say", () => take({ by: "", said })));
     return line;
   });
   $("shares").replaceChildren(...lines);
