@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from loadtests.labels.prior import ALL, goal, print_prior
 from loadtests.labels.prior import ARMS as PRIOR_ARMS
 from loadtests.labels.prior import BUDGETS as PRIOR_BUDGETS
 from loadtests.labels.prior import figures as prior_figures
-from loadtests.labels.savings import Book
+from loadtests.labels.savings import Book, chance
 from loadtests.labels.tables import cost_figure, figures, print_figures, print_panel, print_scores, print_variants
 
 BUDGETS = (0.02, 0.05, 0.1, 0.2)
@@ -99,9 +99,8 @@ def cells(ask: Ask) -> Iterator[Cell]:
     budgets = BUDGETS[1:3] if ask.quick else BUDGETS
     for seed in range(ask.seeds):
         for stream in ask.streams:
-            yield from (Cell(stream, "random", budget, seed) for budget in CURVE)
-            if ask.large:
-                yield Cell(stream, "random", ALL, seed)
+            for baseline in _baselines(ask.arms):
+                yield from (Cell(stream, baseline, budget, seed) for budget in (*CURVE, *([ALL] if ask.large else ())))
             for arm in ask.arms:
                 if arm == "pool" and not entries[stream].held_out:
                     continue
@@ -113,13 +112,19 @@ def cells(ask: Ask) -> Iterator[Cell]:
                 yield from (Cell(stream, arm, budget, seed) for arm, budget in PRIOR_CELLS)
 
 
+def _baselines(arms: Sequence[str]) -> Sequence[str]:
+    """Random, and random with each other learner that an arm has."""
+    return list(dict.fromkeys(["random", *map(chance, arms)]))
+
+
 def _variant_cells(ask: Ask) -> Iterator[Cell]:
     asked = ask.variants is not None
     arms = [arm for arm in ask.arms if arm != "pool"] if asked else ["tiebreak"]
     for seed in range(ask.seeds if asked else 0 if ask.quick else min(2, ask.seeds)):
         for stream in ask.streams:
             for delay, error in VARIANTS if ask.variants is None else ask.variants:
-                yield from (Cell(stream, "random", budget, seed, delay, error) for budget in CURVE)
+                for baseline in _baselines(arms):
+                    yield from (Cell(stream, baseline, budget, seed, delay, error) for budget in CURVE)
                 for arm in arms:
                     yield from (Cell(stream, arm, budget, seed, delay, error) for budget in VARIANT_BUDGETS)
 

@@ -50,6 +50,15 @@ class Spread:
     seeds: int
 
 
+def chance(arm: str) -> str:
+    """Random with the learner of ``arm``: what it is measured against. Names of the classes are no part of a learner.
+
+    >>> chance("tiebreak+auto+names+along"), chance("tiebreak")
+    ('random+auto+along', 'random')
+    """
+    return "random" + "".join(flag for flag in ("+auto", "+along") if flag in arm)
+
+
 def spread(values: Sequence[float]) -> Spread:
     """Mean and interval."""
     n = len(values)
@@ -96,6 +105,8 @@ class Book:
     def saving(
         self, stream: str, arm: str, budget: float, figure: str = "score", variant: tuple[int, float] = (0, 0.0)
     ) -> Spread:
-        """Mean over seeds of the saving, each seed against random's mean curve."""
-        curve = self.curve(stream, figure, *variant)
+        """Mean over seeds of the saving, each seed against the mean curve of random with the same learner; of no seed without one."""
+        curve = self.curve(stream, figure, *variant, arm=chance(arm))
+        if not curve.labels:
+            return spread([])
         return spread([saving(curve, r.labels, getattr(r, figure)) for r in self.of(stream, arm, budget, *variant)])

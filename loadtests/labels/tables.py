@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtests.labels.panel import SATURATED, TUNED_ON
-from loadtests.labels.savings import Book
+from loadtests.labels.savings import Book, chance
 
 Figure = dict[str, object]
 
@@ -34,9 +34,8 @@ def print_panel(
     console: Console, book: Book, streams: Sequence[str], arms: Sequence[str], budgets: Sequence[float]
 ) -> None:
     """Savings of every strategy, a row per stream and budget."""
-    table = Table(
-        title="Labels saved against random at the same figure, in per cent (mean over seeds, ± half of the 95 % interval)"
-    )
+    title = "Labels saved against random with the same learner at the same figure"
+    table = Table(title=f"{title}, in per cent (mean over seeds, ± half of the 95 % interval)")
     table.add_column("stream")
     table.add_column("budget", justify="right")
     for arm in arms:
@@ -66,7 +65,8 @@ def print_scores(
     names = ("stream", "budget", "arm", "seeds", "spent", "of", "right", "rare F1", "saved at equal rare F1", "outside")
     for name in names:
         table.add_column(name, justify="left" if name in {"stream", "arm"} else "right")
-    for stream, budget, arm in product(streams, budgets, ("random", *arms)):
+    beside = dict.fromkeys(name for arm in arms for name in (chance(arm), arm))
+    for stream, budget, arm in product(streams, budgets, beside):
         found = book.of(stream, arm, budget)
         if found:
             rare = book.saving(stream, arm, budget, "rare")
@@ -110,7 +110,7 @@ def print_variants(
     for name in ("stream", "delay", "wrong", "arm", *(f"{100 * b:g} %" for b in budgets)):
         table.add_column(name, justify="left" if name == "arm" else "right")
     arms = dict.fromkeys(
-        cell.arm for cell in book.results if (cell.delay, cell.error) in variants and cell.arm != "random"
+        cell.arm for cell in book.results if (cell.delay, cell.error) in variants and cell.arm != chance(cell.arm)
     )
     for stream, (delay, error), arm in product(streams, variants, arms):
         cells = []
@@ -130,16 +130,17 @@ def print_variants(
 
 
 def figures(book: Book, streams: Sequence[str], arms: Sequence[str], budgets: Sequence[float]) -> list[Figure]:
-    """Every figure with a reach that this run can speak of."""
+    """Every figure with a reach that this run can speak of: of the first arm that is ours, with whatever learner it has."""
+    own = next((arm for arm in arms if arm.partition("+")[0] == OURS), OURS)
     rows: list[Figure] = []
     for stream, per_cent, reach in REACHES:
-        found = book.saving(stream, OURS, per_cent / 100) if book.of(stream, OURS, per_cent / 100) else None
-        if found is not None:
+        found = book.saving(stream, own, per_cent / 100)
+        if found.seeds:
             rows.append(figure(f"saving, {stream} at {per_cent} %", found.mean, reach, found.half))
     for per_cent, reach in ((10, 0.60), (20, 0.70)):
-        mine = book.of("clinc150_lt", OURS, per_cent / 100)
-        if mine:
-            rare = book.saving("clinc150_lt", OURS, per_cent / 100, "rare")
+        mine = book.of("clinc150_lt", own, per_cent / 100)
+        rare = book.saving("clinc150_lt", own, per_cent / 100, "rare")
+        if rare.seeds:
             rows.append(
                 figure(
                     f"saving at equal F1 of the rarest fifth, clinc150_lt at {per_cent} %", rare.mean, reach, rare.half
@@ -148,7 +149,7 @@ def figures(book: Book, streams: Sequence[str], arms: Sequence[str], budgets: Se
             rows.append(
                 figure(f"F1 of the rarest fifth, clinc150_lt at {per_cent} %", float(np.mean([r.rare for r in mine])))
             )
-    ours = savings(book, streams, OURS, budgets)
+    ours = savings(book, streams, own, budgets)
     if ours:
         rows.append(figure("saving, mean over the panel", float(np.mean(ours)), 0.55))
         rows.append(figure("saving, worst cell", float(np.min(ours)), -0.05))
@@ -158,10 +159,10 @@ def figures(book: Book, streams: Sequence[str], arms: Sequence[str], budgets: Se
         best = max(full, key=lambda arm: float(np.mean(full[arm])))
         ahead = float(np.mean(ours)) - float(np.mean(full[best]))
         rows.append(figure(f"points ahead of the best of scikit-activeml ({best.removeprefix('ska-')})", ahead, 0.20))
-    swap = [book.saving("rbf_abrupt", OURS, b).mean for b in budgets if book.of("rbf_abrupt", OURS, b)]
+    swap = savings(book, ["rbf_abrupt"], own, budgets)
     if swap:
         rows.append(figure("saving after an abrupt swap, worst budget (rbf_abrupt)", float(np.min(swap)), 0.0))
-    return rows + _spending(book)
+    return rows + _spending(book, own)
 
 
 def cost_figure(us: float, reach: float) -> Figure:
@@ -170,8 +171,8 @@ def cost_figure(us: float, reach: float) -> Figure:
     return figure(name, us, reach, smaller=True) | {"unit": "us"}
 
 
-def _spending(book: Book) -> list[Figure]:
-    ours = {cell: result for cell, result in book.results.items() if cell.arm == OURS}
+def _spending(book: Book, arm: str) -> list[Figure]:
+    ours = {cell: result for cell, result in book.results.items() if cell.arm == arm}
     rows: list[Figure] = []
     if ours:
         # Labels are whole: on a short stream one of them is more than a per cent.
@@ -179,7 +180,7 @@ def _spending(book: Book) -> list[Figure]:
         rows.append(
             figure("budget spent against granted, largest relative gap beyond one label", off, 0.01, smaller=True)
         )
-    outside = [r.outside for r in book.of("clinc150_lt", OURS, 0.1) if not isnan(r.outside)]
+    outside = [r.outside for r in book.of("clinc150_lt", arm, 0.1) if not isnan(r.outside)]
     if outside:
         rows.append(
             figure(
@@ -221,7 +222,7 @@ def figure(
 
 
 def _percent(book: Book, stream: str, arm: str, budget: float) -> str:
-    if not book.of(stream, arm, budget):
-        return ""
     found = book.saving(stream, arm, budget)
+    if not found.seeds:
+        return ""
     return f"{100 * found.mean:+.0f}" + ("" if isnan(found.half) else f" ±{100 * found.half:.0f}")

@@ -14,7 +14,7 @@ from loadtests.bench_labels import CURVE, VARIANT_BUDGETS, Ask, cells
 from loadtests.labels import prior
 from loadtests.labels.cells import Cell, Result, Store, compute
 from loadtests.labels.savings import Book
-from loadtests.labels.tables import print_figures, print_variants
+from loadtests.labels.tables import figures, print_figures, print_panel, print_variants
 
 
 def _ask(**environment: str) -> Ask:
@@ -117,6 +117,24 @@ def test_variants_are_printed_with_their_arm() -> None:
     assert "periodic" in rows[0]
     assert "+50 (50.0)" in rows[0]
     assert "+50 (60.0)" in rows[1]
+
+
+def test_an_arm_is_measured_against_random_with_its_own_learner() -> None:
+    """With all learners against random with all learners, whose cells are asked for; the figures speak of that arm."""
+    wanted = set(cells(_ask(ARMS="tiebreak+auto", STREAMS="digits")))
+    assert {(c.arm, c.budget) for c in wanted if c.arm == "random+auto"} == {
+        ("random+auto", b) for b in (*CURVE, prior.ALL)
+    }
+    assert not any(c.arm == "random+auto" for c in cells(_ask(ARMS="tiebreak", STREAMS="digits")))
+    weak = [_result("random", b, s) for b, s in ((0.05, 0.1), (0.1, 0.2), (0.8, 0.6))]
+    strong = [_result("random+auto", b, s) for b, s in ((0.05, 0.4), (0.1, 0.5), (0.2, 0.6))]
+    ours = _result("tiebreak+auto", 0.1, 0.6)
+    arms, streams = ("tiebreak+auto",), ("clinc150_lt",)
+    found = figures(_book(*weak, *strong, ours), streams, arms, (0.1,))
+    assert next(row for row in found if row["figure"] == "saving, clinc150_lt at 10 %")["value"] == pytest.approx(0.5)
+    console = Console(record=True, width=150)
+    print_panel(console, _book(*weak, ours), streams, arms, (0.1,))
+    assert "nan" not in console.export_text()  # nothing to measure against is no figure
 
 
 def test_a_cell_feels_its_delay_and_its_errors() -> None:
