@@ -128,6 +128,7 @@ export class Session {
           this.on.online(false, this.outbox.length, problem.status === 429);
           await pause(Math.max(backoffS, problem.retryAfterS ?? 0));
           backoffS = Math.min(backoffS * 2, MAX_BACKOFF_S);
+          waitMs = 0; // until it has answered, the page says that it does not
         }
       } while (!this.stopped && !this.held.length);
     } finally {
@@ -146,7 +147,7 @@ export class Session {
   take(said) {
     const before = this.current;
     const known = new Map(this.held.map((task) => [task.task_id, task]));
-    const fresh = said.tasks.filter((task) => !this.spent.has(task.lease.id));
+    const fresh = said.tasks.filter((task) => !this.spent.has(task.lease.id) && !this.owed(task));
     this.held = fresh.map((task) => {
       const old = known.get(task.task_id);
       if (!old) return { ...task, shownAt: null };
@@ -164,6 +165,15 @@ export class Session {
     if (!this.current) this.on.resting(said.reason ?? "loading");
     else if (this.current !== before) this.on.task(this.current);
     return said.tasks.length;
+  }
+
+  /** Whether `task`, whose lease had run out, was given to us anew with our answer still on its way: the answer takes the new lease. */
+  owed(task) {
+    const item = this.outbox.find((one) => one.task.task_id === task.task_id);
+    if (!item) return false;
+    item.body = { ...item.body, lease_token: task.lease.token };
+    this.spent.add(task.lease.id);
+    return true;
   }
 
   /** Read the project anew. Not now is no harm: the next claim tells again. */
@@ -206,6 +216,7 @@ export class Session {
     let backoffS = 1;
     while (this.outbox.length && !this.stopped) {
       const item = this.outbox[0];
+      const sent = item.body;
       try {
         item.inFlight = true;
         // The last answer in line brings the tasks after it, unless a claim is on its way already: one request less.
@@ -223,6 +234,9 @@ export class Session {
           backoffS = Math.min(backoffS * 2, MAX_BACKOFF_S);
           continue;
         }
+        // A claim of ours made the lease stale, and what it says of the new one may be a moment behind. The key stays: it was not used.
+        for (let turn = 0; problem.code === "stale_lease" && this.claiming && item.body === sent && turn < 10; turn++) await pause(0.1);
+        if (problem.code === "stale_lease" && item.body !== sent) continue;
         this.on.notice(LEFT[problem.code] ? `${LEFT[problem.code]} Your answer to it does not count.` : problem.message);
         if (this.last === item) this.forget();
       }
