@@ -152,7 +152,8 @@ class AsyncClient:
     ) -> m.Reopened:
         """For managers: take a person's answers back, from ``since_ms`` on, at most the ``last`` newest; the tasks go to others.
 
-        With neither, those after the last gold that they answered right.
+        With neither, those after the last gold that they answered right. With ``last`` it is not repeated where the outcome is not
+        known, since it would take further answers: look at :meth:`crowd` then.
         """
         return await self._do(calls.reopen(self._project, person, reason, since_ms, last))
 

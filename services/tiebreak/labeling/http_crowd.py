@@ -135,7 +135,8 @@ class CrowdOut(Out):
 class ReopenIn(Body):
     """Which of a person's answers to take back: those from ``since_ms`` (Unix milliseconds) on, at most the ``last`` newest.
 
-    With neither, those after the last gold that they answered right.
+    With neither, those after the last gold that they answered right. A request with ``last`` that is sent again takes further
+    answers; one without it takes nothing more.
     """
 
     model_config = _like({"reason": "All birds since lunch.", "last": 200})
