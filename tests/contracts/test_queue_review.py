@@ -13,10 +13,12 @@ from tiebreak.contracts.messages import Annotation, AnnotationState, Task
 from tiebreak.labeling.port import Act, Lease, Receipt, Refusal, Refused, Reopen, Settlement
 from tiebreak.labeling.port_erasing import Erased
 from tiebreak.labeling.port_review import MAX_NOTE, Dispute, DisputedAnswer
+from tiebreak.labeling.redis_wire import dispute_of
 from tiebreak.labeling.settling import remembered
 
 WORDS = "the Whole Secret, <b>\"'|\n\N{PILE OF POO}"
 SHARES = {"cat": 0.1 + 0.2, "dog": 0.7}
+EARLIER = (2, b"bob", b""), (1, b"ann", b",false")
 SKIPPED, LATE = AnnotationState.SKIPPED, AnnotationState.LATE
 
 
@@ -208,3 +210,13 @@ async def test_notes_go_with_the_content_and_come_back_with_it(bench: Bench, kee
     (given,) = (await bench.queue().claim("ruth", 1, review=True)).leases
     told = (await queue.dispute("ruth", given.task.task_id)).answers
     assert [(a.place, a.annotator, a.note) for a in told] == [(1, "zoe", WORDS), (2, "ann", ""), (3, "bob", "")]
+
+
+def test_an_index_of_an_earlier_version_tells_what_it_has() -> None:
+    """Answers that it folded have no lead time, no flag, no schema, no note and nobody's place: who said what is there."""
+    old = [[b'%d|0|1|submitted|["id","%b","cat",5,false%b]' % (i, who, rest), b""] for i, who, rest in EARLIER]
+    answers = dispute_of([b"", b"", *old]).answers
+    assert [(a.place, a.annotator, a.value, a.lead_time_s, a.flagged, a.schema) for a in answers] == [
+        (1, "ann", "cat", 0.0, False, ""),
+        (2, "bob", "cat", 0.0, False, ""),
+    ]
