@@ -190,7 +190,7 @@ async def test_a_token_of_a_lease_that_ended_answers_nothing(office: Office) -> 
     again = await ann.post(f"/v1/leases/{second['lease']['id']}:renew")
     assert (again.status_code, again.json()["type"]) == (409, "urn:tiebreak:problem:stale_lease")
     assert (await ann.post(f"/v1/leases/{third['lease']['id']}:release")).status_code == 204
-    late = await submit(ann, third, key="after all")
+    late = await submit(ann, third, key="late")
     assert (late.status_code, late.json()["state"]) == (201, "late")
     acts = sorted((a.annotator, str(a.state)) for a in await office.annotations())
     assert acts == [("ann", "late"), ("ann", "skipped"), ("bob", "submitted")]
