@@ -95,14 +95,13 @@ def _variants(environment: dict[str, str]) -> tuple[tuple[int, float], ...] | No
 
 def cells(ask: Ask) -> Iterator[Cell]:
     """The grid, cheapest and most telling first: one seed of everything before the next seed of anything."""
-    entries = panel.entries(ask.data)
     budgets = BUDGETS[1:3] if ask.quick else BUDGETS
     for seed in range(ask.seeds):
         for stream in ask.streams:
             for baseline in _baselines(ask.arms):
                 yield from (Cell(stream, baseline, budget, seed) for budget in (*CURVE, *([ALL] if ask.large else ())))
             for arm in ask.arms:
-                if arm == "pool" and not entries[stream].held_out:
+                if arm == "pool" and not panel.entry(ask.data, stream).held_out:
                     continue
                 yield from (Cell(stream, arm, budget, seed) for budget in budgets)
     yield from _variant_cells(ask)

@@ -168,7 +168,7 @@ def waves(stream: Stream, seed: int) -> Stream:
 
 def computed(cell: Cell, data: Path | None, learner: str) -> Result:
     """One cell whose arm is ``random`` or of ``CHOICES``, with the learner ``steps`` or ``softmax``."""
-    entry = panel.entries(data)[cell.stream]
+    entry = panel.entry(data, cell.stream)
     stream = replace(entry.load(cell.seed), vectors={})
     seen, training = waves(stream, cell.seed), learning_of(entry, cell.arm)
     selectors: Mapping[str, Selector] = {

@@ -24,6 +24,7 @@ from tiebreak.apps.simulate.replay import Outcome, Pace, People, Replay
 from tiebreak.apps.simulate.selecting import PeriodicSelector, Selector, UniformSelector
 from tiebreak.apps.simulate.stream import Stream, stream_of_arrays
 from tiebreak.contracts.project import Classes, Input, Project, Sampling, TensorSpec, Training
+from tiebreak.training.contest import Contest
 from tiebreak.training.sklearn_learners import contest_of
 
 COMMITTEE = 3
@@ -116,38 +117,33 @@ def _learned() -> str:
 
 def compute(cell: Cell, data: Path | None) -> Result:
     """Run one cell on one thread."""
-    entry = panel.entries(data)[cell.stream]
-    stream = entry.load(cell.seed)
-    if "+names" not in cell.arm:
-        stream = replace(stream, vectors={})
-    if "+wrong" in cell.arm:
-        names = list(stream.vectors)
-        stream = replace(
-            stream, vectors=dict(zip(names, [stream.vectors[name] for name in names[1:] + names[:1]], strict=True))
-        )
+    entry = panel.entry(data, cell.stream)
+    stream, training = told_of(cell, entry), learning_of(entry, cell.arm)
+    if cell.arm.startswith("random") and entry.held_out:
+        # Chance needs no model: one fit at the end gives the held-out figure.
+        training = training.model_copy(update={"min_labels": 10**6})
     with threadpool_limits(1):
+        contest = contest_of(training, stream.x.shape[1], names=stream.vectors)
         if cell.arm == "pool":
-            outcome_labels, score, rare = peers.pool(
-                stream, contest_of(learning_of(entry, cell.arm), stream.x.shape[1]), cell.budget, cell.seed
-            )
+            outcome_labels, score, rare = peers.pool(stream, contest, cell.budget, cell.seed)
             return Result(cell, len(stream), outcome_labels, score, float("nan"), rare, float("nan"), 0.0, ())
-        training = learning_of(entry, cell.arm)
-        if "+auto" in cell.arm:
-            training = training.model_copy(update={"learner": "auto", "unlabelled": ALONG * ("+along" in cell.arm)})
-        if cell.arm.startswith("random") and entry.held_out:
-            # Chance needs no model: one fit at the end gives the held-out figure.
-            training = training.model_copy(update={"min_labels": 10**6})
-        pace = Pace(growth=0.1 if cell.budget > 0.25 else 0.05, held_out_curve=False)
-        replay = Replay(
-            stream,
-            selector_of(cell, stream, training),
-            contest_of(training, stream.x.shape[1], names=stream.vectors),
-            training,
-            People(cell.delay, cell.error),
-            pace,
-            cell.seed,
-        )
-        return result_of(cell, entry, stream, replay.run())
+        return result_of(cell, entry, stream, replay_of(cell, stream, training, contest).run())
+
+
+def told_of(cell: Cell, entry: panel.Entry) -> Stream:
+    """The stream in the order of the seed, with what the arm is told of the names of its classes."""
+    stream = entry.load(cell.seed)
+    names = list(stream.vectors) if "+names" in cell.arm else []
+    of = names[1:] + names[:1] if "+wrong" in cell.arm else names
+    vectors = dict(zip(names, [stream.vectors[name] for name in of], strict=True))
+    return replace(stream, vectors=vectors)
+
+
+def replay_of(cell: Cell, stream: Stream, training: Training, contest: Contest) -> Replay:
+    """To be run once."""
+    pace = Pace(growth=0.1 if cell.budget > 0.25 else 0.05, held_out_curve=False)
+    people = People(cell.delay, cell.error)
+    return Replay(stream, selector_of(cell, stream, training), contest, training, people, pace, cell.seed)
 
 
 def selector_of(cell: Cell, stream: Stream, training: Training) -> Selector:
@@ -178,8 +174,10 @@ def learning_of(entry: panel.Entry, arm: str) -> Training:
     """How an arm learns on a stream."""
     # A small step: the trainer fits every two seconds, whatever few labels have come. One learner for every arm and budget: with
     # `auto` an arm's figure would also say which learner its labels had elected.
+    auto = "+auto" in arm
     return Training(
-        learner="softmax",
+        learner="auto" if auto else "softmax",
+        unlabelled=ALONG if auto and "+along" in arm else 0,
         step_labels=STEP,
         committee=COMMITTEE if any(f"strategy={name}" in arm for name in BY_COMMITTEE) else 1,
         refit_below=KEEPS if entry.held_out else FORGETS,

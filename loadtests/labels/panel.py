@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from tiebreak.apps.simulate.stream import Stream, held_back, shuffled, stream_of
 TUNED_ON = frozenset({"hwu64", "outdoor", "elec2", "digits", "swap"})
 # Random needs one label in a hundred here: what is saved on so few says nothing.
 SATURATED = frozenset({"shuttle_anom"})
+_TAIL = "+tail"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,12 @@ class Entry:
     path: Path | None
     held_out: bool
     ordered: bool
+    tail: bool = False
 
     def load(self, seed: int) -> Stream:
         """The stream in the order of this seed; one whose order means something keeps it."""
         stream = _stream(self.name, self.path)
+        stream = long_tailed(stream) if self.tail else stream
         return stream if self.ordered else shuffled(stream, seed)
 
 
@@ -50,6 +53,39 @@ def entries(data: Path | None) -> Mapping[str, Entry]:
     if not found:
         raise FileNotFoundError(f"{data} holds no .npz file")
     return found
+
+
+def entry(data: Path | None, name: str) -> Entry:
+    """A stream by its name; with ``+tail`` the long-tailed half of it. Raises KeyError for one that is not there."""
+    bare = name.removesuffix(_TAIL)
+    found = entries(data)[bare]
+    return found if bare == name else replace(found, tail=True)
+
+
+def long_tailed(stream: Stream) -> Stream:
+    """The first events of each class, half of all: as many of the one in place ``r`` by size as ``c / r``, or all that there are.
+
+    Of the rows held out the same share of each class.
+    """
+    sizes = np.bincount(stream.y, minlength=len(stream.classes))
+    places = np.empty(len(sizes))
+    places[np.argsort(-sizes, kind="stable")] = np.arange(1, len(sizes) + 1)
+    low, high = 0.0, float(len(stream) * len(sizes))
+    while high - low > 1.0:
+        middle = (low + high) / 2.0
+        low, high = (low, middle) if 2 * np.minimum(sizes, middle / places).sum() > len(stream) else (middle, high)
+    shares = np.minimum(1.0, low / places / np.maximum(sizes, 1))
+    kept, held = _first(stream.y, shares), _first(stream.held_y, shares)
+    return replace(stream, x=stream.x[kept], y=stream.y[kept], held_x=stream.held_x[held], held_y=stream.held_y[held])
+
+
+def _first(y: NDArray[np.int64], shares: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The rows of such a share of each class that come first, at least one of each."""
+    found = [
+        np.flatnonzero(y == column)[: max(1, round(share * int((y == column).sum())))]
+        for column, share in enumerate(shares)
+    ]
+    return np.sort(np.concatenate(found))
 
 
 def _entry(path: Path) -> Entry:

@@ -7,8 +7,11 @@ events that were passed over, as selected ones do by their propensity. Recent bl
 stream that moves gets a short memory, and after a drift the plan that forgets takes over by itself. The choice is a function of the
 *set* of labels: what is kept between calls saves work and changes nothing.
 
-A help (``Plan.without``) has to win so, too, and audit labels alone have the last word on it: it is off while they are against it.
-Until there are blocks, the first plan's help is asked for by cross-validation: labels that are left out say whether it misleads.
+A help (``Plan.without``: names of the classes, unlabelled events) has to win so, too, and audit labels alone have the last word on
+it: it is off while they are against it. What a help is worth fades with every label, so while there are few, what models of far fewer
+predicted says little of today's. Where a plan has a help cross-validation compares all of them up to :data:`_FEW` labels, in pairs over
+all that there are: each is predicted by a fit that left it out. The plan with most help is taken that none is ahead of by more than the
+standard error of the difference (the rule of one standard error: Breiman et al., Classification and Regression Trees, 1984).
 """
 
 from __future__ import annotations
@@ -34,8 +37,11 @@ _LEAST_BLOCKS, _MOST_BLOCKS = 10, 20
 _FEWEST_BLOCKS = 2
 _DECAY = 0.9
 _AGAINST = 2.0  # odds, as those by which audit labels hold a challenger
+_FEW = _LEAST_BLOCKS * BLOCK
 _FOLDS, _FEWEST_FOR_FOLDS = 4, 24
+_GROWTH = 1.2  # of the labels until the folds are fitted anew
 _WORDS = 2**64
+_ROUNDING = 1e-9
 
 _Key = tuple[object, ...]
 Models = tuple[Model | None, ...]
@@ -53,8 +59,18 @@ class _Judged:
     weights: Matrix
 
 
+@dataclass(frozen=True, slots=True)
+class _LeftOut:
+    """The ``credit`` ``(plans, n)`` of training rows and, from ``first`` on, of audit rows; how many events each ``stands`` for."""
+
+    credit: Matrix
+    stands: Matrix
+    weights: Matrix
+    first: int
+
+
 class Contest:
-    """Plans, best guess first: the first one is taken until there are blocks to judge by, and on a tie.
+    """Plans, best guess first: the first one is taken until there are labels to judge by, and of blocks on a tie.
 
     ``refit_below``: with more rows than this a plan goes on from a base (``bases.py``); None: never.
     """
@@ -67,6 +83,7 @@ class Contest:
         self._judged: dict[_Key, _Judged] = {}
         # What judged the unfinished block will be asked of its next labels.
         self._newest: tuple[_Key, Models] = ((), ())
+        self._folds: tuple[_Key, Sequence[Models]] = ((), ())
         self._taken: Plan | None = None
         window = max(plan.newest for plan in self.plans)
         # Of a full window blocks may lie in its newest quarter: what is before an older one changes with every label (`reach_of`).
@@ -74,10 +91,13 @@ class Contest:
 
     def pick(self, rows: Sequence[Row], classes: Sequence[str], audit: Sequence[Row] = ()) -> Plan:
         """For the standing training rows, and audit rows as witnesses, in canonical order."""
+        if self._compares(rows):
+            return self._ahead(self._left_out(rows, classes, audit))
         blocks = self._blocks_of(rows, classes, audit)
         if not blocks:
-            return self._early(rows, classes)
-        return self.plans[int(np.argmax(np.where(self._misled(blocks), -1.0, _scores(blocks))))]
+            return self.plans[0]
+        earned, weights = np.hstack([b.credit for b in blocks]), np.concatenate([b.weights for b in blocks])
+        return self.plans[int(np.argmax(np.where(self._misled(earned, weights), -1.0, _scores(blocks))))]
 
     def ready(
         self, rows: Sequence[Row], classes: Sequence[str], audit: Sequence[Row] = ()
@@ -93,7 +113,11 @@ class Contest:
         return self._bases.ready(self._taken, rows, classes)
 
     def scores(self, rows: Sequence[Row], classes: Sequence[str], audit: Sequence[Row] = ()) -> Matrix | None:
-        """``(plans,)``: the decayed credit of predictions (of classes the share right); None with one plan, or too few labels."""
+        """``(plans,)``: the mean credit of predictions (of classes the share right); None with one plan, or too few labels."""
+        if self._compares(rows):
+            seen = self._left_out(rows, classes, audit)
+            means: Matrix = seen.credit @ seen.stands / seen.stands.sum()
+            return means
         blocks = self._blocks_of(rows, classes, audit)
         return _scores(blocks) if blocks else None
 
@@ -124,41 +148,48 @@ class Contest:
         self._judged, self._newest = found, newest
         return tuple(found.values())
 
-    def _early(self, rows: Sequence[Row], classes: Sequence[str]) -> Plan:
-        """The first plan; or one that adds a help to its own, where labels left out are for that; or the first without any, where
+    def _compares(self, rows: Sequence[Row]) -> bool:
+        """Whether labels left out choose: there are helps to judge, and few labels."""
+        return _FEWEST_FOR_FOLDS <= len(rows) < _FEW and any(plan.without for plan in self.plans)
 
-        they are against its own.
-        """
-        first = self.plans[0]
-        bare = [plan for plan in self.plans if plan.name in first.without]
-        more = [plan for plan in self.plans if first.name in plan.without]
-        if len(rows) < _FEWEST_FOR_FOLDS or not bare:
-            return first
-        gains = self._left_out([first, *bare, *more], rows, classes)
-        odds = [evidence_above((gain - gains[0]).tolist(), 0.0) for gain in gains[1:]]
-        if max(odds[: len(bare)]) >= _AGAINST:
-            return next(plan for plan in self.plans if not plan.without)
-        return next((plan for plan, for_it in zip(more, odds[len(bare) :], strict=True) if for_it >= _AGAINST), first)
+    def _left_out(self, rows: Sequence[Row], classes: Sequence[str], audit: Sequence[Row]) -> _LeftOut:
+        """What was known at the last fit of the folds judges with what came since, each row by the models that left it out."""
+        size = _FEWEST_FOR_FOLDS
+        while int(size * _GROWTH) <= len(rows):
+            size = int(size * _GROWTH)
+        known = rows[:size]
+        key = tuple(classes), told(known)
+        if self._folds[0] != key:
+            folds = marks(known) % np.uint64(_FOLDS)
+            self._folds = key, [self._models(list(compress(known, folds != fold)), classes) for fold in range(_FOLDS)]
+        asked = [*rows, *self._answerable(audit, classes)]
+        folds, credit = marks(asked) % np.uint64(_FOLDS), np.zeros((len(self.plans), len(asked)))
+        for fold, models in enumerate(self._folds[1]):
+            if (out := folds == fold).any():
+                credit[:, out] = self._judge(models, [], list(compress(asked, out)), classes).credit
+        weights = np.array([row.weight for row in asked])
+        return _LeftOut(credit, np.array([stands_for(row) for row in asked]), weights, len(rows))
 
-    def _left_out(self, plans: Sequence[Plan], rows: Sequence[Row], classes: Sequence[str]) -> Matrix:
-        """``(plans, rows)``: the credit of each row's prediction by a fit to the other parts of them."""
-        folds, found = marks(rows) % np.uint64(_FOLDS), np.zeros((len(plans), len(rows)))
-        for fold in range(_FOLDS):
-            out = folds == fold
-            known, asked = list(compress(rows, ~out)), list(compress(rows, out))
-            if asked and len({row.value for row in known}) > 1:
-                found[:, out] = self._judge(
-                    [plan.predictor(known, classes) for plan in plans], [], asked, classes
-                ).credit
-        return found
+    def _ahead(self, seen: _LeftOut) -> Plan:
+        """Of the plans that do not mislead the one with most help that no other is ahead of by more than a standard error."""
+        misled = self._misled(seen.credit[:, seen.first :], seen.weights[seen.first :])
+        fit = [i for i in range(len(self.plans)) if not misled[i]]
+        scores = seen.credit @ seen.stands
+        best = max(fit, key=lambda i: float(scores[i]))
+        for i in sorted(fit, key=lambda i: -len(self.plans[i].without)):
+            lead = (seen.credit[best] - seen.credit[i]) * seen.stands
+            # The error if neither were ahead: a single label on which they differ is no lead.
+            if lead.sum() <= np.sqrt((lead**2).sum()) + _ROUNDING:
+                return self.plans[i]
+        return self.plans[best]
 
-    def _misled(self, blocks: Sequence[_Judged]) -> list[bool]:
+    def _misled(self, earned: Matrix, weights: Matrix) -> list[bool]:
         """Which plans have a help that audit labels are against: at two to one, they were right more often without it."""
-        earned, weights = np.hstack([b.credit for b in blocks]), np.concatenate([b.weights for b in blocks]).tolist()
         place = {plan.name: i for i, plan in enumerate(self.plans)}
 
         def hurts(plan: Plan, without: str) -> bool:
-            return evidence_above(earned[place[without]] - earned[place[plan.name]], 0.0, weights) >= _AGAINST
+            lead = earned[place[without]] - earned[place[plan.name]]
+            return evidence_above(lead.tolist(), 0.0, weights.tolist()) >= _AGAINST
 
         return [any(hurts(plan, without) for without in plan.without) for plan in self.plans]
 

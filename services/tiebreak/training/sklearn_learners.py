@@ -36,7 +36,7 @@ def contest_of(training: Training, width: int, target: Target = CLASSES, names: 
     Columns of a table: kernels, trees, linear heads on what a step may fit and on less, and kernels with a short memory.
     Embeddings: linear heads, and a discriminant on the whole window. Heads of ordered classes heed their order. Numbers and several
     classes have heads of their own, on all labels or the newest.
-    ``training.unlabelled`` events teach a discriminant more, the last of the plans: it is on while it predicts better.
+    ``training.unlabelled`` events teach a discriminant more, the last of the plans: the contest says when it is on.
     ``names`` (single classes only): heads that know the names come first, those that do not stay in the contest.
     Raises ConfigError as :func:`learner_of` does.
     """
@@ -84,7 +84,7 @@ def _with_discriminants(
         named = plan("discriminant_names", Named(whole, names), most=most)
         found.insert(0, replace(named, without=("discriminant",)))
     if training.unlabelled:
-        # Last: on only while it predicts better.
+        # Last: of blocks it has to predict better.
         taught = Taught(whole)
         found.append(replace(plan("taught", taught, most=most), without=("discriminant",)))
         if names:

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from loadtests.bench_labels import CURVE, VARIANT_BUDGETS, Ask, cells
-from loadtests.labels import prior
+from loadtests.labels import panel, prior
 from loadtests.labels.cells import Cell, Result, Store, compute
 from loadtests.labels.savings import Book
 from loadtests.labels.tables import figures, print_figures, print_panel, print_variants
@@ -159,3 +159,22 @@ def test_a_stopped_run_is_taken_up_where_it_was(tmp_path: Path) -> None:
     kept = Store(tmp_path).get(missing)
     assert kept is not None
     assert kept.labels == found[missing].labels
+
+
+def test_the_long_tailed_half_of_a_stream_is_a_stream_by_name(tmp_path: Path) -> None:
+    """Half of the events, the biggest classes whole or alike and the others falling off; of the rows held out the same shares."""
+    rng = np.random.default_rng(1)
+    y = np.repeat(np.arange(20), np.linspace(60, 30, 20).astype(int))
+    x = rng.normal(size=(len(y), 3)) + y[:, None]
+    np.savez(tmp_path / "toy.npz", X=x, y=y, Xt=x[::2], yt=y[::2], kind="text", timed=0)
+    whole, tail = panel.entry(tmp_path, "toy").load(0), panel.entry(tmp_path, "toy+tail").load(0)
+    sizes, all_sizes = np.bincount(tail.y, minlength=20), np.bincount(whole.y, minlength=20)
+    assert abs(2 * len(tail) - len(whole)) <= 20
+    assert (np.diff(sizes) <= 0).all()
+    assert sizes[0] == all_sizes[0]
+    assert sizes[19] * 7 < sizes[0]
+    held, all_held = np.bincount(tail.held_y, minlength=20), np.bincount(whole.held_y, minlength=20)
+    assert np.abs(held / all_held - sizes / all_sizes).max() < 0.05
+    assert tuple(panel.entries(tmp_path)) == ("toy",)
+    with pytest.raises(KeyError):
+        panel.entry(tmp_path, "none+tail")

@@ -104,9 +104,10 @@ def test_the_plan_is_last_and_wins_only_where_it_predicts_better() -> None:
     named = contest_of(AUTO, WIDTH, names={"a": CENTRES[0].astype(np.float32)}).plans
     assert [plan.name for plan in named][-2:] == ["taught", "taught_names"]
     assert [plan.name for plan in contest_of(Training(), WIDTH).plans] == ["softmax", "discriminant"]
-    few, rows = (dataset_of(labels_of(n)).rows(audit=False) for n in (60, 700))
-    assert contest_of(AUTO, WIDTH).pick(few, CLASSES).name == "softmax"
-    scores = contest_of(AUTO, WIDTH).scores(rows, CLASSES)
+    fewest, few = (dataset_of(labels_of(n)).rows(audit=False) for n in (20, 60))
+    assert contest_of(AUTO, WIDTH).pick(fewest, CLASSES).name == "softmax"
+    assert contest_of(AUTO, WIDTH).pick(few, CLASSES).name == "taught"
+    scores = contest_of(AUTO, WIDTH).scores(few, CLASSES)
     assert scores is not None
     assert scores[2] > scores[1]
     strange = np.random.default_rng(0).normal(50.0, 80.0, (700, 8, WIDTH)).astype("<f4")
