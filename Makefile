@@ -92,10 +92,12 @@ bench-%: $(VENV)/.dev ## Run one benchmark; its table is printed and its figures
 COMPILE := uv pip compile pyproject.toml requirements.in --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate --quiet
 
-lock: ## Make the three lock files again from pyproject.toml (needs uv)
+lock: ## Make the four lock files again from pyproject.toml (needs uv)
 	$(COMPILE) --output-file requirements.lock
 	$(COMPILE) --extra demo --extra parquet --constraint requirements.lock --output-file requirements-demo.lock
 	$(COMPILE) --extra dev --constraint requirements-demo.lock --output-file requirements-dev.lock
+	$(COMPILE) --extra ner --extra parquet --extra partial-fit --extra privacy --extra trees --constraint requirements-dev.lock \
+		--output-file requirements-extras.lock
 
 wheel: $(VENV)/.dev ## Build the wheel into dist/
 	$(PY) -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

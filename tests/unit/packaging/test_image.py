@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.compose import ROOT
+from tests.support.compose import ROOT, compose, filled
 
 DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -61,13 +61,33 @@ def test_its_entry_point_and_health_check_exist() -> None:
 
 def test_locks_have_hashes_and_no_address() -> None:
     """Every requirement is held to its hashes, none comes from an address written into the repository."""
-    for name in ("requirements.lock", "requirements-demo.lock", "requirements-dev.lock"):
+    for name in ("requirements.lock", "requirements-demo.lock", "requirements-dev.lock", "requirements-extras.lock"):
         text = (ROOT / name).read_text()
         pinned = re.findall(r"^[A-Za-z0-9_.-]+==", text, re.MULTILINE)
         assert len(pinned) > 20
         assert len(re.findall(r"^[A-Za-z0-9_.-]+==.*\\\n    --hash=sha256:", text, re.MULTILINE)) == len(pinned)
         assert "://" not in text
         assert "--index" not in text
+
+
+def test_an_image_can_have_what_a_project_file_asks_for() -> None:
+    """Masking, named entities, the learners, Parquet: the image has no pip, so what it lacks could not be put in."""
+    assert "ARG REQUIREMENTS=requirements.lock" in DOCKERFILE
+    assert '/opt/tiebreak/bin/pip install --require-hashes --requirement "$REQUIREMENTS"' in DOCKERFILE
+    asked = compose()["services"]["stream"]["build"]["args"]
+    assert filled(asked, {}) == {"REQUIREMENTS": "requirements.lock"}
+    assert filled(asked, {"TIEBREAK_REQUIREMENTS": "requirements-extras.lock"}) == {
+        "REQUIREMENTS": "requirements-extras.lock"
+    }
+    pins = {name: _pins(f"requirements{name}.lock") for name in ("", "-dev", "-extras")}
+    assert pins[""] <= pins["-extras"] <= pins["-dev"]
+    wanted = [PROJECT["optional-dependencies"][name] for name in ("parquet", "partial-fit", "privacy", "trees", "ner")]
+    held = {pin.partition("==")[0] for pin in pins["-extras"]}
+    assert set().union(*map(_names, wanted)) - {"tiebreak"} <= held
+
+
+def _pins(lock: str) -> set[str]:
+    return set(re.findall(r"^[A-Za-z0-9_.-]+==[^ ;\\]+", (ROOT / lock).read_text(), re.MULTILINE))
 
 
 def test_every_import_is_of_a_declared_dependency() -> None:
