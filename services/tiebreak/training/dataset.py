@@ -181,6 +181,10 @@ class Dataset:
         """Whether labels that were let go belong among the newest again."""
         return any(len(self._standing[audit]) < (self._capacity or 0) for audit in self._let_go)
 
+    def has_before(self, settled_ms: int) -> bool:
+        """Whether a standing label was settled before then."""
+        return any(rows and rows[0].place[0] < settled_ms for rows in self._standing.values())
+
     def known(self, label_id: str) -> bool:
         """Whether a revision of it was added not too long ago."""
         return label_id in self._revisions

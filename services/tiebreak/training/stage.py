@@ -169,9 +169,12 @@ class Trainer:
 
     async def _heed_retractions(self) -> None:
         # Somebody's command line may have written one since.
-        if self._ledger.struck() != self._struck:
+        was, struck = self._struck, self._ledger.struck()
+        if struck != was:
+            # Of a horizon that no label is behind nothing is to be unlearned.
+            touched = replace(was, before_ms=struck.before_ms) != struck or self._dataset.has_before(struck.before_ms)
             await self._reload()
-            self._owed = self._owed or self._ledger.weights() is not None
+            self._owed = self._owed or (touched and self._ledger.weights() is not None)
 
     def _readmit(self) -> None:
         # The project file may have learned a class or a schema since: what was kept aside for it is offered again.

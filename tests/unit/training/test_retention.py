@@ -87,6 +87,22 @@ async def test_a_ledger_that_lived_and_one_that_was_rebuilt_come_to_the_same_wei
     }
 
 
+async def test_a_horizon_that_no_label_is_behind_costs_no_step(tmp_path: Path) -> None:
+    """It moves eight times in the life of a label: a fit for each would give the same weights, and a line each in `dataset list`."""
+    log = await log_for(PROJECT)
+    await publish_labels(log, PROJECT, LABELS[:30])
+    async with Running(PROJECT, log, tmp_path / "l") as run:
+        await run.trains(30)
+        for before_ms in (900, 1000):
+            with closing(Ledger(tmp_path / "l")) as ledger:
+                await heed_trail(ledger, await ordered(log, before_ms))
+            await eventually(lambda: run.trainer._struck.before_ms == before_ms)  # noqa: B023
+        await publish_labels(log, PROJECT, LABELS[30:])
+        await run.trains(60)
+        versions = [version for version, *_ in run.ledger.steps()]
+        assert versions == sorted(set(versions))
+
+
 def test_the_newest_answer_decides_how_old_a_label_is(tmp_path: Path) -> None:
     """What was answered anew since stands, with its old revision overwritten; a withdrawal stays one."""
     old, again = (make_label(event, "a", [1, 2], settled_ms=10) for event in "xy")
