@@ -67,6 +67,20 @@ async def test_a_partition_that_retention_emptied_is_read_to_its_end_at_once(log
     assert [record.value async for record in records_of(log, topic)] == [b"c"]
 
 
+async def test_a_reader_without_a_group_goes_on_where_it_stood_with_a_new_client(log: KafkaLog) -> None:
+    """From the beginning, it would tell old labels and old decisions again as if they came now."""
+    topic = await fresh_topic(log, 2)
+    await publish(log, messages(topic, ["a", "b", "c"], 1))
+    async with reading(log, topic, None) as reader:
+        assert isinstance(reader, KafkaReader)
+        assert values(next(iter((await reader.poll(2, 5.0)).values()))) == ["a", "b"]
+        await reader._drop(1.0)
+        assert reader.positions() == {Partition(topic, 0): 0, Partition(topic, 1): 2}
+        assert await reader.end_positions() == {Partition(topic, 0): 0, Partition(topic, 1): 3}
+        await publish(log, messages(topic, ["d"], 0))
+        assert sorted(values(await take(reader, 2))) == ["c", "d"]
+
+
 async def test_a_fresh_group_leaves_the_clients_idle_clock_running(log: KafkaLog) -> None:
     """aiokafka counts a poll that raised as going on for ever: a stuck stage would then keep its partitions for ever."""
     topic = await fresh_topic(log, 4)
@@ -171,7 +185,12 @@ async def test_a_retention_that_is_made_shorter_is_the_topics_and_nothing_else_i
 
     before = await settings()
     await log.retain([TopicSpec(topic, 1, 86_400_000)])
-    assert await settings() == before | {"retention.ms": "86400000", "segment.ms": "10800000"}
+
+    async def shorter() -> bool:
+        # A broker hears of it from the controller a moment after that has answered.
+        return await settings() == before | {"retention.ms": "86400000", "segment.ms": "10800000"}
+
+    await eventually(shorter)
     assert before["max.message.bytes"] == str(OPTIONS.max_record_bytes)
     assert await log.partitions(topic) == 2
     with pytest.raises(ConfigError, match=r"refuses the retention of tiebreak\.nowhere"):

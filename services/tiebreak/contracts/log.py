@@ -111,7 +111,7 @@ class Reader(Protocol):
     """A member of a consumer group (or, with ``group=None``, a reader of all partitions that commits nothing).
 
     Order holds within a partition. Nothing is committed but by :meth:`commit`. A new group, and a groupless reader,
-    starts at the oldest record.
+    starts at the oldest record. One that has to connect anew goes on where it stood.
     """
 
     def listen(self, listener: RebalanceListener) -> None:

@@ -13,7 +13,7 @@ from tiebreak.contracts.candidate import Candidate, Champion, Incumbents, Paired
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.codec import PROTOBUF, decode_model, encode, headers_for
 from tiebreak.contracts.errors import BadRecord, Conflict, ModelRefused, NotFound, PublishFailed, Unreachable
-from tiebreak.contracts.log import Log, Message, Outputs, Partition, Record
+from tiebreak.contracts.log import Log, Message, Outputs, Record
 from tiebreak.contracts.messages import Manifest, ModelEvent, ModelRecord
 from tiebreak.contracts.ports import ModelStore
 from tiebreak.contracts.project import Project
@@ -62,7 +62,6 @@ class Deployer:
         self._topic = topic
         self._reader = tools.log.reader([topic], None)
         self._writer = tools.log.writer()
-        self._learnt: dict[Partition, int] = {}
         self._registry, self._outcomes = Registry(), Outcomes()
         self._shelf = Shelf(tools.store, project.project)
         self._lock = asyncio.Lock()
@@ -316,12 +315,9 @@ class Deployer:
     async def _follow(self) -> Registry:
         before = self._outcomes
         async for batch in up_to(self._reader, await self._reader.end_positions()):
-            for partition, records in batch.items():
+            for records in batch.values():
                 for record in records:
-                    # A client that had to connect anew gives everything again.
-                    if record.offset >= self._learnt.get(partition, 0):
-                        self._learnt[partition] = record.offset + 1
-                        self._learn(record)
+                    self._learn(record)
         if self._outcomes is not before and self._tools.figures is not None:
             _measure(self._outcomes, self._tools.figures)
         return self._registry

@@ -63,6 +63,8 @@ class KafkaReader:
         self._paused: frozenset[Partition] = frozenset()
         self._settled = asyncio.Event()
         self._failure: BaseException | None = None
+        # Where a reader without a group stood when its client was lost: nobody else knows.
+        self._stood: Positions = {}
 
     def listen(self, listener: RebalanceListener) -> None:
         self._listener = listener
@@ -109,6 +111,8 @@ class KafkaReader:
         timeout_s = self._cluster.options.connect_timeout_s
         await self._cluster.bounded(consumer.start(), timeout_s)
         await self._cluster.bounded(consumer.seek_to_beginning(*assigned), timeout_s)
+        for tp, position in to_client(self._stood).items():
+            consumer.seek(tp, position)
         await self._end_rebalance(assigned)
 
     # ── reading ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -246,7 +250,7 @@ class KafkaReader:
 
     def positions(self) -> Positions:
         if self._consumer is None:
-            return {}
+            return self._stood
         ours = self._consumer.assignment()
         state_of = self._consumer._subscription.subscription.assignment.state_value  # noqa: SLF001 (the public way waits)
         states = {p: state_of(tp) for tp in to_client(dict.fromkeys(self._owned, 0)) if tp in ours for p in [_ours(tp)]}
@@ -298,9 +302,11 @@ class KafkaReader:
         await _within(self._tell_revoked(), timeout_s)
         self._listener = None  # the client must not tell it again while it leaves
         await self._drop(timeout_s)
-        self._owned = frozenset()
+        self._owned, self._stood = frozenset(), {}
 
     async def _drop(self, timeout_s: float) -> None:
+        if self._group is None:
+            self._stood = self.positions()
         consumer, self._consumer = self._consumer, None
         self._settled.clear()
         self._forget_fetching()
