@@ -106,7 +106,8 @@ class Labeling(Section):
     cost_per_answer: Annotated[float, Field(ge=0.0, le=1e6)] = 0.0
     """What an answer costs, gold included, in your unit of money."""
     cost_cap: Annotated[float, Field(gt=0.0, le=1e12)] | None = None
-    """Once all answers cost so much nobody is given a new task; what is in people's hands is still taken."""
+    """Once all answers that stand cost so much nobody is given a new task; what is in people's hands is still taken. An answer that
+    is taken back costs nothing any more."""
     lane_head_start_s: Annotated[float, Field(ge=0.0, le=31_536_000.0)] = 3600.0
     """Of two tasks the older is served first: a triage task as if it were so much older, a backfill task as if it were as much
     younger, so that no lane waits for ever."""

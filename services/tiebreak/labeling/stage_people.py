@@ -146,7 +146,7 @@ class People:
         return cap is not None and self.spent() >= cap
 
     def spent(self) -> float:
-        """What the answers cost so far."""
+        """What the answers that stand cost."""
         return self.figures.answers * self._project.labeling.cost_per_answer
 
     # -- following the logs -------------------------------------------------------------------------------------------
