@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import asdict, replace
 from io import StringIO
@@ -17,12 +18,14 @@ from tiebreak.apps.demo.control import Arm, ArmResult, Needed
 from tiebreak.apps.demo.journal import Entry, Journal, Known
 from tiebreak.apps.demo.picture import save
 from tiebreak.apps.demo.recording import Recording
+from tiebreak.apps.demo.screen import Screen
 from tiebreak.apps.demo.summary import Against, Summary, caught_up, headline, label_to_live_s, picture_of, summarise
 from tiebreak.apps.demo.table import table_of
 from tiebreak.apps.demo.view import Scene, line_of, render, sparkline
 from tiebreak.apps.demo.world import CLASSES
 from tiebreak.contracts.ids import task_id
 from tiebreak.contracts.messages import DriftEvent
+from tiebreak.runtime.clock import SystemClock
 
 SECONDS = 10.0
 
@@ -138,6 +141,17 @@ def test_the_screen_draws_before_anything_has_happened() -> None:
     scene = Scene(Recording.of(small_world()), Journal(), (), 0, "http://127.0.0.1:1", "")
     assert "0 of 1,000 events" in _printed(render(scene))
     assert sparkline([]) == ""
+
+
+async def test_a_line_of_a_log_stays_one_line(recording: Recording) -> None:
+    """Where nobody looks on, as in CI, there are 80 columns: the line is longer, and was cut in two."""
+    console, over = Console(width=80, file=StringIO()), asyncio.Event()
+    over.set()
+    screen = Screen(console, SystemClock(), recording, Journal(), "http://127.0.0.1:1")
+    screen.note = "the stream is over; people finish what they hold"
+    await screen.show(over)
+    assert isinstance(console.file, StringIO)
+    assert [line.rpartition("  ")[2] for line in console.file.getvalue().splitlines()] == [screen.note]
 
 
 def _printed(what: object) -> str:

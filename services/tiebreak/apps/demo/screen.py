@@ -36,7 +36,9 @@ class Screen:
             with Live(console=self._console, auto_refresh=False, transient=True) as live:
                 await self._every(_FRAME_S, stop, lambda: live.update(render(self._scene()), refresh=True))
         else:
-            await self._every(_LINE_S, stop, lambda: self._console.print(line_of(self._scene()), highlight=False))
+            await self._every(
+                _LINE_S, stop, lambda: self._console.print(line_of(self._scene()), highlight=False, soft_wrap=True)
+            )
 
     async def _every(self, seconds: float, stop: asyncio.Event, draw: Callable[[], None]) -> None:
         while not stop.is_set():
