@@ -148,14 +148,14 @@ class AsyncClient:
         await self._do(calls.resume(self._project, person))
 
     async def reopen(
-        self, person: str, reason: str, *, since_ms: int | None = None, last: int | None = None
+        self, person: str, reason: str, *, since_ms: int | None = None, last: int | None = None, key: str = ""
     ) -> m.Reopened:
         """For managers: take a person's answers back, from ``since_ms`` on, at most the ``last`` newest; the tasks go to others.
 
-        With neither, those after the last gold that they answered right. With ``last`` it is not repeated where the outcome is not
-        known, since it would take further answers: look at :meth:`crowd` then.
+        With neither, those after the last gold that they answered right. A call takes a thousand: where some are ``left``, the same
+        call with the same ``key`` goes on, and takes nothing that was said since.
         """
-        return await self._do(calls.reopen(self._project, person, reason, since_ms, last))
+        return await self._do(calls.reopen(self._project, person, reason, since_ms, last, key))
 
     async def add_class(self, name: str) -> str:
         """Add a class to an open set; the class as it is now known."""

@@ -94,13 +94,13 @@ def resume(project_name: str, person: str) -> Call[None]:
     return Call("POST", f"{_person(project_name, person)}:resume", m.nothing_of)
 
 
-def reopen(project_name: str, person: str, reason: str, since_ms: int | None, last: int | None) -> Call[m.Reopened]:
+def reopen(
+    project_name: str, person: str, reason: str, since_ms: int | None, last: int | None, key: str
+) -> Call[m.Reopened]:
     """Take a person's recent answers back."""
     given = {"since_ms": since_ms, "last": last}
     body = {"reason": reason, **{name: value for name, value in given.items() if value is not None}}
-    # "The last three" are other answers once three are taken back; those since a time, or since right gold, are gone then.
-    once = last is not None
-    return Call("POST", f"{_person(project_name, person)}:reopen", m.reopened_of, body, wait_s=SLOW_S, once=once)
+    return Call("POST", f"{_person(project_name, person)}:reopen", m.reopened_of, body, key=_key(key), wait_s=SLOW_S)
 
 
 def _project(name: str) -> str:

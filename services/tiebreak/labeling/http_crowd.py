@@ -20,10 +20,10 @@ from tiebreak.labeling.http_context import LabelingContext
 from tiebreak.labeling.http_gold import Why, people_of, said_on, task_content
 from tiebreak.labeling.http_models import Body, Out
 from tiebreak.labeling.http_security import guarded_router, needs
-from tiebreak.labeling.http_tasks import task_id
+from tiebreak.labeling.http_tasks import OptionalKey, idempotency_key, task_id
 from tiebreak.labeling.port import Refusal
 from tiebreak.labeling.refusals import no_task
-from tiebreak.labeling.reopening import to_reopen
+from tiebreak.labeling.reopening import Deed, to_reopen
 from tiebreak.labeling.stage_people import Made, People
 
 Manager = Annotated[Principal, Depends(needs(Right.MANAGE))]
@@ -135,8 +135,8 @@ class CrowdOut(Out):
 class ReopenIn(Body):
     """Which of a person's answers to take back: those from ``since_ms`` (Unix milliseconds) on, at most the ``last`` newest.
 
-    With neither, those after the last gold that they answered right. A request with ``last`` that is sent again takes further
-    answers; one without it takes nothing more.
+    With neither, those after the last gold that they answered right. A request that is sent again with its Idempotency-Key goes on
+    where it was and takes nothing that was said since; without a key, one with ``last`` takes further answers.
     """
 
     model_config = _like({"reason": "All birds since lunch.", "last": 200})
@@ -147,9 +147,9 @@ class ReopenIn(Body):
 
 
 class ReopenOut(Out):
-    """How many answers were taken back, how many could not be (changed meanwhile, or their content is gone), how many are left:
+    """How many answers were taken back (by this key so far), how many could not be (changed meanwhile, or their content is gone),
 
-    a request takes a thousand.
+    how many are left: a request takes a thousand, and the next with the same key goes on.
     """
 
     model_config = _like({"withdrawn": 37, "refused": 0, "left": 0})
@@ -238,20 +238,24 @@ def _judging(router: APIRouter, ctx: LabelingContext) -> None:
         await people.forgive(person)
 
     @router.post("/projects/{name}/people/{person}:reopen")
-    async def reopen(name: str, person: str, body: ReopenIn, who: Manager) -> ReopenOut:
+    async def reopen(
+        name: str, person: str, body: ReopenIn, who: Manager, idempotency: OptionalKey = None
+    ) -> ReopenOut:
         """Take a person's recent answers back: labels that counted them are withdrawn or decided anew, the tasks go to others.
 
         Gold stays as it was answered. The log is read for it, which takes some seconds per million answers.
         """
         ctx.check_project(name)
-        people = somebody(person)
+        people, key = somebody(person), "" if idempotency is None else idempotency_key(idempotency)
         answers = await ctx.withdrawals.answers_of(person)
-        wanted = to_reopen(answers, people.bank, since_ms=body.since_ms, last=body.last)
+        deed = Deed(who.name, key, body.since_ms, body.last)
+        wanted = to_reopen(answers, people.bank, deed)
         if ctx.audit is not None:
             await ctx.audit.append(who.name, Action.ANSWERS_REOPENED, person, f"{len(wanted)} answers: {body.reason}")
-        done = await ctx.withdrawals.reopen(who.name, wanted[:_AT_ONCE])
+        done = await ctx.withdrawals.reopen(who.name, wanted[:_AT_ONCE], deed.prefix)
         ctx.doorbell.ring()
-        return ReopenOut(withdrawn=done.withdrawn, refused=done.refused, left=max(0, len(wanted) - _AT_ONCE))
+        withdrawn = len(deed.done(answers)) + done.withdrawn
+        return ReopenOut(withdrawn=withdrawn, refused=done.refused, left=max(0, len(wanted) - _AT_ONCE))
 
 
 def _crowd(ctx: LabelingContext, people: People) -> CrowdOut:

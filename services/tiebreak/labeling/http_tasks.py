@@ -43,6 +43,7 @@ Annotator = Annotated[Principal, Depends(needs(Right.ANNOTATE))]
 Reader = Annotated[Principal, Depends(needs(Right.READ))]
 Further = Annotated[int, Query(alias="next", ge=0, le=10)]
 Key = Annotated[str, Header(alias="Idempotency-Key", max_length=128)]
+OptionalKey = Annotated[str | None, Header(alias="Idempotency-Key", max_length=128)]
 
 
 def task_id(text: str) -> str:

@@ -50,12 +50,10 @@ class Recall:
         return max(found, key=lambda a: a.revision, default=None)
 
     async def answers_of(self, person: str) -> Sequence[Annotation]:
-        """The newest revision of each answer of a person, oldest first."""
-        wanted, newest = person.encode(), dict[str, Annotation]()
-        async for a in self._annotations(lambda r: wanted in (r.value or b"")):
-            if a.annotator == person and a.revision > (newest[a.task_id].revision if a.task_id in newest else 0):
-                newest[a.task_id] = a
-        return sorted(newest.values(), key=lambda a: (a.submitted_ms, a.annotation_id))
+        """All that a person said, every revision of it, oldest first."""
+        wanted = person.encode()
+        said = [a async for a in self._annotations(lambda r: wanted in (r.value or b"")) if a.annotator == person]
+        return sorted(said, key=lambda a: (a.submitted_ms, a.annotation_id, a.revision))
 
     async def _remember(self, task_ids: Sequence[str]) -> Sequence[Remembered | None]:
         wanted = {task_id.encode() for task_id in task_ids}

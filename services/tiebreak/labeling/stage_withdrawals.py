@@ -66,21 +66,23 @@ class Withdrawals:
         """:meth:`Recall.answers_of`. Raises Conflict where this process cannot read the topics."""
         return await self._topics().answers_of(person)
 
-    async def reopen(self, by: str, votes: Sequence[Annotation]) -> Reopened:
+    async def reopen(self, by: str, votes: Sequence[Annotation], deed: str) -> Reopened:
         """Take ``votes`` of people back on behalf of ``by``, all of them or as many as can be. Again: no change.
+
+        ``deed``: what their keys begin with (``reopening.Deed.prefix``).
 
         Raises SlowDown, PublishFailed or Unreachable, after which some are taken back: ask again.
         """
-        done = await asyncio.gather(*(self._reopen(by, vote) for vote in votes), return_exceptions=True)
+        done = await asyncio.gather(*(self._reopen(by, vote, deed) for vote in votes), return_exceptions=True)
         errors = [outcome for outcome in done if isinstance(outcome, BaseException)]
         worse = next((error for error in errors if not isinstance(error, NotFound | Refused)), None)
         if worse is not None:
             raise worse
         return Reopened(len(done) - len(errors), len(errors))
 
-    async def _reopen(self, by: str, vote: Annotation) -> None:
-        # No key of the person's own has a slash. Whoever repeats it for this manager and revision gets the same receipt.
-        key = f"reopen/{by}/{vote.revision}/{vote.task_id}"
+    async def _reopen(self, by: str, vote: Annotation, deed: str) -> None:
+        # Whoever repeats it for this revision gets the same receipt.
+        key = f"{deed}{vote.revision}/{vote.task_id}"
         await self.take_back(vote.annotator, Submission(Act.WITHDRAW, vote.task_id, key, comment=f"taken back by {by}"))
 
     def _topics(self) -> Recall:

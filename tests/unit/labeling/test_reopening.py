@@ -13,10 +13,11 @@ from tests.support.labeling import HASTY, Queues, a_project, a_task
 from tests.support.labeling_api import Office, claim, open_office, open_tasks, running, submit
 from tests.unit.labeling.test_people import said
 from tests.unit.labeling.test_withdrawals import seen_through
+from tiebreak.contracts.messages import AnnotationState
 from tiebreak.labeling.access import Role
 from tiebreak.labeling.figures import DAY_MS
 from tiebreak.labeling.gold import Bank, copy_of
-from tiebreak.labeling.reopening import to_reopen
+from tiebreak.labeling.reopening import Deed, to_reopen
 from tiebreak.labeling.stage_people import Around, People
 from tiebreak.runtime.audit_trail import AuditTrail
 
@@ -48,13 +49,64 @@ def test_votes_since_the_last_gold_that_was_right_are_taken_back(
     since_ms: int | None, last: int | None, expected: list[str]
 ) -> None:
     """By default those after it; else from a time on, so many. Never gold, skips, or what was taken back before."""
-    chosen = to_reopen(ANSWERS, Bank(GOLD), since_ms=since_ms, last=last)
+    chosen = to_reopen(ANSWERS, Bank(GOLD), Deed("boss", "", since_ms, last))
     assert [a.task_id for a in chosen] == expected
 
 
 def test_without_any_gold_that_was_right_all_votes_are_taken_back() -> None:
     """Nothing speaks for any of them."""
-    assert [a.task_id for a in to_reopen(ANSWERS, Bank())] == ["t4", COPIES[1], "t1", COPIES[0], "t0"]
+    assert [a.task_id for a in to_reopen(ANSWERS, Bank(), Deed("boss"))] == ["t4", COPIES[1], "t1", COPIES[0], "t0"]
+
+
+async def test_a_request_that_is_sent_again_takes_the_same_answers_back(queue: Queues) -> None:
+    """With its key: the last two stay the last two of then, whoever answered since; the key is not good for another request."""
+    office = await an_office(queue)
+    async with running(office):
+        await office.publish_tasks(*(a_task(i) for i in range(1, 6)))
+        ann, boss = await office.client("ann"), await office.client("boss", Role.MANAGER)
+
+        async def reopen(key: str, last: int) -> tuple[int, Any]:
+            body = {"reason": "all cats", "last": last}
+            path, headers = "/v1/projects/pets/people/ann:reopen", {"Idempotency-Key": key} if key else {}
+            response = await boss.post(path, json=body, headers=headers)
+            return response.status_code, response.json()
+
+        async def reopened() -> Any:
+            # This process may not have heard of Ann yet.
+            status, said = await reopen("monday", 2)
+            return said if status == 200 else None
+
+        async def voted() -> list[str]:
+            newest = {a.task_id: a for a in sorted(await office.annotations(), key=lambda a: a.revision)}
+            return [task for task, a in newest.items() if a.state != "withdrawn"]
+
+        await answers(ann, 3, "cat")
+        assert await eventually(reopened) == {"withdrawn": 2, "refused": 0, "left": 0}
+        kept = await voted()
+        assert len(kept) == 1
+        await answers(ann, 2, "dog")  # to whichever questions come next: those that she answered, too
+        assert await reopened() == {"withdrawn": 2, "refused": 0, "left": 0}
+        assert len(await voted()) == 3
+        status, said = await reopen("monday", 3)
+        assert (status, said["type"].rpartition(":")[2]) == (409, "key_reused")
+        assert (await reopen("not a key", 2))[0] == 422
+        assert (await reopen("tuesday", 3))[1] == {"withdrawn": 3, "refused": 0, "left": 0}
+        assert await voted() == []
+        assert (await reopen("", 3))[1] == {"withdrawn": 0, "refused": 0, "left": 0}
+
+
+def test_what_was_begun_goes_on_where_it_was() -> None:
+    """Of the last three one was taken back when the connection broke: two more, and not what was said since; nor with no number."""
+    deed = Deed("boss", "monday", None, 3)
+    gone = replace(ANSWERS[6], revision=2, state=AnnotationState.WITHDRAWN, submitted_ms=7 * DAY_MS)
+    later = [said("t5", "ann", "dog", day=8), replace(said("t4", "ann", "cat", day=9), revision=3)]
+    begun = [*ANSWERS, replace(gone, idempotency_key=f"{deed.prefix}1/t4"), *later]
+    assert [a.task_id for a in to_reopen(begun, Bank(GOLD), deed)] == ["t1", "t0"]
+    whole = Deed("boss", "monday")
+    begun[7] = replace(gone, idempotency_key=f"{whole.prefix}1/t4")
+    assert [a.task_id for a in to_reopen(begun, Bank(GOLD), whole)] == ["t1"]
+    begun[7] = replace(gone, idempotency_key="reopen/boss/of/tuesday/12345678/1/t4")
+    assert [a.task_id for a in to_reopen(begun, Bank(GOLD), whole)] == ["t4", "t5", "t1"]
 
 
 async def an_office(queue: Queues) -> Office:
