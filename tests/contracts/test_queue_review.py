@@ -172,14 +172,13 @@ async def test_an_erasure_takes_the_notes_along(bench: Bench) -> None:
     assert await refusal(queue, "rita", lease.task.task_id) is Refusal.ERASED
 
 
-async def test_retention_takes_old_notes_and_leaves_the_answers(bench: Bench) -> None:
-    """The horizon of `annotations`: what was noted before is gone, what was said counts still; a newer note stays."""
+async def test_retention_takes_what_was_said_before_its_horizon(bench: Bench) -> None:
+    """The horizon of `annotations`: older answers and notes are gone, and what was made of them; a newer one is told as before."""
     queue = bench.queue()
-    (zoe, ann, _), lease = await disputed(queue, zoe=WORDS, ann="older", bob="newer")
+    (zoe, ann, bob), lease = await disputed(queue, zoe=WORDS, ann="older", bob="newer")
     await queue.apply([replace(a, revision=2, submitted_ms=at) for a, at in ((zoe, 1000), (ann, 4999))])
-    assert await queue.forget_before(5000) == 2
-    answers = (await queue.dispute("rita", lease.task.task_id)).answers
-    assert [(a.value, a.note) for a in answers] == [("cat", ""), ("dog", ""), ("", "newer")]
+    assert await queue.forget_before(5000) == Erased(answers=2, lines=4)
+    assert await queue.dispute("rita", lease.task.task_id) == Dispute((shown(bob, 1, "newer"),), {})
     assert "the Whole Secret" not in await everything(bench)
 
 

@@ -171,10 +171,8 @@ class MemoryQueue:
         """The task, if it was given to this person, or was answered by them where that is enough."""
         s = self._guard()
         entry = s.tasks.get(task_id)
-        if entry is None and task_id in s.done:
-            raise refused(Refusal(s.done[task_id][0]))
         if entry is None or not (annotator in entry.grants or (answered and annotator in entry.answers)):
-            raise not_found()
+            raise refused(Refusal(s.done[task_id][0])) if task_id in s.done else not_found()
         return entry
 
     # -- answering ----------------------------------------------------------------------------------------------------
@@ -325,8 +323,8 @@ class MemoryQueue:
     async def end_erasure(self, subjects: Sequence[str]) -> None:
         self._state.erased.update(dict.fromkeys(subjects, True))
 
-    async def forget_before(self, before_ms: int) -> int:
-        return forget_before(self._guard(), before_ms)
+    async def forget_before(self, before_ms: int) -> Erased:
+        return forget_before(self._guard(), before_ms, self._now() - self._settings.keep_ms)
 
     async def erased(self) -> frozenset[str]:
         return frozenset(subject for subject, ended in self._state.erased.items() if ended)

@@ -35,7 +35,7 @@ def _expire(s: State, now: int, limit: int) -> int:
         if entry.holder is not None:
             continue
         del s.expiry[task_id]
-        if entry.answers or entry.ballots:
+        if entry.answers or entry.sequence:
             continue  # somebody's work is in it: it stays until it is settled
         s.drop(task_id, TaskState.EXPIRED)
         expired += 1
@@ -79,12 +79,25 @@ def erase(s: State, task_ids: Sequence[str]) -> Erased:
     return found
 
 
-def forget_before(s: State, before_ms: int) -> int:
-    """Drop the lines and the notes of answers given before then; how many."""
+def forget_before(s: State, before_ms: int, awaited_since_ms: int) -> Erased:
+    """Forget the answers given before then, but for one that was promised later than ``awaited_since_ms`` and is not folded."""
+    s.receipts = {place: kept for place, kept in s.receipts.items() if kept[1].accepted_ms >= before_ms}
     old = [(lines, i) for lines in s.history.values() for i, line in lines.items() if line.at_ms < before_ms]
     for lines, annotation_id in old:
         del lines[annotation_id]
-    return len(old) + sum(forget_notes(entry, before_ms) for entry in s.tasks.values())
+    found = Erased(lines=len(old) + sum(forget_notes(entry, before_ms) for entry in s.tasks.values()))
+    for task_id, entry in s.tasks.items():
+        past = [
+            by
+            for by in entry.answers
+            if entry.given_ms(by) < before_ms and not entry.is_awaited_of(by, awaited_since_ms)
+        ]
+        for by in past:
+            entry.forget(by, wholly=task_id in s.emptied)
+        if past and task_id not in s.emptied:
+            s.offer(task_id)
+        found += Erased(answers=len(past))
+    return found
 
 
 def _erase(s: State, task_id: str) -> Erased:

@@ -157,11 +157,28 @@ class Entry:
 
     def is_unfinished(self, since_ms: int) -> bool:
         """Whether its label is not out yet, or an answer promised after ``since_ms`` has not been folded."""
-        return self.unpublished is not None or any(
-            self._promised_ms(by) > since_ms
-            for by, revision in self.revisions.items()
-            if by not in self.ballots or self.ballots[by].revision < revision
-        )
+        return self.unpublished is not None or any(self.is_awaited_of(by, since_ms) for by in self.revisions)
+
+    def is_awaited_of(self, annotator: str, since_ms: int) -> bool:
+        """Whether an answer of this person, promised after ``since_ms``, has not been folded."""
+        ballot = self.ballots.get(annotator)
+        unfolded = ballot is None or ballot.revision < self.revisions.get(annotator, 0)
+        return unfolded and self._promised_ms(annotator) > since_ms
+
+    def forget(self, annotator: str, *, wholly: bool) -> None:
+        """As if this person had never answered; ``wholly``: they may not answer again either."""
+        for known in (self.answers, self.ballots, self.said, self.undoing, self.pending):
+            known.pop(annotator, None)
+        if self.holder != annotator:
+            self.grants.pop(annotator, None)
+        if wholly:
+            self.revisions.pop(annotator, None)
+        self.shares = (0, {})
+
+    def given_ms(self, annotator: str) -> int:
+        """When this person's newest answer was given: by the log's word where it has that, or else by its confirmation."""
+        given, ballot = self.answers[annotator], self.ballots.get(annotator)
+        return given.at_ms if ballot is None or ballot.revision < given.revision else ballot.submitted_ms
 
     def _promised_ms(self, annotator: str) -> int:
         given = self.answers.get(annotator)
@@ -183,7 +200,7 @@ class Entry:
     @property
     def is_untouched(self) -> bool:
         """Whether nobody was ever given the task, and the log has no answer to it."""
-        return not self.grants and not self.ballots
+        return not self.grants and not self.sequence
 
     def answered_by(self, annotator: str) -> bool:
         """Whether this person's answer or skip stands."""
@@ -368,15 +385,15 @@ class State:
             if entry.holder == a.annotator:
                 self.unlease(a.task_id)
             self.unoffer(a.task_id)
-        self._remember(a, old, at_ms, keep)
+        self._remember(a, old, keep)
         return True
 
-    def _remember(self, a: Annotation, old: Given | None, at_ms: int, keep: int) -> None:
+    def _remember(self, a: Annotation, old: Given | None, keep: int) -> None:
         before = old is not None and old.answers
         now = self.tasks[a.task_id].answers[a.annotator].answers
         self.answered[a.annotator] = self.answered.get(a.annotator, 0) + now - before
         lines = self.history.setdefault(a.annotator, {})
         lines.pop(a.annotation_id, None)
-        lines[a.annotation_id] = Done(a.annotation_id, a.task_id, a.value, a.state, a.revision, at_ms)
+        lines[a.annotation_id] = Done(a.annotation_id, a.task_id, a.value, a.state, a.revision, a.submitted_ms)
         while len(lines) > keep:
             del lines[next(iter(lines))]

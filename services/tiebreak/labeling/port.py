@@ -16,6 +16,7 @@ from tiebreak.contracts.codec import encode
 from tiebreak.contracts.errors import Conflict
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Payload, Task
 from tiebreak.contracts.project import Project
+from tiebreak.contracts.topics import DAY_MS, Topic
 from tiebreak.labeling.port_erasing import Erasing
 from tiebreak.labeling.port_review import Reviewing
 from tiebreak.labeling.routing import Usher
@@ -27,17 +28,16 @@ KEPT_FOR_ONE = 2
 
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
-    """Durations in milliseconds. ``keep_ms``: how long a settled task's grants stay, so that a very late answer is kept too.
+    """In milliseconds. ``keep_ms``: how long a settled task's grants stay, so that a very late answer is kept too. ``head_start_ms``:
 
-    ``head_start_ms``: of a lane over the next one. ``restored_ms``: how long content that was put back stays at least: whoever asked
-    for it takes an answer back within seconds.
+    of a lane over the next one. ``restored_ms``: how long content that was put back stays at least, to take an answer back.
     """
 
     lease_ms: int
     undo_ms: int
     task_ttl_ms: int
-    idempotency_ms: int = 86_400_000
-    keep_ms: int = 86_400_000
+    idempotency_ms: int = DAY_MS
+    keep_ms: int = DAY_MS
     pending_ms: int = 10_000
     history: int = 200
     head_start_ms: int = 3_600_000
@@ -46,14 +46,15 @@ class QueueSettings:
 
 
 def settings_for(project: Project) -> QueueSettings:
-    """The queue settings that a project file asks for."""
-    labeling = project.labeling
+    """The queue settings that a project file asks for. A receipt tells of an answer, and is not kept longer than answers are."""
+    labeling, kept = project.labeling, project.privacy.retention.ordered_ms()
     return QueueSettings(
         lease_ms=round(labeling.lease_s * 1000),
         undo_ms=round(labeling.undo_s * 1000),
         task_ttl_ms=round(labeling.task_ttl_s * 1000),
         head_start_ms=round(labeling.lane_head_start_s * 1000),
         ask_best_ms=round(labeling.ask_best_s * 1000),
+        idempotency_ms=min(DAY_MS, kept.get(Topic.ANNOTATIONS, DAY_MS)),
     )
 
 

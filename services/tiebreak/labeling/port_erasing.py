@@ -46,10 +46,11 @@ class Erasing(Protocol):
     async def end_erasure(self, subjects: Sequence[str]) -> None:
         """All that was here about these people is gone."""
 
-    async def forget_before(self, before_ms: int) -> int:
-        """Take the lines of answers given before then out of people's histories, and the notes that came with such answers;
+    async def forget_before(self, before_ms: int) -> Erased:
+        """Forget the answers given before then: votes, receipts, notes, and their lines in people's histories; what was found.
 
-        how many lines and notes. Repeat it when it raises.
+        One that is on its way to the log stays. An open task goes on as if they had never been given; a label that stands, stands,
+        and how many answers of a person stand is no different. ``lines`` counts notes too. Repeat it when it raises.
         """
 
     async def erased(self) -> frozenset[str]:

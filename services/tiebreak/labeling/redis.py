@@ -41,7 +41,7 @@ from tiebreak.labeling.port import (
 from tiebreak.labeling.port_erasing import Erased
 from tiebreak.labeling.port_review import Dispute
 from tiebreak.labeling.redis_errors import reachable
-from tiebreak.labeling.redis_forgetting import forget_lines, old_notes
+from tiebreak.labeling.redis_forgetting import forget_before
 from tiebreak.labeling.redis_life import is_of_this_life, keeps_all, of_index
 from tiebreak.labeling.redis_regrant import put_back
 from tiebreak.labeling.redis_scripts import Call, Scripts
@@ -59,6 +59,7 @@ _SCRIPTS = (
     "erase",
     "finish",
     "forget",
+    "forget_answers",
     "forget_notes",
     "gold",
     "published",
@@ -289,11 +290,8 @@ class RedisQueue:
             async with reachable():
                 await self._client.hset(self._key("erased"), mapping=dict.fromkeys(subjects, "1"))
 
-    async def forget_before(self, before_ms: int) -> int:
-        removed = await forget_lines(self._client, self._prefix, before_ms)
-        async for fields in old_notes(self._client, self._key("notes"), before_ms):
-            removed += (await self._run("forget_notes", (before_ms, *fields)))[0]
-        return removed
+    async def forget_before(self, before_ms: int) -> Erased:
+        return await forget_before(self._client, self._prefix, self._run, before_ms, self._settings.keep_ms)
 
     async def erased(self) -> frozenset[str]:
         async with reachable():

@@ -105,12 +105,12 @@ def receipt_of(text: bytes) -> Receipt:
 
 
 def line_of(a: Annotation) -> bytes:
-    """A line of a person's history; the script puts the time in front."""
-    return orjson.dumps([a.annotation_id, a.task_id, a.value, a.state, a.revision])
+    """A line of a person's history, after the time that the answer was given."""
+    return b"%d|%b" % (a.submitted_ms, orjson.dumps([a.annotation_id, a.task_id, a.value, a.state, a.revision]))
 
 
 def done_of(line: bytes) -> Done:
-    """The inverse of :func:`line_of`, with the time that the script put in front."""
+    """The inverse of :func:`line_of`."""
     at, _, rest = line.partition(b"|")
     annotation_id, task_id, value, state, revision = orjson.loads(rest)
     return Done(annotation_id, task_id, value, AnnotationState(state), revision, int(at))

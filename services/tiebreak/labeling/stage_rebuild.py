@@ -101,7 +101,7 @@ class Rebuilder:
         if builder is None:
             return False
         said = await self._trail.sound()
-        erased, before_ms = erased_in(said), horizons_in(said).get(Topic.TASKS, 0)
+        erased, horizons = erased_in(said), horizons_in(said)
         await builder.begin_erasure(sorted(erased))
         overturning, classes = Overturning(), added_in(said)
         async for record in records_of(self._log, Topic.ANNOTATIONS.of(self._project.project)):
@@ -117,12 +117,15 @@ class Rebuilder:
         while True:
             heard = overturning.heard
             settled = await self._settled(overturning)
-            tasks, withdrawn = await self._tasks(builder, settled, erased, before_ms)
+            tasks, withdrawn = await self._tasks(builder, settled, erased, horizons.get(Topic.TASKS, 0))
             answers = await self._answers(builder, settled, overturning)
             if overturning.heard == heard:
                 break  # else: what came while we were reading may have opened a settled task again
         await builder.withdraw(withdrawn)  # after the answers: what somebody had begun when it was taken back, stayed
         await builder.end_erasure(sorted(erased))
+        # After all were folded, so that a label decided again has the revision that it had.
+        if Topic.ANNOTATIONS in horizons:
+            await builder.forget_before(horizons[Topic.ANNOTATIONS])
         await builder.end_build(list(settled.items()))
         self._metrics.count("tiebreak_labeling_rebuilds_total")
         _log.info("queue_rebuilt", settled=len(settled), tasks=tasks, answers=answers)

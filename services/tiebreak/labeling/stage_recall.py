@@ -58,14 +58,16 @@ class Recall:
     async def _remember(self, task_ids: Sequence[str]) -> Sequence[Remembered | None]:
         wanted = {task_id.encode() for task_id in task_ids}
         tasks: dict[str, Task] = {}
-        before_ms = horizons_in(await self._trail.sound()).get(Topic.TASKS, 0)
+        horizons = horizons_in(await self._trail.sound())
+        before_ms, said_before_ms = horizons.get(Topic.TASKS, 0), horizons.get(Topic.ANNOTATIONS, 0)
         async for record in records_of(self._log, Topic.TASKS.of(self._project.project)):
             task = self._task(record) if record.key in wanted else None
             if task is not None and not task.withdrawn_by and not is_past(task, before_ms):
                 tasks.setdefault(task.task_id, task)  # the queue keeps the first, too
         answers: dict[str, list[Annotation]] = {}
         async for a in self._annotations(lambda r: r.key in wanted):
-            answers.setdefault(a.task_id, []).append(a)
+            if a.submitted_ms >= said_before_ms:
+                answers.setdefault(a.task_id, []).append(a)
         return [remembered(tasks[i], answers.get(i, ())) if i in tasks else None for i in task_ids]
 
     async def _annotations(self, may_be: Callable[[Record], bool]) -> AsyncIterator[Annotation]:

@@ -65,9 +65,9 @@ class Retainer:
                 found += await self._queue.erase(old[i : i + _PAGE])
             self._reach(Topic.TASKS, horizons, found.tasks)
         if self._moved(Topic.ANNOTATIONS, horizons):
-            lines = await self._queue.forget_before(horizons[Topic.ANNOTATIONS])
-            found += Erased(lines=lines)
-            self._reach(Topic.ANNOTATIONS, horizons, lines)
+            said = await self._queue.forget_before(horizons[Topic.ANNOTATIONS])
+            found += said
+            self._reach(Topic.ANNOTATIONS, horizons, said.answers + said.lines)
         return found
 
     def _moved(self, topic: Topic, horizons: Mapping[Topic, int]) -> bool:

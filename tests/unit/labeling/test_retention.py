@@ -20,6 +20,7 @@ from tiebreak.contracts.errors import SlowDown
 from tiebreak.contracts.log import Batch, Partition, StoredRecord
 from tiebreak.contracts.messages import AnnotationState, Task
 from tiebreak.contracts.project import Privacy, Project, Retention
+from tiebreak.contracts.retention import order_of
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.memory import MemoryQueue
 from tiebreak.labeling.port import Outcome, Receipt, Stats
@@ -232,6 +233,50 @@ async def test_lines_of_histories_go_by_the_age_of_the_answer(queue: Queues) -> 
         assert await queue.history("ann", 10) == [newest]
         assert (await retainer.reach({Topic.ANNOTATIONS: newest.at_ms})).lines == 0
         assert await queue.answered("ann") == 2
+
+
+async def test_answers_to_an_open_task_end_where_the_trail_says_so(queue: Queues) -> None:
+    """It wants two and has one, which is too old by now: whoever gave that may be asked again, and a queue built from the topics, which
+
+    have the answer still, knows as little of it.
+    """
+    office = await an_office(queue)
+    async with running(office), await office.client("ann") as ann:
+        await office.publish_tasks(aged(1, 0.1, votes_wanted=2))
+        await open_tasks(office, 1)
+        assert (await submit(ann, (await claim(ann))["tasks"][0])).status_code == 201
+        assert (await claim(ann))["tasks"] == []
+        (said,) = await office.annotations()
+        await office.trail().append_once(
+            "retention", Action.RETENTION_ENDED, "annotations", order_of(said.submitted_ms + 1)
+        )
+
+        async def given_again() -> list[str]:
+            return [task["task_id"] for task in (await claim(ann))["tasks"]]
+
+        assert await eventually(given_again) == [said.task_id]
+        assert await forgotten(queue)
+        await lose(queue)
+        await open_tasks(office, 1)
+        assert await forgotten(queue)
+        (applied,) = await queue.apply([annotation(aged(1, 0.1), "bob", a_receipt(office))])
+        assert applied.record is not None
+        assert [ballot.annotator for ballot in applied.record.ballots] == ["bob"]
+        labels = {"project": "pets", "what": "annotations"}
+        removed = ("tiebreak_labeling_retention_removed_total", labels)
+        # The answer and its line.
+        await eventually(lambda: office.metrics.registry.get_sample_value(*removed) == 2.0)
+
+
+async def forgotten(queue: Queues) -> bool:
+    """Whether nothing is known of what Ann said."""
+    return not await queue.history("ann", 10)
+
+
+def a_receipt(office: Office) -> Receipt:
+    """One of now."""
+    now_ms = round(office.clock.wall() * 1000)
+    return Receipt(1, AnnotationState.SUBMITTED, 1, now_ms, now_ms)
 
 
 async def test_a_queue_that_is_being_built_is_brought_there_later(queue: Queues) -> None:

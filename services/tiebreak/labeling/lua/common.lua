@@ -162,14 +162,18 @@ local function folded_revision(v)
   return tonumber(string.match(v or '', '^%d+|%d+|(%d+)|') or '0')
 end
 
--- Whether somebody's answer is on its way to the log, or on it, and not folded yet. After `patience` ms it is not expected any more.
+-- Whether this person's answer is on its way to the log, or on it, and not folded yet. After `patience` ms it is not expected any more.
+local function is_awaited_of(fields, annotator, now, patience)
+  if tonumber(fields['r:' .. annotator] or '0') <= folded_revision(fields['v:' .. annotator]) then return false end
+  local c = answer_of(fields['c:' .. annotator])
+  return now - math.max(tonumber(fields['p:' .. annotator] or '0'), c and c.at or 0) < patience
+end
+
+-- Whether anybody's is.
 local function is_awaited(fields, now, patience)
-  for field, revision in pairs(fields) do
+  for field in pairs(fields) do
     local annotator = string.match(field, '^r:(.+)$')
-    if annotator and tonumber(revision) > folded_revision(fields['v:' .. annotator]) then
-      local c = answer_of(fields['c:' .. annotator])
-      if now - math.max(tonumber(fields['p:' .. annotator] or '0'), c and c.at or 0) < patience then return true end
-    end
+    if annotator and is_awaited_of(fields, annotator, now, patience) then return true end
   end
   return false
 end
@@ -319,7 +323,7 @@ local function take_answer(id, annotator, rev, state, token, claimed, at, line, 
     -- What somebody holds is on no route.
     if stands and not h[4] then unoffer(id, h[6], h[1], h[7]) end
   end
-  if redis.call('LPUSH', P .. 'mine:' .. annotator, string.format('%.0f|', at) .. line) > keep then
+  if redis.call('LPUSH', P .. 'mine:' .. annotator, line) > keep then
     redis.call('LTRIM', P .. 'mine:' .. annotator, 0, keep - 1)
   end
   return true
