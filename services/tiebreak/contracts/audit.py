@@ -47,6 +47,7 @@ class Action(StrEnum):
 # Each link takes an offset, so a sequence runs ahead of its offset only in a log that was copied. Without a bound somebody could write
 # the last sequence that there is, and nothing could follow it; with this one a successor is always in bounds.
 _FURTHEST = 2**40
+_KEYED = re.compile(r"(.*)\nIdempotency-Key: ([A-Za-z0-9._:-]{1,128})\n", re.DOTALL)
 _FAULTS = re.compile(r"([0-9]{1,18})-([0-9]{1,18}) [0-9a-f]{64}")
 
 
@@ -185,6 +186,31 @@ class Chain:
 
 def _astray(record: AuditRecord) -> str:
     return f"(sequence {record.sequence}) does not follow the record before it"
+
+
+def keyed(detail: str, key: str) -> str:
+    """``detail`` with the Idempotency-Key of the request that it stands for, if it had one.
+
+    Not a field of its own: the digest would have to cover it, and a process of before would take such a record for a changed one.
+    What people write is stripped, so none of it ends like this.
+
+    >>> record = AuditRecord("pets", 0, "mia", Action.MODEL_PINNED, "v1", keyed("a demo", "k-1"), 5, "", "")
+    >>> key_of(record), words_of(record), words_of(replace(record, detail="a demo")), key_of(replace(record, detail="a demo"))
+    ('k-1', 'a demo', 'a demo', '')
+    """
+    return f"{detail}\nIdempotency-Key: {key}\n" if key else detail
+
+
+def key_of(record: AuditRecord) -> str:
+    """The Idempotency-Key of the request that it stands for; empty where it had none."""
+    found = _KEYED.fullmatch(record.detail)
+    return found[2] if found else ""
+
+
+def words_of(record: AuditRecord) -> str:
+    """The detail without the key."""
+    found = _KEYED.fullmatch(record.detail)
+    return found[1] if found else record.detail
 
 
 def target_of(faults: Sequence[Fault]) -> str:

@@ -256,7 +256,7 @@ class ModelRecord:
 
     ``reasons`` has every reason of the verdict in plain words; ``report`` is the evaluation as JSON, for ``compared`` the counts.
     ``share`` of the events that a ``canary`` answers. ``reference``: the version that challengers are compared with from now on,
-    beside the champion; empty: the one before.
+    beside the champion; empty: the one before. ``order``: the digest of the record of the audit trail by which a person ordered it.
     """
 
     project: str
@@ -271,6 +271,7 @@ class ModelRecord:
     time_ms: int
     share: float = 0.0
     reference: str = ""
+    order: str = ""
 
 
 @dataclass(frozen=True, slots=True)

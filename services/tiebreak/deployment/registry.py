@@ -66,6 +66,11 @@ class Registry:
         return self.line[-2] if len(self.line) > 1 else ""
 
     @property
+    def at_stake(self) -> str:
+        """What a rollback takes back: the version on trial, else the one that serves."""
+        return self.rollout.version if self.rollout else self.champion
+
+    @property
     def reference(self) -> str:
         """The version last accepted, beside which challengers and what serves are judged too; empty while there is none."""
         return self.references[-1].version if self.references else ""
@@ -81,6 +86,10 @@ class Registry:
         by_hand = {r.version for r in self.history if r.event is ModelEvent.PROMOTED and r.decided_by != GATE}
         newest = max((place for place, version in enumerate(self.line) if version in by_hand), default=0)
         return self.line[newest:]
+
+    def ordered(self, order: str) -> ModelRecord | None:
+        """What was done because of this record of the audit trail, if it was."""
+        return next((record for record in reversed(self.history) if order and record.order == order), None)
 
     def served_at(self, time_ms: int | None) -> ModelRecord | None:
         """The decision by which a model served then (None: now), or None where none did."""

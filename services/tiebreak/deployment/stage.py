@@ -226,51 +226,59 @@ class Deployer:
         """Raises NotFound, or ModelRefused for one that cannot be read."""
         return await self._tools.store.manifest(self._project.project, version)
 
-    async def promote(self, version: str, by: str, reason: str) -> None:
+    async def promote(self, version: str, by: str, reason: str, order: str = "") -> None:
         """A person's word: serve this version, whatever the gate said. Raises NotFound, or ModelRefused for damaged bytes."""
         async with self._lock:
-            await self._follow()
+            if (await self._follow()).ordered(order):
+                return
             manifest, _ = await self._tools.store.get(self._project.project, version)
-            await self._publish(_record(manifest, ModelEvent.PROMOTED, (reason,), "", by))
+            await self._publish(replace(_record(manifest, ModelEvent.PROMOTED, (reason,), "", by), order=order))
         self._tools.metrics.count("tiebreak_deployment_verdicts_total", verdict=Verdict.PROMOTE.value)
 
-    async def rollback(self, by: str, reason: str) -> str:
+    async def rollback(self, by: str, reason: str, order: str = "", of: str = "") -> str:
         """End the rollout under way, else serve the champion before this one again; return what serves.
 
         Raises Conflict when there is none before.
         """
         async with self._lock:
             registry = await self._follow()
+            if done := registry.ordered(order):
+                return done.version
+            _check_still(of, registry.at_stake)
             if registry.rollout is not None:
                 manifest = await self._tools.store.manifest(self._project.project, registry.champion)
-                tried = registry.rollout.version
-                await self._publish(_record(manifest, ModelEvent.ROLLED_BACK, (reason,), "", by, tried))
+                ended = _record(manifest, ModelEvent.ROLLED_BACK, (reason,), "", by, registry.rollout.version)
+                await self._publish(replace(ended, order=order))
                 return manifest.version
             if not registry.previous:
                 raise Conflict(
                     "There is no model to go back to.", fix="Promote a version: `tiebreak models list` has them."
                 )
             manifest, _ = await self._tools.store.get(self._project.project, registry.previous)
-            await self._publish(_record(manifest, ModelEvent.ROLLED_BACK, (reason,), "", by, registry.champion))
+            back = _record(manifest, ModelEvent.ROLLED_BACK, (reason,), "", by, registry.champion)
+            await self._publish(replace(back, order=order))
         self._tools.metrics.count("tiebreak_deployment_verdicts_total", verdict=Verdict.ROLL_BACK.value)
         return manifest.version
 
-    async def pin(self, by: str, reason: str) -> str:
+    async def pin(self, by: str, reason: str, order: str = "", of: str = "") -> str:
         """Keep what serves until :meth:`unpin`: candidates are held. Returns its version; raises NotFound while there is none."""
-        return await self._mark(ModelEvent.PINNED, by, reason)
+        return await self._mark(ModelEvent.PINNED, by, reason, order, of)
 
-    async def unpin(self, by: str, reason: str) -> str:
+    async def unpin(self, by: str, reason: str, order: str = "", of: str = "") -> str:
         """Let the gate promote again."""
-        return await self._mark(ModelEvent.UNPINNED, by, reason)
+        return await self._mark(ModelEvent.UNPINNED, by, reason, order, of)
 
-    async def _mark(self, event: ModelEvent, by: str, reason: str) -> str:
+    async def _mark(self, event: ModelEvent, by: str, reason: str, order: str, of: str) -> str:
         async with self._lock:
-            champion = (await self._follow()).champion
-            if not champion:
+            registry = await self._follow()
+            if done := registry.ordered(order):
+                return done.version
+            if not registry.champion:
                 raise NotFound("No model serves yet.")
-            manifest = await self._tools.store.manifest(self._project.project, champion)
-            await self._publish(_record(manifest, event, (reason,), "", by))
-            return champion
+            _check_still(of, registry.champion)
+            manifest = await self._tools.store.manifest(self._project.project, registry.champion)
+            await self._publish(replace(_record(manifest, event, (reason,), "", by), order=order))
+            return registry.champion
 
     async def _decide(self, candidate: Candidate, registry: Registry) -> Decision:
         if registry.pinned:
@@ -340,6 +348,11 @@ class Deployer:
         key = self._project.project.encode()
         await self._writer.publish(Outputs([Message(self._topic, key, encode(stamped), headers_for(PROTOBUF))]))
         await self._follow()
+
+
+def _check_still(of: str, now: str) -> None:
+    if of and of != now:
+        raise Conflict(f"This was about {of}, and it would be about {now} by now.", fix="See what serves; say it anew.")
 
 
 def _measure(outcomes: Outcomes, metrics: Metrics) -> None:

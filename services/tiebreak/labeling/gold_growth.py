@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tiebreak.contracts.audit import Action
+from tiebreak.contracts.audit import Action, words_of
 from tiebreak.contracts.messages import AuditRecord, LabelMethod, Task
 
 _LEAST_VOTES = 2
@@ -82,7 +82,7 @@ def kept_in(records: Iterable[AuditRecord], source: str) -> Kept | None:
     """
     for record in records:
         if record.action == Action.PROJECT_CHANGED and record.target == source:
-            found = _KEPT.fullmatch(record.detail)
+            found = _KEPT.fullmatch(words_of(record))
             if found is not None:
                 return Kept(found[3], record.actor, found[1], json.loads(found[2]) if found[2] else "")
     return None

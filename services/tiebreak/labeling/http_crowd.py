@@ -9,20 +9,22 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends
 from pydantic import ConfigDict, Field, StringConstraints
 
-from tiebreak.contracts.audit import Action
+from tiebreak.contracts.audit import Action, words_of
 from tiebreak.contracts.erasure import erased_in
 from tiebreak.contracts.errors import Conflict, Invalid, NotFound
+from tiebreak.contracts.messages import AuditRecord
 from tiebreak.labeling.access import Principal, Right
 from tiebreak.labeling.figures import PersonFigures
 from tiebreak.labeling.gold import Standing
 from tiebreak.labeling.gold_growth import Kept, kept_in
 from tiebreak.labeling.http_context import LabelingContext
+from tiebreak.labeling.http_deeds import KeyIfAny, begun, on_record
 from tiebreak.labeling.http_gold import Why, people_of, said_on, task_content
 from tiebreak.labeling.http_models import Body, Out
 from tiebreak.labeling.http_security import guarded_router, needs
-from tiebreak.labeling.http_tasks import OptionalKey, idempotency_key, task_id
+from tiebreak.labeling.http_tasks import task_id
 from tiebreak.labeling.port import Refusal
-from tiebreak.labeling.refusals import no_task
+from tiebreak.labeling.refusals import no_task, refused
 from tiebreak.labeling.reopening import Deed, to_reopen
 from tiebreak.labeling.stage_people import Made, People
 
@@ -30,6 +32,7 @@ Manager = Annotated[Principal, Depends(needs(Right.MANAGE))]
 Reviewer = Annotated[Principal, Depends(needs(Right.REVIEW))]
 _AT_ONCE = 1000
 _PERSON = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+_RESUMED = re.compile(r"after ([0-9]{1,9}) answers to gold")
 _GOLD = {"right": 18, "asked": 20, "least": 0.699, "most": 0.972}
 _TASK = "0f3a9c5e7b1d4f62a8c0e9d7b6f5a431"
 _SOMEBODY = {
@@ -175,7 +178,7 @@ def _looking(router: APIRouter, ctx: LabelingContext) -> None:
         return _crowd(ctx, people_of(ctx))
 
     @router.post("/projects/{name}/gold", status_code=201)
-    async def keep_gold(name: str, body: GoldIn, who: Reviewer) -> GoldOut:
+    async def keep_gold(name: str, body: GoldIn, who: Reviewer, key: KeyIfAny) -> GoldOut:
         """Make gold of a task: of one that is proposed, or of any whose answer is certain. Again: the same piece.
 
         With another answer than it has: 409, and the gold stays as it is.
@@ -184,9 +187,10 @@ def _looking(router: APIRouter, ctx: LabelingContext) -> None:
         wanted, people = task_id(body.task_id), people_of(ctx)
         if body.answer not in await ctx.schema.classes():
             raise Invalid("The answer is not one of the project's classes.", fix="Choose one of `classes`.")
+        kept = Kept(body.answer, who.name, _nonce(), body.reason)
+        _check_said(await begun(ctx.audit, who, Action.PROJECT_CHANGED, key), wanted, kept)
         async with people.making(wanted):
-            kept = Kept(body.answer, who.name, _nonce(), body.reason)
-            made = people.made_of(wanted) or await _made(ctx, people, wanted, kept)
+            made = people.made_of(wanted) or await _made(ctx, people, wanted, kept, key)
         _check_answer(made.gold, body.answer)
         return GoldOut(gold_id=made.task_id)
 
@@ -195,7 +199,7 @@ def _nonce() -> str:
     return secrets.token_hex(16)
 
 
-async def _made(ctx: LabelingContext, people: People, wanted: str, kept: Kept) -> Made:
+async def _made(ctx: LabelingContext, people: People, wanted: str, kept: Kept, key: str) -> Made:
     """Gold of a task: as the audit trail says first, which may be another process's word. Raises NotFound, Conflict."""
     said = await said_on(ctx)
     proposed = {proposal.task_id for proposal in people.proposed()}
@@ -204,7 +208,8 @@ async def _made(ctx: LabelingContext, people: People, wanted: str, kept: Kept) -
         raise no_task()
     first = kept_in(said, wanted)
     if first is None and ctx.audit is not None:
-        await ctx.audit.append(kept.maker, Action.PROJECT_CHANGED, wanted, str(kept))
+        said_now = await ctx.audit.append(kept.maker, Action.PROJECT_CHANGED, wanted, str(kept), key)
+        _check_said(said_now, wanted, kept)
         first = kept_in(await said_on(ctx), wanted)
     first = first or kept
     _check_answer(first.answer, kept.answer)
@@ -212,6 +217,15 @@ async def _made(ctx: LabelingContext, people: People, wanted: str, kept: Kept) -
     if made is None:
         raise no_task()
     return made
+
+
+def _check_said(before: AuditRecord | None, wanted: str, kept: Kept) -> None:
+    """Raise Refused where the record that has this request's key says something else."""
+    if before is None:
+        return
+    first = kept_in([before], wanted)
+    if first is None or (first.answer, first.reason) != (kept.answer, kept.reason):
+        raise refused(Refusal.KEY_REUSED)
 
 
 def _check_answer(stands: str, said: str) -> None:
@@ -229,29 +243,35 @@ def _judging(router: APIRouter, ctx: LabelingContext) -> None:
         return people
 
     @router.post("/projects/{name}/people/{person}:resume", status_code=204)
-    async def resume(name: str, person: str, who: Manager) -> None:
+    async def resume(name: str, person: str, who: Manager, key: KeyIfAny) -> None:
         """Let a person who was paused go on: until their next answer to gold, which is judged with all before it."""
         ctx.check_project(name)
         people = somebody(person)
+        before = await begun(ctx.audit, who, Action.ANNOTATOR_RESUMED, key)
+        words = words_of(before) if before else f"after {people.figures.standing(person).asked} answers to gold"
         if ctx.audit is not None:
-            await ctx.audit.append(who.name, Action.ANNOTATOR_RESUMED, person)
-        await people.forgive(person)
+            await on_record(ctx.audit, who, Action.ANNOTATOR_RESUMED, person, words, key)
+        # Sent again it must not let them go on after gold that they were asked since.
+        found = _RESUMED.fullmatch(words) if before else None
+        await people.forgive(person, int(found[1]) if found else None)
 
     @router.post("/projects/{name}/people/{person}:reopen")
-    async def reopen(
-        name: str, person: str, body: ReopenIn, who: Manager, idempotency: OptionalKey = None
-    ) -> ReopenOut:
+    async def reopen(name: str, person: str, body: ReopenIn, who: Manager, key: KeyIfAny) -> ReopenOut:
         """Take a person's recent answers back: labels that counted them are withdrawn or decided anew, the tasks go to others.
 
         Gold stays as it was answered. The log is read for it, which takes some seconds per million answers.
         """
         ctx.check_project(name)
-        people, key = somebody(person), "" if idempotency is None else idempotency_key(idempotency)
+        people = somebody(person)
         answers = await ctx.withdrawals.answers_of(person)
         deed = Deed(who.name, key, body.since_ms, body.last)
         wanted = to_reopen(answers, people.bank, deed)
         if ctx.audit is not None:
-            await ctx.audit.append(who.name, Action.ANSWERS_REOPENED, person, f"{len(wanted)} answers: {body.reason}")
+            before = await begun(ctx.audit, who, Action.ANSWERS_REOPENED, key)
+            words = f"{len(wanted)} answers: {body.reason}"
+            if before and words_of(before).partition(" answers: ")[2] == body.reason:
+                words = words_of(before)  # how many they were when it was begun
+            await on_record(ctx.audit, who, Action.ANSWERS_REOPENED, person, words, key)
         done = await ctx.withdrawals.reopen(who.name, wanted[:_AT_ONCE], deed.prefix)
         ctx.doorbell.ring()
         withdrawn = len(deed.done(answers)) + done.withdrawn

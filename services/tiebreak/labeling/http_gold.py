@@ -18,6 +18,7 @@ from tiebreak.contracts.messages import AuditRecord, Task
 from tiebreak.labeling.access import Principal, Right
 from tiebreak.labeling.gold_growth import Proposal
 from tiebreak.labeling.http_context import LabelingContext
+from tiebreak.labeling.http_deeds import KeyIfAny, begun, check_same, on_record
 from tiebreak.labeling.http_fields import payload_out
 from tiebreak.labeling.http_models import Body, Out, PayloadOut
 from tiebreak.labeling.http_security import guarded_router, needs
@@ -90,15 +91,16 @@ def gold_routes(ctx: LabelingContext) -> APIRouter:
         return ProposalsOut(proposals=tuple(_shown(found, contents)))
 
     @router.post("/projects/{name}/gold/proposals/{task}:decline", status_code=204)
-    async def decline(name: str, task: str, who: Reviewer, body: DeclineIn = _NO_REASON) -> None:
+    async def decline(name: str, task: str, who: Reviewer, key: KeyIfAny, body: DeclineIn = _NO_REASON) -> None:
         """Say no to a proposal, for good and on the audit trail, with a reason if you give one. Again: no change."""
         ctx.check_project(name)
         wanted = task_id(task)
+        check_same(await begun(ctx.audit, who, Action.GOLD_DECLINED, key), wanted, body.reason)
         if wanted in _declined(await said_on(ctx)):
             return
         if ctx.audit is None or wanted not in {proposal.task_id for proposal in people_of(ctx).proposed()}:
             raise no_task()
-        await ctx.audit.append(who.name, Action.GOLD_DECLINED, wanted, body.reason)
+        await on_record(ctx.audit, who, Action.GOLD_DECLINED, wanted, body.reason, key)
 
     return router
 

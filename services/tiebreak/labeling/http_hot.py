@@ -88,6 +88,10 @@ class HotPaths:
         return reply
 
     async def _claimed(self, asked: Asked) -> Reply | None:
+        # Safe to repeat with or without a key: only its form matters, and the framework says what is wrong with that.
+        key = asked.headers.get(b"idempotency-key")
+        if key is not None and not _KEY.fullmatch(key):
+            return None
         visit, wanted = await self._admit(asked), _read(ClaimIn, asked.body)
         if visit is None or wanted is None:
             return None

@@ -38,6 +38,15 @@ _PARAMETERS: Mapping[str, tuple[str, object]] = {
     ),
 }
 
+# What is safe to repeat as it is.
+_SAFE = ("/tasks:claim", ":renew", ":release")
+_FORM = "1 to 128 of `A-Za-z0-9._:-`."
+_REPEATABLE = f"{_FORM} Only its form is looked at: this request may be sent again with or without one, and leads to the same state."
+_DEED = (
+    f"{_FORM} New for each thing you mean to do and the same for each retry of it: one deed, once on the audit trail, and the same "
+    "answer, however often and late you send it. With another body or path of this route it is refused (409)."
+)
+
 _REFUSALS: Mapping[HTTPStatus, tuple[str, str, str]] = {
     HTTPStatus.BAD_REQUEST: ("bad_request", "The body is not JSON in UTF-8. Send another.", "Bad Request"),
     HTTPStatus.UNAUTHORIZED: (
@@ -135,6 +144,8 @@ def _describe(method: str, path: str, operation: dict[str, Any]) -> None:
         operation["summary"] = first
     for parameter in operation.get("parameters", ()):
         text, example = _PARAMETERS.get(parameter["name"], ("", None))
+        if parameter["name"] == "Idempotency-Key" and not parameter["required"]:
+            text = _REPEATABLE if path.endswith(_SAFE) else _DEED
         if text:
             parameter["description"], parameter["example"] = text, example
     for status in _refusals(method, path, operation):

@@ -17,6 +17,7 @@ from tiebreak.contracts.messages import Manifest, ModelRecord
 from tiebreak.contracts.ports_models import Models
 from tiebreak.labeling.access import Principal, Right
 from tiebreak.labeling.http_context import LabelingContext
+from tiebreak.labeling.http_deeds import KeyIfAny, begun, on_record
 from tiebreak.labeling.http_models import Body, Out
 from tiebreak.labeling.http_security import guarded_router, needs
 
@@ -151,12 +152,12 @@ def registry_routes(ctx: LabelingContext) -> APIRouter:
         return DiffOut(only_this=len(mine - theirs), only_other=len(theirs - mine), metrics=figures)
 
     @router.post("/models/{version}:promote")
-    async def promote(name: str, version: str, body: WordIn, who: Manager) -> ServesOut:
+    async def promote(name: str, version: str, body: WordIn, who: Manager, key: KeyIfAny) -> ServesOut:
         """Let this version serve from the scorers' next batch on, whatever the gate said."""
         desk = _models(ctx, name)
         await _manifest(desk, version)
-        await _on_record(ctx, who, Action.MODEL_PROMOTED, version, body)
-        await desk.promote(version, who.name, body.reason)
+        order, _ = await _ordered(ctx, who, Action.MODEL_PROMOTED, version, body, key)
+        await desk.promote(version, who.name, body.reason, order)
         return ServesOut(serves=version)
 
     _word_routes(router, ctx)
@@ -164,26 +165,31 @@ def registry_routes(ctx: LabelingContext) -> APIRouter:
 
 
 def _word_routes(router: APIRouter, ctx: LabelingContext) -> None:
+    async def ordered(action: Action, now: str, body: WordIn, who: Principal, key: str) -> tuple[str, str]:
+        """As :func:`_ordered`, about ``now``; about what it was about where it was ordered before."""
+        before = await begun(ctx.audit, who, action, key)
+        return await _ordered(ctx, who, action, before.target if before else now, body, key)
+
     @router.post("/models:rollback")
-    async def rollback(name: str, body: WordIn, who: Manager) -> ServesOut:
+    async def rollback(name: str, body: WordIn, who: Manager, key: KeyIfAny) -> ServesOut:
         """End the rollout under way, else let the model before this one serve again."""
         desk = _models(ctx, name)
-        await _on_record(ctx, who, Action.MODEL_ROLLED_BACK, (await desk.registry()).champion, body)
-        return ServesOut(serves=await desk.rollback(who.name, body.reason))
+        order = await ordered(Action.MODEL_ROLLED_BACK, (await desk.registry()).at_stake, body, who, key)
+        return ServesOut(serves=await desk.rollback(who.name, body.reason, *order))
 
     @router.post("/models:pin")
-    async def pin(name: str, body: WordIn, who: Manager) -> ServesOut:
+    async def pin(name: str, body: WordIn, who: Manager, key: KeyIfAny) -> ServesOut:
         """Keep what serves until it is unpinned: candidates are held."""
         desk = _models(ctx, name)
-        await _on_record(ctx, who, Action.MODEL_PINNED, (await desk.registry()).champion, body)
-        return ServesOut(serves=await desk.pin(who.name, body.reason))
+        order = await ordered(Action.MODEL_PINNED, (await desk.registry()).champion, body, who, key)
+        return ServesOut(serves=await desk.pin(who.name, body.reason, *order))
 
     @router.post("/models:unpin")
-    async def unpin(name: str, body: WordIn, who: Manager) -> ServesOut:
+    async def unpin(name: str, body: WordIn, who: Manager, key: KeyIfAny) -> ServesOut:
         """Let the gate decide again."""
         desk = _models(ctx, name)
-        await _on_record(ctx, who, Action.MODEL_UNPINNED, (await desk.registry()).champion, body)
-        return ServesOut(serves=await desk.unpin(who.name, body.reason))
+        order = await ordered(Action.MODEL_UNPINNED, (await desk.registry()).champion, body, who, key)
+        return ServesOut(serves=await desk.unpin(who.name, body.reason, *order))
 
 
 def _models(ctx: LabelingContext, name: str) -> Models:
@@ -200,9 +206,14 @@ async def _manifest(desk: Models, version: str) -> Manifest:
         raise NotFound(f"Model {version!r} cannot be read: {refused}") from refused
 
 
-async def _on_record(ctx: LabelingContext, who: Principal, action: Action, target: str, body: WordIn) -> None:
-    if ctx.audit is not None:
-        await ctx.audit.append(who.name, action, target, body.reason)
+async def _ordered(
+    ctx: LabelingContext, who: Principal, action: Action, version: str, body: WordIn, key: str
+) -> tuple[str, str]:
+    """The digest of the record of the trail that orders this, and the version that it is about. Empty where there is no trail."""
+    if ctx.audit is None:
+        return "", ""
+    order = await on_record(ctx.audit, who, action, version, body.reason, key)
+    return order.digest, order.target
 
 
 def _decision(record: ModelRecord) -> DecisionOut:

@@ -17,6 +17,7 @@ from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.access import Principal, Right
 from tiebreak.labeling.http_context import LabelingContext
+from tiebreak.labeling.http_deeds import KeyIfAny, on_record
 from tiebreak.labeling.http_fields import payload_out
 from tiebreak.labeling.http_models import RevealIn, RevealOut
 from tiebreak.labeling.http_security import guarded_router, needs
@@ -31,7 +32,7 @@ def reveal_routes(ctx: LabelingContext) -> APIRouter:
     router = guarded_router(ctx.door, prefix="/v1")
 
     @router.post("/tasks/{task}:reveal")
-    async def reveal(task: str, body: RevealIn, who: Manager) -> RevealOut:
+    async def reveal(task: str, body: RevealIn, who: Manager, key: KeyIfAny) -> RevealOut:
         """See the payload as the producer sent it, unmasked. Who, when and why is on the audit trail before you see it."""
         wanted = await ctx.queue.look(task_id(task))
         if wanted is None:
@@ -39,7 +40,7 @@ def reveal_routes(ctx: LabelingContext) -> APIRouter:
         if ctx.audit is None or ctx.originals is None:
             raise Conflict("This installation cannot reveal payloads.", fix="It needs the topics `audit` and `events`.")
         event = await original(ctx.project, ctx.originals, wanted)
-        record = await ctx.audit.append(who.name, Action.PAYLOAD_REVEALED, wanted.task_id, body.reason)
+        record = await on_record(ctx.audit, who, Action.PAYLOAD_REVEALED, wanted.task_id, body.reason, key)
         return RevealOut(task_id=wanted.task_id, payload=payload_out(payload_of(event)), audit_sequence=record.sequence)
 
     return router

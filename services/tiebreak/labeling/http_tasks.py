@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 
 from tiebreak.contracts.audit import Action
-from tiebreak.contracts.errors import Conflict, Invalid
+from tiebreak.contracts.errors import Conflict
 from tiebreak.labeling.access import Principal, Right
 from tiebreak.labeling.answers import json_schema
 from tiebreak.labeling.http_context import LabelingContext
+from tiebreak.labeling.http_deeds import Key, KeyIfAny, begun, check_same, idempotency_key
 from tiebreak.labeling.http_fields import annotation_out, claim_out
 from tiebreak.labeling.http_models import (
     AnnotationOut,
@@ -36,14 +37,11 @@ from tiebreak.labeling.stage_answers import Submission
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _LEASE = re.compile(r"([0-9a-f]{32})\.([0-9]{1,16})")
-_KEY = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _LOOK_AGAIN_S = 1.0
 
 Annotator = Annotated[Principal, Depends(needs(Right.ANNOTATE))]
 Reader = Annotated[Principal, Depends(needs(Right.READ))]
 Further = Annotated[int, Query(alias="next", ge=0, le=10)]
-Key = Annotated[str, Header(alias="Idempotency-Key", max_length=128)]
-OptionalKey = Annotated[str | None, Header(alias="Idempotency-Key", max_length=128)]
 
 
 def task_id(text: str) -> str:
@@ -68,13 +66,6 @@ def lease_id(text: str) -> tuple[str, int]:
     return found[1], int(found[2])
 
 
-def idempotency_key(text: str) -> str:
-    """1 to 128 of ``A-Za-z0-9._:-``. Raises Invalid."""
-    if not _KEY.fullmatch(text):
-        raise Invalid("An Idempotency-Key has 1 to 128 letters, digits or ._:-", fix="A random UUID does.")
-    return text
-
-
 def task_routes(ctx: LabelingContext) -> APIRouter:
     """All routes under ``/v1`` that annotators use."""
     router = guarded_router(ctx.door, prefix="/v1")
@@ -88,7 +79,7 @@ def _claiming(router: APIRouter, ctx: LabelingContext) -> None:
     labeling = ctx.project.labeling
 
     @router.post("/projects/{project}/tasks:claim")
-    async def claim(project: str, body: ClaimIn, who: Annotator, request: Request) -> ClaimOut:
+    async def claim(project: str, body: ClaimIn, who: Annotator, request: Request, _: KeyIfAny) -> ClaimOut:
         """Hold up to `max` tasks: those you hold already, renewed, and new ones. Waits up to `wait_ms` for the first."""
         ctx.check_project(project)
         claimed = await _claim(ctx, body, who, request)
@@ -98,15 +89,15 @@ def _claiming(router: APIRouter, ctx: LabelingContext) -> None:
         return claim_out(claimed, await ctx.terms())
 
     @router.post("/leases/{lease}:renew")
-    async def renew(lease: str, who: Annotator) -> RenewOut:
+    async def renew(lease: str, who: Annotator, _: KeyIfAny) -> RenewOut:
         """The heartbeat: move the deadline to a full lease from now."""
         task, token = lease_id(lease)
         deadline_ms = await ctx.queue.renew(who.name, task, token)
         return RenewOut(deadline_ms=deadline_ms, lease_s=labeling.lease_s)
 
     @router.post("/leases/{lease}:release", status_code=204)
-    async def release(lease: str, who: Annotator) -> None:
-        """Give a task back unanswered, at once."""
+    async def release(lease: str, who: Annotator, _: KeyIfAny) -> None:
+        """Give a task back unanswered, at once. Again: no change."""
         task, token = lease_id(lease)
         await ctx.queue.release(who.name, task, token)
         ctx.doorbell.ring()
@@ -222,16 +213,17 @@ def _looking(router: APIRouter, ctx: LabelingContext) -> None:
         )
 
     @router.post("/projects/{name}/classes", status_code=201)
-    async def add_class(name: str, body: ClassIn, who: Annotator) -> ClassOut:
+    async def add_class(name: str, body: ClassIn, who: Annotator, key: KeyIfAny) -> ClassOut:
         """Add a class to an open set; one that is there already, but for case or spaces, is answered instead."""
         ctx.check_project(name)
         if not project.classes.open:
             raise Conflict("The classes of this project are fixed.", fix="Choose one of them, or ask a manager.")
         known = await ctx.schema.classes()
         made = class_of(body.name, known)
+        check_same(await begun(ctx.audit, who, Action.CLASS_ADDED, key), made)
         if made not in known:
             if ctx.audit is not None:  # on record first: no answer may ever use it, and the queue is no durable place
-                await ctx.audit.append(who.name, Action.CLASS_ADDED, made)
+                check_same(await ctx.audit.append_once(who.name, Action.CLASS_ADDED, made, "", key), made)
             await ctx.queue.add_class(made)
             await ctx.schema.classes()  # who asks next is told so
         return ClassOut(name=made)

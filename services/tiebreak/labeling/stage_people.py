@@ -253,9 +253,14 @@ class People:
             self._paused.add(name)
         self._paused &= now.keys()
 
-    async def forgive(self, name: str) -> None:
-        """Let a paused person go on; their next answer to gold is judged anew. Other processes know within a second."""
-        await self._queue.forgive(name, self.figures.standing(name).asked)
+    async def forgive(self, name: str, asked: int | None = None) -> None:
+        """Let a paused person go on; their next answer to gold is judged anew. Other processes know within a second.
+
+        ``asked``: how many pieces of gold they had had, where this was said before; what was said since stands.
+        """
+        now = self.figures.standing(name).asked
+        if asked is None or asked > (await self._queue.forgiven()).get(name, -1):
+            await self._queue.forgive(name, now if asked is None else asked)
         self._forgiven = await self._queue.forgiven()
 
     def making(self, task_id: str) -> asyncio.Lock:

@@ -9,7 +9,7 @@ from typing import cast
 
 import structlog
 
-from tiebreak.contracts.audit import Action, Chain, Head, linked, links
+from tiebreak.contracts.audit import Action, Chain, Head, key_of, keyed, linked, links, words_of
 from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.codec import PROTOBUF, encode, headers_for
 from tiebreak.contracts.errors import SlowDown
@@ -28,8 +28,8 @@ _ROUNDS = 50
 MAX_DETAIL = 4000
 # Somebody who writes garbage does not fill the logs with it.
 _TOLD = 20
-# What programs notice, each for itself, and write once.
-_NOTICED = frozenset({Action.ANNOTATOR_PAUSED, Action.RETENTION_ENDED})
+# What several notice or mean, each for itself, and write once.
+_NOTICED = frozenset({Action.ANNOTATOR_PAUSED, Action.RETENTION_ENDED, Action.CLASS_ADDED})
 
 
 class AuditTrail:
@@ -45,26 +45,43 @@ class AuditTrail:
         self._chain = Chain(project)
         self._next = 0
         self._noticed: set[tuple[str, str, str]] = set()
+        # By actor, action and Idempotency-Key.
+        self._deeds: dict[tuple[str, str, str], AuditRecord] = {}
 
-    async def append(self, actor: str, action: Action, target: str, detail: str = "") -> AuditRecord:
+    async def append(self, actor: str, action: Action, target: str, detail: str = "", key: str = "") -> AuditRecord:
         """Who did what to what, durable and in the chain when it returns.
 
         Call it before the deed shows: what is not on record must not happen. ``detail`` is cut at :data:`MAX_DETAIL` characters.
+        ``key``: the request's Idempotency-Key. Where this actor used it for this action before, that is the same deed: its record comes
+        back, whatever ``target`` and ``detail`` say now, and nothing is written.
         Raises Unreachable or PublishFailed (it may or may not be on record), SlowDown when others write without a pause.
         """
-        return cast("AuditRecord", await self._append(actor, action, target, detail, once=False))
+        return cast("AuditRecord", await self._append(self._said(actor, action, target, detail, key), once=False))
 
-    async def append_once(self, actor: str, action: Action, target: str, detail: str) -> AuditRecord | None:
+    async def append_once(
+        self, actor: str, action: Action, target: str, detail: str, key: str = ""
+    ) -> AuditRecord | None:
         """:meth:`append`, for what several processes notice: None where a record says the same (action, target, detail) already."""
-        return await self._append(actor, action, target, detail, once=True)
+        return await self._append(self._said(actor, action, target, detail, key), once=True)
 
-    async def _append(self, actor: str, action: Action, target: str, detail: str, *, once: bool) -> AuditRecord | None:
+    async def deed(self, actor: str, action: Action, key: str) -> AuditRecord | None:
+        """The record that :meth:`append` would give back for this key. Raises Unreachable."""
+        async with self._turn, self._reader() as reader:
+            await self._catch_up(reader)
+        return self._deeds.get((actor, action, key))
+
+    def _said(self, actor: str, action: Action, target: str, detail: str, key: str) -> AuditRecord:
         now_ms = round(self._clock.wall() * 1000)
-        said = AuditRecord(self._project, 0, actor, action, target, detail[:MAX_DETAIL], now_ms, "", "")
+        detail = keyed(detail[:MAX_DETAIL], key)
+        return AuditRecord(self._project, 0, actor, action, target, detail, now_ms, "", "")
+
+    async def _append(self, said: AuditRecord, *, once: bool) -> AuditRecord | None:
         async with self._turn, self._reader() as reader:
             await self._catch_up(reader)
             for _ in range(_ROUNDS):
-                if once and (action.value, target, said.detail) in self._noticed:
+                if key_of(said) and (before := self._deeds.get((said.actor, said.action, key_of(said)))) is not None:
+                    return before
+                if once and (said.action, said.target, words_of(said)) in self._noticed:
                     return None
                 record = linked(said, self._chain.head)
                 await self._publish(record)
@@ -118,13 +135,18 @@ class AuditTrail:
         if end < self._next:  # the log is another one now
             self._chain, self._next = Chain(self._project), 0
             self._noticed.clear()
+            self._deeds.clear()
         told = len(self._chain.faults)
         reader.seek({self._partition: self._next} if self._next else {})
         async for record in self._before(reader, end):
             self._next = record.offset + 1
             link = self._chain.read(record.offset, record.value)
-            if link is not None and link.action in _NOTICED:
-                self._noticed.add((link.action, link.target, link.detail))
+            if link is None:
+                continue
+            if link.action in _NOTICED:
+                self._noticed.add((link.action, link.target, words_of(link)))
+            if key := key_of(link):
+                self._deeds.setdefault((link.actor, link.action, key), link)
         self._next = end  # what is last there may be no record
         _tell(self._chain, told)
 

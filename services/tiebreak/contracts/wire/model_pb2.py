@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tiebreak/v1/model.proto\x12\x0btiebreak.v1\"\xf8\x01\n\x0bModelRecord\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12&\n\x05\x65vent\x18\x03 \x01(\x0e\x32\x17.tiebreak.v1.ModelEvent\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12\x0e\n\x06parent\x18\x05 \x01(\t\x12\x17\n\x0f\x64\x61taset_version\x18\x06 \x01(\x03\x12\x0f\n\x07reasons\x18\x07 \x03(\t\x12\x0e\n\x06report\x18\x08 \x01(\t\x12\x12\n\ndecided_by\x18\t \x01(\t\x12\x0f\n\x07time_ms\x18\n \x01(\x03\x12\r\n\x05share\x18\x0b \x01(\x01\x12\x11\n\treference\x18\x0c \x01(\t\"-\n\nModelInput\x12\x10\n\x08\x64\x61tatype\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x03\"\xc7\x03\n\x08Manifest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x31\n\x06inputs\x18\x05 \x03(\x0b\x32!.tiebreak.v1.Manifest.InputsEntry\x12\x0f\n\x07\x63lasses\x18\x06 \x03(\t\x12\x13\n\x0btemperature\x18\x07 \x01(\x01\x12\x17\n\x0f\x64\x61taset_version\x18\x08 \x01(\x03\x12\x12\n\ncreated_ms\x18\t \x01(\x03\x12\x0e\n\x06parent\x18\n \x01(\t\x12\x11\n\tlabel_ids\x18\x0b \x03(\t\x12\x33\n\x07metrics\x18\x0c \x03(\x0b\x32\".tiebreak.v1.Manifest.MetricsEntry\x12\x1f\n\x04\x66orm\x18\r \x01(\x0e\x32\x11.tiebreak.v1.Form\x1a\x46\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.tiebreak.v1.ModelInput:\x02\x38\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01*O\n\x04\x46orm\x12\x14\n\x10\x46ORM_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x46ORM_CLASSES\x10\x01\x12\x0e\n\nFORM_MULTI\x10\x02\x12\x0f\n\x0b\x46ORM_VALUES\x10\x03*\x8d\x02\n\nModelEvent\x12\x1b\n\x17MODEL_EVENT_UNSPECIFIED\x10\x00\x12\x19\n\x15MODEL_EVENT_CANDIDATE\x10\x01\x12\x16\n\x12MODEL_EVENT_SHADOW\x10\x02\x12\x16\n\x12MODEL_EVENT_CANARY\x10\x03\x12\x18\n\x14MODEL_EVENT_PROMOTED\x10\x04\x12\x14\n\x10MODEL_EVENT_HELD\x10\x05\x12\x1b\n\x17MODEL_EVENT_ROLLED_BACK\x10\x06\x12\x16\n\x12MODEL_EVENT_PINNED\x10\x07\x12\x18\n\x14MODEL_EVENT_UNPINNED\x10\x08\x12\x18\n\x14MODEL_EVENT_COMPARED\x10\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17tiebreak/v1/model.proto\x12\x0btiebreak.v1\"\x87\x02\n\x0bModelRecord\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12&\n\x05\x65vent\x18\x03 \x01(\x0e\x32\x17.tiebreak.v1.ModelEvent\x12\x0e\n\x06sha256\x18\x04 \x01(\t\x12\x0e\n\x06parent\x18\x05 \x01(\t\x12\x17\n\x0f\x64\x61taset_version\x18\x06 \x01(\x03\x12\x0f\n\x07reasons\x18\x07 \x03(\t\x12\x0e\n\x06report\x18\x08 \x01(\t\x12\x12\n\ndecided_by\x18\t \x01(\t\x12\x0f\n\x07time_ms\x18\n \x01(\x03\x12\r\n\x05share\x18\x0b \x01(\x01\x12\x11\n\treference\x18\x0c \x01(\t\x12\r\n\x05order\x18\r \x01(\t\"-\n\nModelInput\x12\x10\n\x08\x64\x61tatype\x18\x01 \x01(\t\x12\r\n\x05shape\x18\x02 \x03(\x03\"\xc7\x03\n\x08Manifest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x31\n\x06inputs\x18\x05 \x03(\x0b\x32!.tiebreak.v1.Manifest.InputsEntry\x12\x0f\n\x07\x63lasses\x18\x06 \x03(\t\x12\x13\n\x0btemperature\x18\x07 \x01(\x01\x12\x17\n\x0f\x64\x61taset_version\x18\x08 \x01(\x03\x12\x12\n\ncreated_ms\x18\t \x01(\x03\x12\x0e\n\x06parent\x18\n \x01(\t\x12\x11\n\tlabel_ids\x18\x0b \x03(\t\x12\x33\n\x07metrics\x18\x0c \x03(\x0b\x32\".tiebreak.v1.Manifest.MetricsEntry\x12\x1f\n\x04\x66orm\x18\r \x01(\x0e\x32\x11.tiebreak.v1.Form\x1a\x46\n\x0bInputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05value\x18\x02 \x01(\x0b\x32\x17.tiebreak.v1.ModelInput:\x02\x38\x01\x1a.\n\x0cMetricsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01*O\n\x04\x46orm\x12\x14\n\x10\x46ORM_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x46ORM_CLASSES\x10\x01\x12\x0e\n\nFORM_MULTI\x10\x02\x12\x0f\n\x0b\x46ORM_VALUES\x10\x03*\x8d\x02\n\nModelEvent\x12\x1b\n\x17MODEL_EVENT_UNSPECIFIED\x10\x00\x12\x19\n\x15MODEL_EVENT_CANDIDATE\x10\x01\x12\x16\n\x12MODEL_EVENT_SHADOW\x10\x02\x12\x16\n\x12MODEL_EVENT_CANARY\x10\x03\x12\x18\n\x14MODEL_EVENT_PROMOTED\x10\x04\x12\x14\n\x10MODEL_EVENT_HELD\x10\x05\x12\x1b\n\x17MODEL_EVENT_ROLLED_BACK\x10\x06\x12\x16\n\x12MODEL_EVENT_PINNED\x10\x07\x12\x18\n\x14MODEL_EVENT_UNPINNED\x10\x08\x12\x18\n\x14MODEL_EVENT_COMPARED\x10\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,18 +35,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MANIFEST_INPUTSENTRY']._serialized_options = b'8\001'
   _globals['_MANIFEST_METRICSENTRY']._loaded_options = None
   _globals['_MANIFEST_METRICSENTRY']._serialized_options = b'8\001'
-  _globals['_FORM']._serialized_start=796
-  _globals['_FORM']._serialized_end=875
-  _globals['_MODELEVENT']._serialized_start=878
-  _globals['_MODELEVENT']._serialized_end=1147
+  _globals['_FORM']._serialized_start=811
+  _globals['_FORM']._serialized_end=890
+  _globals['_MODELEVENT']._serialized_start=893
+  _globals['_MODELEVENT']._serialized_end=1162
   _globals['_MODELRECORD']._serialized_start=41
-  _globals['_MODELRECORD']._serialized_end=289
-  _globals['_MODELINPUT']._serialized_start=291
-  _globals['_MODELINPUT']._serialized_end=336
-  _globals['_MANIFEST']._serialized_start=339
-  _globals['_MANIFEST']._serialized_end=794
-  _globals['_MANIFEST_INPUTSENTRY']._serialized_start=676
-  _globals['_MANIFEST_INPUTSENTRY']._serialized_end=746
-  _globals['_MANIFEST_METRICSENTRY']._serialized_start=748
-  _globals['_MANIFEST_METRICSENTRY']._serialized_end=794
+  _globals['_MODELRECORD']._serialized_end=304
+  _globals['_MODELINPUT']._serialized_start=306
+  _globals['_MODELINPUT']._serialized_end=351
+  _globals['_MANIFEST']._serialized_start=354
+  _globals['_MANIFEST']._serialized_end=809
+  _globals['_MANIFEST_INPUTSENTRY']._serialized_start=691
+  _globals['_MANIFEST_INPUTSENTRY']._serialized_end=761
+  _globals['_MANIFEST_METRICSENTRY']._serialized_start=763
+  _globals['_MANIFEST_METRICSENTRY']._serialized_end=809
 # @@protoc_insertion_point(module_scope)

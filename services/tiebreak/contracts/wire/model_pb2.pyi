@@ -42,7 +42,7 @@ MODEL_EVENT_UNPINNED: ModelEvent
 MODEL_EVENT_COMPARED: ModelEvent
 
 class ModelRecord(_message.Message):
-    __slots__ = ("project", "version", "event", "sha256", "parent", "dataset_version", "reasons", "report", "decided_by", "time_ms", "share", "reference")
+    __slots__ = ("project", "version", "event", "sha256", "parent", "dataset_version", "reasons", "report", "decided_by", "time_ms", "share", "reference", "order")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]
@@ -55,6 +55,7 @@ class ModelRecord(_message.Message):
     TIME_MS_FIELD_NUMBER: _ClassVar[int]
     SHARE_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
     project: str
     version: str
     event: ModelEvent
@@ -67,7 +68,8 @@ class ModelRecord(_message.Message):
     time_ms: int
     share: float
     reference: str
-    def __init__(self, project: _Optional[str] = ..., version: _Optional[str] = ..., event: _Optional[_Union[ModelEvent, str]] = ..., sha256: _Optional[str] = ..., parent: _Optional[str] = ..., dataset_version: _Optional[int] = ..., reasons: _Optional[_Iterable[str]] = ..., report: _Optional[str] = ..., decided_by: _Optional[str] = ..., time_ms: _Optional[int] = ..., share: _Optional[float] = ..., reference: _Optional[str] = ...) -> None: ...
+    order: str
+    def __init__(self, project: _Optional[str] = ..., version: _Optional[str] = ..., event: _Optional[_Union[ModelEvent, str]] = ..., sha256: _Optional[str] = ..., parent: _Optional[str] = ..., dataset_version: _Optional[int] = ..., reasons: _Optional[_Iterable[str]] = ..., report: _Optional[str] = ..., decided_by: _Optional[str] = ..., time_ms: _Optional[int] = ..., share: _Optional[float] = ..., reference: _Optional[str] = ..., order: _Optional[str] = ...) -> None: ...
 
 class ModelInput(_message.Message):
     __slots__ = ("datatype", "shape")
