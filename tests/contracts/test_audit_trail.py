@@ -11,7 +11,7 @@ import pytest
 from tests.contracts.conftest import Server
 from tests.support.eventually import eventually
 from tests.support.log_clients import publish
-from tiebreak.contracts.audit import Action, Head, linked, target_of
+from tiebreak.contracts.audit import Action, Head, key_of, linked, target_of, words_of
 from tiebreak.contracts.codec import encode
 from tiebreak.contracts.errors import PublishFailed, Unreachable
 from tiebreak.contracts.log import Log, Message, Outputs
@@ -44,6 +44,27 @@ async def test_writers_at_once_make_one_chain(log: Log, project: str) -> None:
         n: ["v0", "v1", "v2"] for n in range(4)
     }
     assert chain.head.digest == found[-1].digest
+
+
+async def test_a_deed_with_a_key_is_on_record_once(log: Log, project: str) -> None:
+    """Four processes, one request; then one that just started. Another person's, another deed's, or no key: other records."""
+    trails = [AuditTrail(log, project, SystemClock()) for _ in range(5)]
+    deed = ("mia", Action.PAYLOAD_REVEALED, "t1", "a complaint", "monday")
+    first, *others = await asyncio.gather(*(trail.append(*deed) for trail in trails[:4]))
+    assert others == [first] * 3
+    assert await trails[4].append("mia", Action.PAYLOAD_REVEALED, "t2", "another", "monday") == first
+    assert await trails[4].deed("mia", Action.PAYLOAD_REVEALED, "monday") == first
+    assert await trails[4].deed("mia", Action.MODEL_PINNED, "monday") is None
+    await trails[0].append("bob", *deed[1:])
+    await trails[0].append("mia", Action.MODEL_PINNED, *deed[2:])
+    await trails[0].append(*deed[:4])
+    found, _ = await trails[1].read()
+    assert [(r.actor, r.action, key_of(r), words_of(r)) for r in found] == [
+        ("mia", "payload.revealed", "monday", "a complaint"),
+        ("bob", "payload.revealed", "monday", "a complaint"),
+        ("mia", "model.pinned", "monday", "a complaint"),
+        ("mia", "payload.revealed", "", "a complaint"),
+    ]
 
 
 async def test_a_new_process_goes_on_where_the_last_one_ended(log: Log, project: str) -> None:

@@ -143,9 +143,9 @@ class AsyncClient:
         """The question, the guidelines, the classes, and how much is open."""
         return await self._do(calls.project(self._project))
 
-    async def resume(self, person: str) -> None:
+    async def resume(self, person: str, key: str = "") -> None:
         """For managers: let a paused person go on."""
-        await self._do(calls.resume(self._project, person))
+        await self._do(calls.resume(self._project, person, key))
 
     async def reopen(
         self, person: str, reason: str, *, since_ms: int | None = None, last: int | None = None, key: str = ""
@@ -157,32 +157,32 @@ class AsyncClient:
         """
         return await self._do(calls.reopen(self._project, person, reason, since_ms, last, key))
 
-    async def add_class(self, name: str) -> str:
+    async def add_class(self, name: str, key: str = "") -> str:
         """Add a class to an open set; the class as it is now known."""
-        return await self._do(calls.add_class(self._project, name))
+        return await self._do(calls.add_class(self._project, name, key))
 
     async def crowd(self) -> m.Crowd:
         """For managers: accuracy on gold with its interval, agreement, speed and cost, of the project and of each person."""
         return await self._do(calls.crowd(self._project))
 
-    async def keep_gold(self, task: m.Task | m.Proposal | str, answer: str, reason: str = "") -> str:
+    async def keep_gold(self, task: m.Task | m.Proposal | str, answer: str, reason: str = "", key: str = "") -> str:
         """For reviewers: make gold of a task (or its id), proposed or still on the queue; the id of the piece.
 
         Its answer must be certain. Again: the same piece; with another answer than it has: Conflict.
         """
-        return await self._do(calls.keep_gold(self._project, task, answer, reason))
+        return await self._do(calls.keep_gold(self._project, task, answer, reason, key))
 
     async def gold_proposals(self, limit: int = 20) -> tuple[m.Proposal, ...]:
         """For reviewers: settled tasks of which people are sure, the newest first. :meth:`keep_gold` says yes."""
         return await self._do(calls.gold_proposals(self._project, limit))
 
-    async def decline_gold(self, proposal: m.Proposal | str, reason: str = "") -> None:
+    async def decline_gold(self, proposal: m.Proposal | str, reason: str = "", key: str = "") -> None:
         """For reviewers: no gold is to be made of a task that is proposed (or its id), for good."""
-        await self._do(calls.decline_gold(self._project, proposal, reason))
+        await self._do(calls.decline_gold(self._project, proposal, reason, key))
 
-    async def reveal(self, task: m.Task | str, reason: str) -> m.Revealed:
+    async def reveal(self, task: m.Task | str, reason: str, key: str = "") -> m.Revealed:
         """For managers: the payload as the producer sent it, unmasked. Who, which task and why is on the audit trail."""
-        return await self._do(calls.reveal(task, reason))
+        return await self._do(calls.reveal(task, reason, key))
 
     async def models(self) -> m.Models:
         """For managers: what serves, and the newest decisions about models."""
@@ -200,25 +200,25 @@ class AsyncClient:
         """For managers: two models side by side."""
         return await self._do(calls.diff(self._project, version, other))
 
-    async def promote(self, version: str, reason: str) -> str:
+    async def promote(self, version: str, reason: str, key: str = "") -> str:
         """For managers: let this version serve from now on, whatever the gate said; what serves now.
 
-        As :meth:`rollback`, :meth:`pin` and :meth:`unpin` it is on the audit trail with your reason, and is not repeated where
-        the outcome is not known: look at :meth:`models` then.
+        As :meth:`rollback`, :meth:`pin` and :meth:`unpin` it is on the audit trail with your reason. Sent again with the same ``key``
+        it is the same deed, with the same answer, whatever was decided since.
         """
-        return await self._do(calls.promote(self._project, version, reason))
+        return await self._do(calls.promote(self._project, version, reason, key))
 
-    async def rollback(self, reason: str) -> str:
+    async def rollback(self, reason: str, key: str = "") -> str:
         """For managers: end the rollout under way, else let the model before this one serve again; what serves now."""
-        return await self._do(calls.word_on_models(self._project, "rollback", reason))
+        return await self._do(calls.word_on_models(self._project, "rollback", reason, key))
 
-    async def pin(self, reason: str) -> str:
+    async def pin(self, reason: str, key: str = "") -> str:
         """For managers: keep what serves until it is unpinned; what serves now."""
-        return await self._do(calls.word_on_models(self._project, "pin", reason))
+        return await self._do(calls.word_on_models(self._project, "pin", reason, key))
 
-    async def unpin(self, reason: str) -> str:
+    async def unpin(self, reason: str, key: str = "") -> str:
         """For managers: let the gate decide again; what serves now."""
-        return await self._do(calls.word_on_models(self._project, "unpin", reason))
+        return await self._do(calls.word_on_models(self._project, "unpin", reason, key))
 
     @asynccontextmanager
     async def keep(self, task: m.Task) -> AsyncIterator[Kept]:
@@ -265,8 +265,7 @@ class AsyncClient:
                 status, problem, wait_s = answer.status_code, _json(answer), asked_s(answer.headers.get("retry-after"))
             except httpx.TransportError as error:
                 problem = {"detail": f"The server does not answer: {type(error).__name__}."}
-            may_repeat = call.may_repeat(status)
-            pause_s = self._retries.wait_s(attempt, status, wait_s, random()) if may_repeat else None
+            pause_s = self._retries.wait_s(attempt, status, wait_s, random())
             if pause_s is None:
                 raise error_of(status, problem)
             await asyncio.sleep(pause_s)

@@ -15,7 +15,6 @@ from tiebreak.client.disputes import Dispute, dispute_of
 T = TypeVar("T")
 SLOW_S = 300.0
 """For what makes the server read its log again."""
-_TOO_MANY = 429
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -30,7 +29,8 @@ def bearer(token: str) -> dict[str, str]:
 class Call(Generic[T]):
     """One request and how its answer is read. ``wait_s``: how long the server may think beyond the usual.
 
-    ``once``: done twice it would be another deed, so whoever does not know how it ended looks before they ask again.
+    ``key``: the Idempotency-Key of every attempt; whatever changes something has one of its own where none is given, so that whoever
+    does not know how it ended may ask again.
     """
 
     method: str
@@ -40,19 +40,14 @@ class Call(Generic[T]):
     params: Mapping[str, str] = field(default_factory=dict)
     key: str = ""
     wait_s: float = 0.0
-    once: bool = False
 
-    def may_repeat(self, status: int) -> bool:
-        """Whether to ask again after this answer (0: none): too many requests at least are turned away before anything is done."""
-        return not self.once or status == _TOO_MANY
+    def __post_init__(self) -> None:
+        if self.method != "GET" and not self.key:
+            object.__setattr__(self, "key", str(uuid.uuid4()))
 
     def headers(self) -> dict[str, str]:
         """The same key for every attempt."""
         return {"Idempotency-Key": self.key} if self.key else {}
-
-
-def _key(given: str) -> str:
-    return given or str(uuid.uuid4())
 
 
 def claim(project: str, want: int, wait_s: float, skills: Sequence[str]) -> Call[m.Claim]:
@@ -69,29 +64,29 @@ def submit(
     more["answer_schema_version"] = task.answer_schema_version
     body = {"lease_token": task.lease.token, **said, **{k: v for k, v in more.items() if v not in (None, "", False)}}
     onward = {"next": str(further)} if further else {}
-    return Call("POST", f"/v1/tasks/{task.task_id}/annotations", m.annotation_of, body, onward, _key(key))
+    return Call("POST", f"/v1/tasks/{task.task_id}/annotations", m.annotation_of, body, onward, key)
 
 
 def skip(task: m.Task, reason: str, flagged: bool, key: str) -> Call[m.Annotation]:
     """Pass a task on."""
     body = {"lease_token": task.lease.token, "reason": reason, "flagged": flagged}
-    return Call("POST", f"/v1/tasks/{task.task_id}:skip", m.annotation_of, body, key=_key(key))
+    return Call("POST", f"/v1/tasks/{task.task_id}:skip", m.annotation_of, body, key=key)
 
 
 def undo(annotation_id: str, key: str) -> Call[m.Annotation]:
     """Take an answer back."""
-    return Call("POST", f"/v1/annotations/{quote(annotation_id, safe='')}:undo", m.annotation_of, key=_key(key))
+    return Call("POST", f"/v1/annotations/{quote(annotation_id, safe='')}:undo", m.annotation_of, key=key)
 
 
 def withdraw(annotation_id: str, key: str) -> Call[m.Annotation]:
     """Take an answer back, however old it is."""
     path = f"/v1/annotations/{quote(annotation_id, safe='')}:withdraw"
-    return Call("POST", path, m.annotation_of, key=_key(key), wait_s=SLOW_S)
+    return Call("POST", path, m.annotation_of, key=key, wait_s=SLOW_S)
 
 
-def resume(project_name: str, person: str) -> Call[None]:
+def resume(project_name: str, person: str, key: str) -> Call[None]:
     """Let a paused person go on."""
-    return Call("POST", f"{_person(project_name, person)}:resume", m.nothing_of)
+    return Call("POST", f"{_person(project_name, person)}:resume", m.nothing_of, key=key)
 
 
 def reopen(
@@ -100,7 +95,7 @@ def reopen(
     """Take a person's recent answers back."""
     given = {"since_ms": since_ms, "last": last}
     body = {"reason": reason, **{name: value for name, value in given.items() if value is not None}}
-    return Call("POST", f"{_person(project_name, person)}:reopen", m.reopened_of, body, key=_key(key), wait_s=SLOW_S)
+    return Call("POST", f"{_person(project_name, person)}:reopen", m.reopened_of, body, key=key, wait_s=SLOW_S)
 
 
 def _project(name: str) -> str:
@@ -120,10 +115,10 @@ def crowd(project_name: str) -> Call[m.Crowd]:
     return Call("GET", f"{_project(project_name)}/crowd", m.crowd_of)
 
 
-def keep_gold(project_name: str, task: m.Task | m.Proposal | str, answer: str, reason: str) -> Call[str]:
+def keep_gold(project_name: str, task: m.Task | m.Proposal | str, answer: str, reason: str, key: str) -> Call[str]:
     """Make gold of a task."""
     body = {"task_id": _task_id(task), "answer": answer, **({"reason": reason} if reason else {})}
-    return Call("POST", f"{_project(project_name)}/gold", m.gold_of, body, wait_s=SLOW_S)
+    return Call("POST", f"{_project(project_name)}/gold", m.gold_of, body, key=key, wait_s=SLOW_S)
 
 
 def gold_proposals(project_name: str, limit: int) -> Call[tuple[m.Proposal, ...]]:
@@ -132,15 +127,17 @@ def gold_proposals(project_name: str, limit: int) -> Call[tuple[m.Proposal, ...]
     return Call("GET", path, m.proposals_of, params={"limit": str(limit)}, wait_s=SLOW_S)
 
 
-def decline_gold(project_name: str, proposal: m.Proposal | str, reason: str) -> Call[None]:
+def decline_gold(project_name: str, proposal: m.Proposal | str, reason: str, key: str) -> Call[None]:
     """Make no gold of a proposed task."""
     path = f"{_project(project_name)}/gold/proposals/{quote(_task_id(proposal), safe='')}:decline"
-    return Call("POST", path, m.nothing_of, {"reason": reason} if reason else None)
+    return Call("POST", path, m.nothing_of, {"reason": reason} if reason else None, key=key)
 
 
-def reveal(task: m.Task | str, reason: str) -> Call[m.Revealed]:
+def reveal(task: m.Task | str, reason: str, key: str) -> Call[m.Revealed]:
     """See an original."""
-    return Call("POST", f"/v1/tasks/{quote(_task_id(task), safe='')}:reveal", m.revealed_of, {"reason": reason})
+    return Call(
+        "POST", f"/v1/tasks/{quote(_task_id(task), safe='')}:reveal", m.revealed_of, {"reason": reason}, key=key
+    )
 
 
 def models(project_name: str) -> Call[m.Models]:
@@ -164,14 +161,14 @@ def diff(project_name: str, version: str, other: str) -> Call[m.Diff]:
     return Call("GET", f"{_version(project_name, version)}/diff/{quote(other, safe='')}", m.diff_of)
 
 
-def promote(project_name: str, version: str, reason: str) -> Call[str]:
+def promote(project_name: str, version: str, reason: str, key: str) -> Call[str]:
     """Let a version serve."""
-    return Call("POST", f"{_version(project_name, version)}:promote", m.serves_of, {"reason": reason}, once=True)
+    return Call("POST", f"{_version(project_name, version)}:promote", m.serves_of, {"reason": reason}, key=key)
 
 
-def word_on_models(project_name: str, deed: str, reason: str) -> Call[str]:
+def word_on_models(project_name: str, deed: str, reason: str, key: str) -> Call[str]:
     """``rollback``, ``pin`` or ``unpin``."""
-    return Call("POST", f"{_project(project_name)}/models:{deed}", m.serves_of, {"reason": reason}, once=True)
+    return Call("POST", f"{_project(project_name)}/models:{deed}", m.serves_of, {"reason": reason}, key=key)
 
 
 def _version(project_name: str, version: str) -> str:
@@ -208,6 +205,6 @@ def project(name: str) -> Call[m.ProjectInfo]:
     return Call("GET", _project(name), m.project_of)
 
 
-def add_class(project_name: str, name: str) -> Call[str]:
+def add_class(project_name: str, name: str, key: str) -> Call[str]:
     """Add a class to an open set."""
-    return Call("POST", f"{_project(project_name)}/classes", m.class_of, {"name": name})
+    return Call("POST", f"{_project(project_name)}/classes", m.class_of, {"name": name}, key=key)

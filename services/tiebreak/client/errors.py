@@ -40,7 +40,7 @@ class Invalid(ApiError):
 
 
 class Unavailable(ApiError):
-    """Not now, after all retries. Nothing is known to be taken: the same call again is safe."""
+    """Not now, after all retries. Nothing is known to be taken: the same call with the same ``key`` is safe."""
 
 
 _KINDS: Mapping[int, type[ApiError]] = {

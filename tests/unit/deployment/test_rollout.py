@@ -293,6 +293,10 @@ async def test_a_person_ends_a_rollout(world: World) -> None:
     deployer = await world.deployer()
     await deployer.consider(candidate("v1", CHAMPION, ""))
     await deployer.consider(candidate("v2", BETTER, "v1"))
-    assert await deployer.rollback("ann", "odd answers") == "v1"
+    assert (await deployer.registry()).at_stake == "v2"
+    # Ordered again, of another process too, it is the same deed: it does not go on to the champion.
+    for asked in (deployer, await world.deployer()):
+        assert await asked.rollback("ann", "odd answers", "a digest", "v2") == "v1"
     registry = await deployer.registry()
-    assert (registry.champion, registry.rollout, registry.history[-1].decided_by) == ("v1", None, "ann")
+    assert (registry.champion, registry.at_stake, registry.rollout) == ("v1", "v1", None)
+    assert [record.decided_by for record in registry.history].count("ann") == 1

@@ -94,6 +94,8 @@ async def test_claims_and_answers_are_timed_and_what_had_to_wait_is_not(office: 
         ("/v1/projects/pets/tasks:claim", b'{"max":1,"max":2}', {}),
         ("/v1/tasks/{task}/annotations", b'{"lease_token":1,"value":"cat","value":"dog"}', {"idempotency-key": "key"}),
         ("/v1/projects/dogs/tasks:claim", b"{}", {}),
+        ("/v1/projects/pets/tasks:claim", b"{}", {"idempotency-key": "a b"}),
+        ("/v1/projects/pets/tasks:claim", b"{}", {"idempotency-key": ""}),
         ("/v1/tasks/{task}/annotations", b'{"lease_token":1,"value":"cat"}', {}),
         ("/v1/tasks/{task}/annotations", b'{"lease_token":1,"value":"cat"}', {"idempotency-key": "a b"}),
         ("/v1/tasks/{task}/annotations", b'{"lease_token":1,"value":"cat"}', {"idempotency-key": "key"}),

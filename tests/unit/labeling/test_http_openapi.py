@@ -8,8 +8,9 @@ import jsonschema
 import pytest
 
 from scripts.openapi import broken_promises, openapi_document
+from tests.support.labeling_api import Office
 from tests.unit.labeling.test_http_matrix import NEEDED
-from tiebreak.labeling.access import Right
+from tiebreak.labeling.access import Right, Role
 from tiebreak.labeling.http_openapi import operations
 
 DOCUMENT = openapi_document()
@@ -46,6 +47,29 @@ def test_every_operation_says_what_it_does_takes_and_answers(method: str, path: 
     assert {"401", "403", "429", "503"} <= set(operation["responses"])
     assert ("404" in operation["responses"]) == ("{" in path)
     assert ("409" in operation["responses"]) == (method != "get" or "{" in path)
+
+
+WRITES = [pytest.param(*known.values, id=known.id) for known in OPERATIONS if known.values[0] != "get"]
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), WRITES)
+async def test_every_write_takes_a_key_and_looks_at_its_form(
+    method: str, path: str, operation: dict[str, Any], office: Office
+) -> None:
+    """The header is in the document; one that is malformed is refused as that, and one that is well formed is not."""
+    (header,) = [p for p in operation["parameters"] if p["name"] == "Idempotency-Key"]
+    assert header["in"] == "header"
+    body = _examples(operation["requestBody"]["content"]["application/json"])[0] if "requestBody" in operation else None
+    for parameter in operation["parameters"]:
+        own = "pets" if parameter["name"] in {"project", "name"} else parameter["example"]
+        path = path.replace("{" + parameter["name"] + "}", str(own))
+    async with await office.client("root", Role.ADMIN) as client:
+        for malformed in (b"", b"a b", b"k" * 129, b"key;1", b"k\xe9y"):
+            answer = await client.request(method, path, json=body, headers={b"Idempotency-Key": malformed})
+            assert (answer.status_code, "Idempotency-Key" in answer.text) == (422, True), malformed
+        answer = await client.request(method, path, json=body, headers={"Idempotency-Key": header["example"]})
+    assert answer.status_code < 500
+    assert "Idempotency-Key" not in answer.text
 
 
 def test_the_document_says_how_to_authenticate_and_knows_no_default_errors() -> None:

@@ -1,4 +1,4 @@
-// The API as functions. Every write carries an Idempotency-Key that stays the same over retries, so a lost answer is harmless.
+// The API as functions. Every write carries an Idempotency-Key, and what is sent again by itself keeps its key: a lost answer is harmless.
 
 const TOKEN = "tiebreak.token";
 
@@ -44,7 +44,7 @@ export function newKey() {
 async function send(method, path, { body, key, keepalive = false, signal } = {}) {
   const headers = { authorization: `Bearer ${sessionStorage.getItem(TOKEN) ?? ""}` };
   if (body !== undefined) headers["content-type"] = "application/json";
-  if (key) headers["idempotency-key"] = key;
+  if (method !== "GET") headers["idempotency-key"] = key ?? newKey();
   let response;
   try {
     response = await fetch(path, {
