@@ -13,6 +13,7 @@ from tests.support.labeling import HASTY, Queues, a_project, a_task
 from tests.support.labeling_api import Office, claim, open_office, open_tasks, running, submit
 from tests.unit.labeling.test_people import said
 from tests.unit.labeling.test_withdrawals import seen_through
+from tiebreak.contracts.audit import key_of, words_of
 from tiebreak.contracts.messages import AnnotationState
 from tiebreak.labeling.access import Role
 from tiebreak.labeling.figures import DAY_MS
@@ -90,9 +91,18 @@ async def test_a_request_that_is_sent_again_takes_the_same_answers_back(queue: Q
         status, said = await reopen("monday", 3)
         assert (status, said["type"].rpartition(":")[2]) == (409, "key_reused")
         assert (await reopen("not a key", 2))[0] == 422
+        # Nor for another reason.
+        path, body = "/v1/projects/pets/people/ann:reopen", {"reason": "all dogs", "last": 2}
+        assert (await boss.post(path, json=body, headers={"Idempotency-Key": "monday"})).status_code == 409
         assert (await reopen("tuesday", 3))[1] == {"withdrawn": 3, "refused": 0, "left": 0}
         assert await voted() == []
         assert (await reopen("", 3))[1] == {"withdrawn": 0, "refused": 0, "left": 0}
+    records, _ = await office.trail().read()
+    assert [(key_of(r), words_of(r)) for r in records if r.action == "answers.reopened"] == [
+        ("monday", "2 answers: all cats"),
+        ("tuesday", "3 answers: all cats"),
+        ("", "0 answers: all cats"),
+    ]
 
 
 def test_what_was_begun_goes_on_where_it_was() -> None:
