@@ -25,8 +25,13 @@ def horizon_ms(kept_ms: int, now_ms: int) -> int:
     >>> [horizon_ms(800, now) for now in (1000, 1099, 1100)]
     [200, 200, 300]
     """
-    step = max(1, kept_ms // _STEPS)
+    step = step_ms(kept_ms)
     return (now_ms - kept_ms) // step * step
+
+
+def step_ms(kept_ms: int) -> int:
+    """Every horizon of what is kept for so long is a multiple of this."""
+    return max(1, kept_ms // _STEPS)
 
 
 def topic_ms(kept_ms: int) -> int:

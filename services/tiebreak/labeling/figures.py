@@ -1,12 +1,12 @@
 """What people did, in figures: fed with the logs of answers and labels, in any order and any number of times. Pure.
 
-Agreement and speed look at the newest ``window`` tasks; counts are of everything.
+Agreement and speed look at the newest ``window`` tasks; counts are of everything that no horizon has ended.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -16,6 +16,7 @@ from tiebreak.labeling.consensus import COUNTS
 from tiebreak.labeling.gold import Standing
 
 DAY_MS = 86_400_000
+_FOR_EVER_MS = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +60,28 @@ class _Given:
     value: str | None
     skipped: bool
     lead_s: float
-    day: int
+    at_ms: int
 
 
 @dataclass(slots=True)
 class _Person:
-    answers: int = 0
-    skips: int = 0
-    days: Counter[int] = field(default_factory=Counter)
-    leads: deque[float] = field(default_factory=lambda: deque(maxlen=500))
+    """``answers`` by step of the horizon and day, ``skips`` by step: what a horizon ends is taken off without knowing each of them."""
+
+    answers: Counter[tuple[int, int]] = field(default_factory=Counter)
+    skips: Counter[int] = field(default_factory=Counter)
+    leads: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=500))
     gold: dict[str, bool | None] = field(default_factory=dict)
+    gold_ms: dict[str, int] = field(default_factory=dict)
+
+    def forget_before(self, before_ms: int, step_ms: int) -> bool:
+        """Whether anything is left."""
+        over = before_ms // step_ms
+        self.answers = Counter({place: n for place, n in self.answers.items() if place[0] >= over})
+        self.skips = Counter({step: n for step, n in self.skips.items() if step >= over})
+        self.leads = deque((lead for lead in self.leads if lead[0] >= before_ms), self.leads.maxlen)
+        self.gold_ms = {task: at_ms for task, at_ms in self.gold_ms.items() if at_ms >= before_ms}
+        self.gold = {task: mark for task, mark in self.gold.items() if task in self.gold_ms}
+        return bool(self.answers or self.skips or self.gold)
 
     def standing(self) -> Standing:
         marks = [mark for mark in self.gold.values() if mark is not None]
@@ -76,19 +89,27 @@ class _Person:
 
 
 class Figures:
-    """Everybody, from the logs alone: a process that starts anew reads them again and says the same."""
+    """Everybody, from the logs alone: a process that starts anew reads them again and says the same.
 
-    def __init__(self, window: int = 20_000) -> None:
+    ``step_ms``: every horizon is a multiple of it, but for those that come before the first answer.
+    """
+
+    def __init__(self, window: int = 20_000, step_ms: int = _FOR_EVER_MS) -> None:
         self._window = window
+        self._step_ms = step_ms
+        self._before_ms = 0
         self._tasks: dict[str, dict[str, _Given]] = {}
         self._labels: dict[str, tuple[int, str]] = {}
         self._people: dict[str, _Person] = {}
+        self._had: dict[str, set[str]] = {}
         self._standing_labels = 0
         self._answers = 0
         self._agreement = Agreement()
 
     def hear(self, a: Annotation, truth: str | None = None) -> None:
-        """One answer of the log; ``truth`` where it was gold. A revision that is not newer changes nothing."""
+        """One answer of the log; ``truth`` where it was gold. A revision that is not newer changes nothing, nor does one too old."""
+        if a.submitted_ms < self._before_ms:
+            return
         given = self._task(a.task_id)
         old = given.get(a.annotator)
         if old is not None and old.revision >= a.revision:
@@ -101,16 +122,18 @@ class Figures:
             a.value if a.state in COUNTS else None,
             a.state is AnnotationState.SKIPPED,
             a.lead_time_s,
-            a.submitted_ms // DAY_MS,
+            a.submitted_ms,
         )
         if old is not None:
-            _count(person, old, -1)
-        _count(person, new, 1)
+            self._count(person, old, -1)
+        self._count(person, new, 1)
         self._answers += (new.value is not None) - (old is not None and old.value is not None)
         if truth is not None:
             # Else whoever has been paused could take back what they were paused for.
             if a.state is not AnnotationState.WITHDRAWN:
                 person.gold[a.task_id] = None if new.value is None else new.value == truth
+                person.gold_ms[a.task_id] = a.submitted_ms
+                self._had.setdefault(a.annotator, set()).add(a.task_id)
             given[a.annotator] = new
             return
         self._agreement.remove(_unit(given))
@@ -126,6 +149,20 @@ class Figures:
         self._labels[task_id] = (revision, "" if withdrawn else value)
         if len(self._labels) > 10 * self._window:
             del self._labels[next(iter(self._labels))]
+
+    def forget_before(self, before_ms: int) -> None:
+        """Know nothing of answers given before then, from now on, whenever they come."""
+        self._before_ms = before_ms
+        self._people = {name: p for name, p in self._people.items() if p.forget_before(before_ms, self._step_ms)}
+        self._answers = sum(person.answers.total() for person in self._people.values())
+        for task, given in list(self._tasks.items()):
+            left = {name: g for name, g in given.items() if g.at_ms >= before_ms}
+            if len(left) < len(given):
+                self._agreement.remove(_unit(given))
+                self._agreement.add(_unit(left))
+                self._tasks[task] = left
+            if not left:
+                del self._tasks[task]
 
     @property
     def answers(self) -> int:
@@ -149,25 +186,25 @@ class Figures:
         return self._agreement.alpha()
 
     def names(self) -> Sequence[str]:
-        """Everybody who ever answered."""
+        """Everybody of whom an answer is known."""
         return list(self._people)
 
-    def had_gold(self, name: str) -> Mapping[str, bool | None]:
-        """The gold a person answered (or skipped: None), by task."""
-        return self._people[name].gold if name in self._people else {}
+    def had_gold(self, name: str) -> Collection[str]:
+        """The gold a person answered or skipped, long ago too: nobody is asked it again."""
+        return self._had.get(name, ())
 
     def standing(self, name: str) -> Standing:
         """How a person did on gold."""
         return self._people[name].standing() if name in self._people else Standing()
 
     def people(self) -> list[PersonFigures]:
-        """Everybody who ever answered, by name."""
+        """Everybody of whom an answer is known, by name."""
         confirmed, paces = self._confirmed(), self._paces()
         return [self._person(name, confirmed.get(name, []), paces.get(name, [])) for name in sorted(self._people)]
 
     def project(self) -> ProjectFigures:
         """All together."""
-        leads = sorted(lead for person in self._people.values() for lead in person.leads)
+        leads = sorted(lead for person in self._people.values() for _, lead in person.leads)
         several = [unit for given in self._tasks.values() if len(unit := _unit(given)) > 1]
         return ProjectFigures(
             answers=self._answers,
@@ -190,9 +227,9 @@ class Figures:
         """The answers that stand to a task of the window, annotator to value."""
         return {name: g.value for name, g in self._tasks.get(task, {}).items() if g.value is not None}
 
-    def asked(self, task: str) -> frozenset[str]:
-        """Who ever answered or skipped a task of the window."""
-        return frozenset(self._tasks.get(task, {}))
+    def asked(self, task: str) -> Mapping[str, int]:
+        """Who answered or skipped a task of the window, and when (ms)."""
+        return {name: given.at_ms for name, given in self._tasks.get(task, {}).items()}
 
     def _task(self, task: str) -> dict[str, _Given]:
         if task not in self._tasks:
@@ -201,6 +238,14 @@ class Figures:
                 oldest = next(iter(self._tasks))
                 self._agreement.remove(_unit(self._tasks.pop(oldest)))
         return self._tasks[task]
+
+    def _count(self, person: _Person, given: _Given, sign: int) -> None:
+        step = given.at_ms // self._step_ms
+        if given.value is not None:
+            person.answers[step, given.at_ms // DAY_MS] += sign
+            if sign > 0:
+                person.leads.append((given.at_ms, given.lead_s))
+        person.skips[step] += sign * given.skipped
 
     def _confirmed(self) -> dict[str, list[tuple[str, str]]]:
         pairs: dict[str, list[tuple[str, str]]] = {}
@@ -225,24 +270,15 @@ class Figures:
         person = self._people[name]
         return PersonFigures(
             name=name,
-            answers=person.answers,
-            skips=person.skips,
+            answers=person.answers.total(),
+            skips=person.skips.total(),
             gold=person.standing(),
             agreement=sum(a == b for a, b in pairs) / len(pairs) if pairs else None,
             kappa=cohen(pairs),
-            median_s=median(person.leads) if person.leads else None,
+            median_s=median(lead for _, lead in person.leads) if person.leads else None,
             pace=median(paces) if paces else None,
-            per_day=person.answers / max(1, sum(n > 0 for n in person.days.values())),
+            per_day=person.answers.total() / max(1, len({day for (_, day), n in person.answers.items() if n > 0})),
         )
-
-
-def _count(person: _Person, given: _Given, sign: int) -> None:
-    if given.value is not None:
-        person.answers += sign
-        person.days[given.day] += sign
-        if sign > 0:
-            person.leads.append(given.lead_s)
-    person.skips += sign * given.skipped
 
 
 def _unit(given: Mapping[str, _Given]) -> list[str]:

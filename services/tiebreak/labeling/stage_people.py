@@ -22,6 +22,7 @@ from tiebreak.contracts.ids import task_id as made_id
 from tiebreak.contracts.log import Batch, Log, Message, Outputs, Writer
 from tiebreak.contracts.messages import Label, Task
 from tiebreak.contracts.project import Project
+from tiebreak.contracts.retention import horizons_in, step_ms
 from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.figures import Figures
 from tiebreak.labeling.gold import Bank, declared, paused, rate
@@ -43,6 +44,8 @@ _CLOSE_S = 5.0
 _AT_A_TIME = 100
 _LOOK_AFTER, _LOOK_AT = 50, 2000
 _AGAIN_S = 0.2
+# What is due comes on the audit trail within a minute.
+_TRAIL_S = 10.0
 # The metrics need no token: a gauge that moved with every answer to gold would tell which task was gold.
 _COARSE = 10
 _OF_LABEL = ("task_id", "revision", "value", "withdrawn", "confidence", "method")
@@ -89,12 +92,16 @@ class People:
         self._suspects: Mapping[str, frozenset[Suspicion]] = {}
         self._suspected_at = 0
         self._look_again = float("-inf")
-        # By task that gold was made of: who would know it again.
-        self._met: dict[str, frozenset[str]] = {}
+        # By task that gold was made of: who would know it again, and since when (ms).
+        self._met: dict[str, dict[str, int]] = {}
         # By task, until the bank has it.
         self._made: dict[str, Made] = {}
         self._making: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self.figures = Figures()
+        kept_ms = project.privacy.retention.ordered_ms().get(Topic.ANNOTATIONS)
+        self.figures = Figures() if kept_ms is None else Figures(step_ms=step_ms(kept_ms))
+        # What the trail has ended: nothing is learned before that is known.
+        self._ended_ms: int | None = None
+        self._look_at_trail = float("-inf")
         self.proposals = Proposals(project.labeling.gold.sure)
 
     # -- at a claim ---------------------------------------------------------------------------------------------------
@@ -120,7 +127,8 @@ class People:
     def _paused_for(self, name: str) -> str:
         """Why this person is paused; empty where they are not."""
         labeling, standing = self._project.labeling, self.figures.standing(name)
-        if self._forgiven.get(name, -1) != standing.asked and paused(standing, labeling.gold):
+        # Not "another number": they may have less gold behind them by now, of which some is forgotten.
+        if self._forgiven.get(name, -1) < standing.asked and paused(standing, labeling.gold):
             return f"{standing.right} of {standing.asked} pieces of gold right, surely below {labeling.gold.accuracy:g}"
         if labeling.pause_suspects and self.is_suspect(name):
             return f"suspected: {', '.join(self.suspected(name))}"
@@ -165,6 +173,7 @@ class People:
                     if not await self._queue.is_built():
                         await pause(stop, _AGAIN_S)
                         continue
+                    await self._heed()
                     # Also where nobody asks for anything here: other processes give tasks away meanwhile.
                     await self._queue.regrant()
                     # The log gives a batch once: one that could not be learned, since the gold did not come, is learned later.
@@ -186,6 +195,21 @@ class People:
         finally:
             await reader.close(_CLOSE_S)
 
+    async def _heed(self) -> None:
+        """Forget the answers that the trail has ended: it is read where something must have come."""
+        audit, now = self._around.audit, self._around.clock.monotonic()
+        due = self._project.privacy.retention.horizons(self._around.clock.wall()).get(Topic.ANNOTATIONS, 0)
+        if audit is None or (self._ended_ms is not None and due <= self._ended_ms) or now < self._look_at_trail:
+            return
+        before_ms = horizons_in(await audit.sound()).get(Topic.ANNOTATIONS, 0)
+        self._look_at_trail = now + _TRAIL_S
+        self.figures.forget_before(before_ms)
+        self._met = {
+            source: {name: at_ms for name, at_ms in people.items() if at_ms >= before_ms}
+            for source, people in self._met.items()
+        }
+        self._ended_ms = before_ms
+
     async def learn(self, batch: Batch) -> None:
         """Take in records of both topics. The gold is looked at before: an answer to it exists only where it exists."""
         if not batch:
@@ -200,8 +224,8 @@ class People:
                     if partition.topic == annotations:
                         a = annotation_of(record, self._project)
                         self.figures.hear(a, self._bank.truth(a.task_id, a.annotator))
-                        if a.task_id in self._met:
-                            self._met[a.task_id] |= {a.annotator}
+                        if a.task_id in self._met and a.submitted_ms >= (self._ended_ms or 0):
+                            self._met[a.task_id][a.annotator] = a.submitted_ms
                     else:
                         # All the rest of a label is the trainer's.
                         task, revision, value, withdrawn, sure, method = peek(Label, record.value, *_OF_LABEL)
@@ -233,7 +257,7 @@ class People:
 
     async def _look_for_suspects(self) -> None:
         began = self._around.clock.monotonic()
-        few = self.figures.answers - self._suspected_at < max(_LOOK_AFTER, self.figures.answers // 100)
+        few = abs(self.figures.answers - self._suspected_at) < max(_LOOK_AFTER, self.figures.answers // 100)
         if few or began < self._look_again:
             return
         self._suspected_at = self.figures.answers
@@ -303,7 +327,9 @@ class People:
         pieces = await self._queue.gold(self._bank.read)
         if pieces is not None:
             self._bank = Bank(pieces, self._project)
-            self._met = {source: self._met.get(source) or self.figures.asked(source) for source in self._bank.sources}
+            self._met = {
+                source: self._met.get(source) or dict(self.figures.asked(source)) for source in self._bank.sources
+            }
             # What the bank had and has no more was erased: nothing here may remember it.
             self._made = {source: made for source, made in self._made.items() if source not in self._bank.sources}
 
@@ -318,7 +344,7 @@ class People:
     def _measure(self) -> None:
         metrics, figures = self._around.metrics, self.figures
         gold, alpha = figures.gold, figures.alpha
-        if gold.asked // _COARSE != self._gold_shown:
+        if gold.asked and gold.asked // _COARSE != self._gold_shown:
             self._gold_shown = gold.asked // _COARSE
             metrics.set("tiebreak_labeling_gold_accuracy_ratio", gold.right / gold.asked)
         if alpha is not None:

@@ -1,0 +1,173 @@
+"""Figures of people are those of the answers that are left: what the audit trail has ended is in none of them."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from tests.support.eventually import eventually
+from tests.support.labeling import a_project, a_task
+from tests.support.labeling_api import Office, open_office
+from tests.unit.labeling.test_people import crowd, said
+from tiebreak.contracts.audit import Action
+from tiebreak.contracts.log import Outputs
+from tiebreak.contracts.messages import Annotation
+from tiebreak.contracts.project import Privacy, Retention
+from tiebreak.contracts.retention import order_of
+from tiebreak.labeling.access import Role
+from tiebreak.labeling.figures import DAY_MS, Figures
+from tiebreak.labeling.port import Refusal
+from tiebreak.labeling.stage import annotation_message
+from tiebreak.labeling.stage_people import Around, People
+
+OLD = [
+    said("t1", "ann", "cat", lead_s=90.0),
+    said("t1", "bob", "dog"),
+    said("t2", "cem", "cat"),
+    said("t3", "ann", "-"),
+    said("g1", "ann", "cat"),
+]
+NEW = [
+    said("t4", "ann", "cat", day=1),
+    said("t4", "bob", "cat", day=2),
+    said("t1", "dan", "dog", day=1),
+    said("t5", "bob", "-", day=2),
+    said("g2", "bob", "cat", day=2),
+]
+GOLD = {"g1": "dog", "g2": "cat"}
+
+
+def figures_of(answers: list[Annotation], **settings: int) -> Figures:
+    figures = Figures(**settings)
+    for a in answers:
+        figures.hear(a, GOLD.get(a.task_id))
+    figures.settled("t4", 1, "cat", False)
+    return figures
+
+
+def told(figures: Figures) -> object:
+    """All that managers are told, and what is thought of suspects."""
+    return (
+        figures.people(),
+        figures.project(),
+        sorted(figures.names()),
+        sorted((task, dict(votes)) for task, votes in figures.votes()),
+    )
+
+
+@pytest.mark.parametrize("window", [2, 20_000])
+def test_figures_that_forget_say_what_those_say_that_never_heard_it(window: int) -> None:
+    """Counts, gold, agreement, speed, days, names, votes; whether the tasks are in the window or not, and who comes late is late."""
+    figures, fresh = (figures_of(answers, window=window, step_ms=DAY_MS // 8) for answers in (OLD + NEW, NEW))
+    assert told(figures) != told(fresh)
+    figures.forget_before(DAY_MS)
+    assert told(figures) == told(fresh)
+    assert figures.answers == fresh.answers == 4
+    figures.hear(OLD[2])
+    assert told(figures) == told(fresh)
+    figures.forget_before(3 * DAY_MS)
+    assert (figures.people(), figures.answers, figures.alpha, figures._tasks) == ([], 0, None, {})
+
+
+def test_gold_that_was_answered_long_ago_is_not_asked_again() -> None:
+    """What the answer was is forgotten."""
+    figures = figures_of(OLD, step_ms=DAY_MS)
+    figures.forget_before(DAY_MS)
+    assert (list(figures.had_gold("ann")), figures.standing("ann").asked) == (["g1"], 0)
+
+
+def test_the_window_forgets_the_sums_of_what_left_it() -> None:
+    """A person with more answers than the window holds: those before the horizon are taken off, those after it stay."""
+    figures = Figures(window=3, step_ms=DAY_MS)
+    for number in range(20):
+        figures.hear(said(f"t{number}", "ann", "cat", day=number // 5))
+    figures.forget_before(2 * DAY_MS)
+    (ann,) = figures.people()
+    assert (ann.answers, ann.per_day) == (10, 5.0)
+
+
+async def people_of(days: float | None = 8.0) -> tuple[Office, People]:
+    """People who follow an office with a trail, whose answers are kept for so many days."""
+    kept = Retention() if days is None else Retention(tasks_days=days, annotations_days=days)
+    project = a_project().model_copy(update={"privacy": Privacy(retention=kept)})
+    office = await open_office(project)
+    around = Around(office.log, office.log.writer(), office.metrics, office.clock, lambda: 1.0, office.trail())
+    people = People(project, office.queue, around)
+    office.watch(people)
+    return office, people
+
+
+async def ended(office: Office, before_ms: int) -> None:
+    await office.trail().append_once("retention", Action.RETENTION_ENDED, "annotations", order_of(before_ms))
+
+
+def now_ms(office: Office) -> int:
+    return round(office.clock.wall() * 1000)
+
+
+@pytest.mark.parametrize("days", [8.0, None])
+async def test_a_process_that_starts_never_counts_what_the_trail_has_ended(days: float | None) -> None:
+    """The topic has it still, and the file may allow more by now: `/crowd` tells of the answers that are left."""
+    office, people = await people_of(days)
+    old, new = (replace(said(f"t{i}", "ann", "cat"), submitted_ms=now_ms(office) - i * DAY_MS) for i in (9, 1))
+    await ended(office, now_ms(office) - 8 * DAY_MS)
+    await office.log.writer().publish(Outputs([annotation_message(a) for a in (old, new)]))
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group, await office.client("max", Role.MANAGER) as manager:
+        group.create_task(people.run(stop))
+        await eventually(lambda: people.figures.answers)
+        crowd = (await manager.get("/v1/projects/pets/crowd")).json()
+        stop.set()
+    assert (crowd["answers"], [(p["name"], p["answers"]) for p in crowd["people"]]) == (1, [("ann", 1)])
+
+
+async def test_a_process_that_runs_forgets_when_the_trail_says_so() -> None:
+    """Not before: what is due counts until it is ordered. With the answers goes a pause for gold that was answered long ago."""
+    office, people = await people_of()
+    await office.queue.keep_gold([a_task(n, gold="cat") for n in range(12)])
+    await people.tend()
+    wrong = [
+        replace(said(copy, "ann", "dog"), submitted_ms=now_ms(office) - 9 * DAY_MS) for copy in people.bank._of("ann")
+    ]
+    await office.log.writer().publish(Outputs([annotation_message(a) for a in wrong]))
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(people.run(stop))
+        await eventually(lambda: people.figures.answers == 12)
+        assert people.refusal("ann") is Refusal.PAUSED
+        await ended(office, now_ms(office) - 8 * DAY_MS)
+        people._look_at_trail = float("-inf")
+        await eventually(lambda: people.figures.names() == [])
+        assert people.refusal("ann") is None
+        stop.set()
+
+
+async def test_nobody_is_suspected_for_answers_that_are_forgotten() -> None:
+    """There are fewer answers than at the last look: that is a reason to look again, as more of them are."""
+    _, people = await people_of()
+    for number, answers in enumerate(crowd(2)):
+        for person, value in answers.items():
+            people.figures.hear(said(f"t{number}", person, "ant" if person == "p0" else value))
+    await people.tend()
+    assert people.suspected("p0")
+    people.figures.forget_before(DAY_MS)
+    people._look_again = float("-inf")
+    await people.tend()
+    assert not people.suspected("p0")
+
+
+async def test_who_was_let_go_on_is_not_paused_because_answers_are_forgotten() -> None:
+    """There is less gold behind them than when a manager let them go on, and no new answer."""
+    office, people = await people_of()
+    await office.queue.keep_gold([a_task(n, gold="cat") for n in range(40)])
+    await people.tend()
+    for number, copy in enumerate(people.bank._of("ann")):
+        people.figures.hear(said(copy, "ann", "dog", day=number % 2), truth="cat")
+    assert people.refusal("ann") is not None
+    await people.forgive("ann")
+    assert people.refusal("ann") is None
+    people.figures.forget_before(DAY_MS)
+    assert people.figures.standing("ann").asked == 20
+    assert people.refusal("ann") is None
