@@ -17,7 +17,7 @@ from scripts.kafka import Broker, free_port
 from tests.contracts.conftest import OPTIONS
 from tests.support.eventually import eventually
 from tests.support.log_clients import Listener, fresh_topic, messages, publish, reading, take, values
-from tiebreak.contracts.errors import ConfigError, PositionLost, PublishFailed, Unreachable
+from tiebreak.contracts.errors import ClockRefused, ConfigError, PositionLost, PublishFailed, Unreachable
 from tiebreak.contracts.log import Message, Outputs, Partition
 from tiebreak.contracts.topics import TopicSpec
 from tiebreak.events.kafka import KafkaLog
@@ -138,7 +138,7 @@ async def test_a_clock_that_the_broker_does_not_believe_is_named(log: KafkaLog, 
     async def refusal() -> str:
         try:
             await writer.publish(Outputs([Message(topic, b"k", b"x" * 1000, (), 0) for _ in range(2000)]))
-        except PublishFailed as error:
+        except ClockRefused as error:
             return str(error)
         return ""
 

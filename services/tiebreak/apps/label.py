@@ -22,6 +22,7 @@ from tiebreak.labeling.http_issuer import JwksIssuer, issuer_client
 from tiebreak.labeling.redis import RedisQueue
 from tiebreak.labeling.redis_tokens import RedisTokens
 from tiebreak.labeling.stage import Doorbell, Intake, Settler, Sweeper
+from tiebreak.labeling.stage_clock import TimelyWriter
 from tiebreak.labeling.stage_crowd import Panel
 from tiebreak.labeling.stage_erasing import Eraser
 from tiebreak.labeling.stage_pace import Paced
@@ -104,8 +105,9 @@ async def _serve(process: Process, desk: _Desk) -> ASGIApp:
     """The API and the page over the queue, and what they know of the people who answer."""
     project, queue = process.project, desk.queue
     process.life.run(Phase.SOURCES, "long polls", desk.doorbell.close_at)
-    writer = process.log.writer()
+    writer = TimelyWriter(process.log.writer(), process.log.writer())
     await writer.start()
+    process.health.ready_when("clock", writer.check)
     process.life.on_stop(Phase.SINKS, "answers", writer.close)
     around = Around(process.log, writer, process.metrics, process.clock, SystemRandom().random, desk.trail)
     people = People(project, queue, around)

@@ -70,6 +70,10 @@ class PublishFailed(TiebreakError):
     """At least one record was not acknowledged. Its outcome is *unknown*, not failed: publish again, ids make it harmless."""
 
 
+class ClockRefused(PublishFailed):
+    """The log does not believe the time that a record carries: no write is taken until one of the two clocks is set."""
+
+
 class NotAssigned(TiebreakError):
     """A commit for a partition this member no longer owns: drop the work, the new owner repeats it."""
 

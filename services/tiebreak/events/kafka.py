@@ -19,7 +19,7 @@ from aiokafka.errors import (
 )
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from tiebreak.contracts.errors import ConfigError, PublishFailed, TiebreakError, Unreachable
+from tiebreak.contracts.errors import ClockRefused, ConfigError, PublishFailed, TiebreakError, Unreachable
 from tiebreak.contracts.log import Headers, Outputs, Partition, Positions, RebalanceListener
 from tiebreak.contracts.topics import Topic, TopicSpec
 from tiebreak.events.kafka_client import (
@@ -232,7 +232,8 @@ class KafkaWriter:
                 await _all(deliveries)
         except (KafkaError, TiebreakError, TimeoutError) as error:
             await self._drop(producer)
-            raise PublishFailed(f"Not every record was acknowledged: {_why(error)}") from error
+            kind = ClockRefused if isinstance(error, InvalidTimestampError) else PublishFailed
+            raise kind(f"Not every record was acknowledged: {_why(error)}") from error
         except asyncio.CancelledError:
             await self._drop(producer)
             raise
