@@ -13,6 +13,9 @@ from unicodedata import normalize
 
 from tiebreak.contracts.errors import Invalid
 
+BUILDER_MS = 30_000
+"""Who builds the queue's index anew and is silent for so long is taken for dead: somebody else begins."""
+
 
 class TaskState(StrEnum):
     """The states of CONVENTIONS; ``leased`` is an open (or in-review) task with a holder."""

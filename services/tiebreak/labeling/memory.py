@@ -14,8 +14,8 @@ from tiebreak.contracts.errors import SlowDown
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
 from tiebreak.contracts.project import Project
 from tiebreak.labeling.grants import Grant, Grants
-from tiebreak.labeling.lifecycle import TaskState
-from tiebreak.labeling.memory_housekeeping import erase, forget_before, rerank, sweep, withdraw
+from tiebreak.labeling.lifecycle import BUILDER_MS, TaskState
+from tiebreak.labeling.memory_housekeeping import end_build, erase, forget_before, rerank, sweep, withdraw
 from tiebreak.labeling.memory_review import dispute
 from tiebreak.labeling.memory_state import Entry, State
 from tiebreak.labeling.port import (
@@ -52,7 +52,7 @@ class MemoryQueue:
         self._clock = clock
         self._settings = settings or settings_for(project)
         self._box = [State(built=True)]
-        self._builds: State | None = None
+        self._nonce: object = None
         self._usher: Usher = everybody
         self._grants = Grants()
 
@@ -370,29 +370,29 @@ class MemoryQueue:
         return self._state.built
 
     async def begin_build(self) -> MemoryQueue | None:
-        if self._state.built or self._state.building:
+        s, now = self._state, self._now()
+        if s.built or now < s.builder_until:
             return None
-        self._state.building = True
         builder = copy(self)
-        builder._builds = self._state  # noqa: SLF001 - our own copy
+        builder._nonce = s.builder = object()  # noqa: SLF001 - our own copy
+        s.builder_until = now + BUILDER_MS
         return builder
 
+    async def keep(self) -> None:
+        self._guard()
+
     async def end_build(self, done: Sequence[tuple[str, int]]) -> None:
-        s = self._guard()
-        for task_id, revision in done:
-            s.done.setdefault(task_id, (TaskState.SETTLED, revision))
-        for grant in self._grants.standing():
-            if grant.deadline_ms > self._now():
-                s.regrant(grant)
-        s.built = True
+        end_build(self._guard(), done, self._grants, self._now())
 
     async def regrant(self) -> None:
         """Done by whoever ends the build."""
 
     def _guard(self) -> State:
-        if not self._state.built and self._builds is not self._state:
+        s = self._state
+        if not s.built and (s.builder is not self._nonce or self._now() >= s.builder_until):
             raise building()
-        return self._state
+        s.builder_until = self._now() + BUILDER_MS
+        return s
 
     def _now(self) -> int:
         return round(self._clock.wall() * 1000)

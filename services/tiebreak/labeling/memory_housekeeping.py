@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tiebreak.contracts.messages import Task
+from tiebreak.labeling.grants import Grants
 from tiebreak.labeling.lifecycle import TaskState
 from tiebreak.labeling.memory_review import forget_notes
 from tiebreak.labeling.memory_state import State
 from tiebreak.labeling.port import QueueSettings, Swept
 from tiebreak.labeling.port_erasing import Erased
 from tiebreak.labeling.routing import place_of, route_of
+
+
+def end_build(s: State, done: Sequence[tuple[str, int]], grants: Grants, now: int) -> None:
+    """``done`` tasks are settled for good; leases that stand are put back, and the index is open."""
+    for task_id, revision in done:
+        s.done.setdefault(task_id, (TaskState.SETTLED, revision))
+    for grant in grants.standing():
+        if grant.deadline_ms > now:
+            s.regrant(grant)
+    s.built = True
 
 
 def sweep(s: State, settings: QueueSettings, now: int, limit: int) -> Swept:

@@ -230,10 +230,14 @@ class Entry:
 
 @dataclass(slots=True)
 class State:
-    """Everything. ``done``: tasks that left, with their last state and label revision. ``emptied``: settled, content dropped."""
+    """Everything. ``done``: tasks that left, with their last state and label revision. ``emptied``: settled, content dropped.
+
+    ``builder`` builds it until ``builder_until``, and longer where they ask for anything before.
+    """
 
     built: bool = False
-    building: bool = False
+    builder: object = None
+    builder_until: int = 0
     fence: int = 0
     order: int = 0
     open_tasks: int = 0

@@ -334,10 +334,7 @@ class Queue(Erasing, Reviewing, Protocol):
         """The task while its content is here: until some time after it settled or expired."""
 
     async def page(self, cursor: int, limit: int) -> Page:
-        """About ``limit`` tasks whose content is here, from ``cursor`` (0: the first), in no order.
-
-        Pages until the cursor is 0 again hold every task that was there all the time; one may come twice.
-        """
+        """About ``limit`` tasks that have their content, in no order, from ``cursor`` 0 until it is 0 again; one may come twice."""
 
     async def withdraw(self, task_ids: Sequence[str]) -> int:
         """Take tasks back for good; one that anybody was ever given is left alone. How many left."""
@@ -374,7 +371,10 @@ class Queue(Erasing, Reviewing, Protocol):
 
 
 class Builder(Queue, Protocol):
-    """A queue that works while everybody else is told to slow down."""
+    """A queue that works while everybody else is told to slow down: for half a minute after each call."""
+
+    async def keep(self) -> None:
+        """Stay the builder, whatever else one does meanwhile. Raises SlowDown where somebody else has become it."""
 
     async def end_build(self, done: Sequence[tuple[str, int]]) -> None:
         """``done`` tasks (with their label revision) are settled for good; the index is open for everybody."""

@@ -20,6 +20,7 @@ from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
 from tiebreak.contracts.project import Project
 from tiebreak.labeling import redis_wire as wire
 from tiebreak.labeling.grants import Grant, Grants
+from tiebreak.labeling.lifecycle import BUILDER_MS
 from tiebreak.labeling.port import (
     KEPT_FOR_ONE,
     Answer,
@@ -44,37 +45,14 @@ from tiebreak.labeling.redis_errors import reachable
 from tiebreak.labeling.redis_forgetting import forget_before
 from tiebreak.labeling.redis_life import is_of_this_life, keeps_all, of_index
 from tiebreak.labeling.redis_regrant import put_back
-from tiebreak.labeling.redis_scripts import Call, Scripts
+from tiebreak.labeling.redis_scripts import QUEUE_SCRIPTS, Call, Scripts
 from tiebreak.labeling.refusals import building, not_found, refused
 from tiebreak.labeling.routing import Usher, everybody, expires_from, place_of, route_of
 from tiebreak.labeling.settling import Remembered
 from tiebreak.runtime.metrics import Metrics
 
-_SCRIPTS = (
-    "add",
-    "adopt",
-    "apply",
-    "classes",
-    "clear",
-    "erase",
-    "finish",
-    "forget",
-    "forget_answers",
-    "forget_notes",
-    "gold",
-    "published",
-    "regrant",
-    "reopen",
-    "rerank",
-    "restore",
-    "settle",
-    "stats",
-    "sweep",
-    "withdraw",
-)
 _Item = TypeVar("_Item")
 _SCAN_LIMIT = 256
-_BUILDER_MS = 30_000
 # Tasks that expire within the same thousandth of their time to live share a list.
 _EXPIRY_STEPS = 1000
 # One script call blocks Redis for everybody, for some 2 ms with this many: a larger batch goes in several calls.
@@ -96,7 +74,7 @@ class RedisQueue:
         self._settings = settings or settings_for(project)
         self._prefix = wire.prefix_of(project.project)
         self._grants = Grants()
-        self._scripts = Scripts(client, self._prefix, _SCRIPTS)
+        self._scripts = Scripts(client, self._prefix, QUEUE_SCRIPTS)
         self._scripts.rebuilt = self._put_back
         self._usher: Usher = everybody
 
@@ -345,10 +323,10 @@ class RedisQueue:
             return None
         nonce = secrets.token_hex(16)
         async with reachable():
-            if not await self._client.set(self._key("builder"), nonce, nx=True, px=_BUILDER_MS):
+            if not await self._client.set(self._key("builder"), nonce, nx=True, px=BUILDER_MS):
                 return None
         builder = copy(self)
-        builder._scripts = Scripts(self._client, self._prefix, _SCRIPTS, nonce)  # noqa: SLF001 - our own copy
+        builder._scripts = Scripts(self._client, self._prefix, QUEUE_SCRIPTS, nonce)  # noqa: SLF001 - our own copy
         return await builder._begun()  # noqa: SLF001 - as above
 
     async def _begun(self) -> RedisQueue | None:
@@ -360,6 +338,9 @@ class RedisQueue:
             async for names in of_index(self._client, self._prefix):
                 await self._run("clear", names)
         return self
+
+    async def keep(self) -> None:
+        await self._run("keep", ())
 
     async def end_build(self, done: Sequence[tuple[str, int]]) -> None:
         for chunk in _chunks(done):

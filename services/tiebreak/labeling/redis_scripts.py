@@ -23,6 +23,30 @@ from tiebreak.runtime.together import Together
 _MOST = 128
 # An exchange costs as much for one call as for ten, most of all its fsync, and whoever is answered together publishes together.
 _EVERY_S = 0.004
+# Of the queue, each a run of its own.
+QUEUE_SCRIPTS = (
+    "add",
+    "adopt",
+    "apply",
+    "classes",
+    "clear",
+    "erase",
+    "finish",
+    "forget",
+    "forget_answers",
+    "forget_notes",
+    "gold",
+    "keep",
+    "published",
+    "regrant",
+    "reopen",
+    "rerank",
+    "restore",
+    "settle",
+    "stats",
+    "sweep",
+    "withdraw",
+)
 # What people wait for: these share a run (`people.lua`).
 _SHARED = ("claim", "confirm", "dispute", "hold", "prepare")
 

@@ -62,13 +62,15 @@ class Panel:
     bank: Bank = field(default_factory=Bank)
     _seats: dict[Partition, _Seat] = field(default_factory=dict)
 
+    @property
+    def learns(self) -> bool:
+        """Whether what people said of other tasks counts: else each answer is judged by the consensus of the project."""
+        return consensus_of(self.project) is None and self.project.labeling.consensus != "majority"
+
     async def judges(self, heard: Sequence[Heard]) -> Sequence[Consensus]:
         """One per answer, in order; ``heard`` is in the order of the log within each partition. Raises Unreachable."""
-        shared = consensus_of(self.project)
-        if shared is not None:
-            return [shared] * len(heard)
-        if self.project.labeling.consensus == "majority":
-            return [majority()] * len(heard)
+        if not self.learns:
+            return [consensus_of(self.project) or majority()] * len(heard)
         pieces = await self.queue.gold(self.bank.read)
         if pieces is not None:
             self.bank = Bank(pieces, self.project)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from tiebreak.contracts.codec import decode_annotation, decode_task
 from tiebreak.contracts.errors import BadRecord, DeadReason, Invalid
 from tiebreak.contracts.ids import annotation_id
-from tiebreak.contracts.log import Log, Record
+from tiebreak.contracts.log import Batch, Log, Record
 from tiebreak.contracts.messages import Annotation, Task
 from tiebreak.contracts.project import Project
 from tiebreak.labeling.answers import canonical
 from tiebreak.labeling.routing import routed
-from tiebreak.runtime.reading import up_to
+from tiebreak.runtime.reading import short_of, up_to
 
 _CLOSE_S = 5.0
 
@@ -47,16 +47,28 @@ def _is_known(value: str, project: Project) -> bool:
         return False
 
 
-async def records_of(log: Log, topic: str) -> AsyncIterator[Record]:
-    """Every record of ``topic`` up to its end now, in order within a partition. Raises Unreachable when it stops coming."""
+async def batches_of(log: Log, topic: str, left: Callable[[int], None] = lambda _: None) -> AsyncIterator[Batch]:
+    """Every record of ``topic`` up to its end now, as they come; ``left`` is told with each batch how many offsets are to come.
+
+    Raises Unreachable when it stops coming.
+    """
     reader = log.reader([topic], None)
     await reader.start()
     try:
         ends = await reader.end_positions()
         async for batch in up_to(reader, ends):
-            for partition, records in batch.items():
-                for record in records:
-                    if record.offset < ends[partition]:
-                        yield record
+            left(sum(end - reader.positions().get(partition, 0) for partition, end in short_of(reader, ends).items()))
+            yield {
+                partition: [record for record in records if record.offset < ends[partition]]
+                for partition, records in batch.items()
+            }
     finally:
         await reader.close(_CLOSE_S)
+
+
+async def records_of(log: Log, topic: str) -> AsyncIterator[Record]:
+    """:func:`batches_of`, one record at a time, in order within a partition."""
+    async for batch in batches_of(log, topic):
+        for records in batch.values():
+            for record in records:
+                yield record

@@ -257,6 +257,12 @@ LABELING = (
         "More than once: Redis lost its data; look at its persistence.",
     ),
     Metric(
+        "tiebreak_labeling_rebuild_left_records",
+        "gauge",
+        "Records of the topics that are still to be read until the queue is whole again.",
+        "Above 0: people are told to come back; nothing is lost. How fast it falls says how long it takes.",
+    ),
+    Metric(
         "tiebreak_labeling_leases_dropped_total",
         "counter",
         "Leases that could not be put back into a queue that was built again: their tasks are given to others.",
