@@ -1,4 +1,4 @@
-"""Measure the labeling queue: pairs against an empty route, claims as it grows, weight of a task, a crowd (real Kafka and Redis)"""
+"""Measure the labeling queue: pairs against an empty route, claims as it grows, a crowd, a rebuild (real Kafka and Redis)"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import uvloop
 from redis.asyncio import BlockingConnectionPool, Redis
 
 from loadtests.figures import Figure, judged, save, show
-from loadtests.queue import depth, label_studio
+from loadtests.queue import depth, label_studio, losing
 from loadtests.queue.held import CannotHold, held
 from loadtests.queue.http import (
     Tally,
@@ -34,12 +34,10 @@ from loadtests.queue.http import (
     spent_s,
 )
 from loadtests.queue.open_loop import offer
-from loadtests.queue.tasks import CALM, built, fill, project_of, tokens, write
+from loadtests.queue.tasks import CALM, built, fill, make_topics, project_of, tokens, write
 from loadtests.speed.ground import Ground, cores, ground, pin
 from scripts.kafka import free_port, missing_tools
 from tiebreak.contracts.project import Project
-from tiebreak.contracts.topics import specs_for
-from tiebreak.events.kafka import KafkaLog
 from tiebreak.labeling.redis import RedisQueue
 
 PEOPLE, CLAIMERS = 50, 200
@@ -75,18 +73,27 @@ class Size:
     rates: tuple[float, ...] = (50.0, 100.0, 200.0, 400.0, 800.0, 1600.0)
     judge: bool = True
     peer_tasks: int = 10_000
+    settled: int = 500_000
 
 
 FULL = Size(seconds=10.0, turns=3, shallow=10_000, deep=1_000_000, claims=5_000, crowd=50_000)
 QUICK = Size(
-    seconds=3.0, turns=2, shallow=2_000, deep=20_000, claims=1_000, crowd=1_000, rates=(50.0, 200.0), judge=False
+    seconds=3.0,
+    turns=2,
+    shallow=2_000,
+    deep=20_000,
+    claims=1_000,
+    crowd=1_000,
+    rates=(50.0, 200.0),
+    judge=False,
+    settled=20_000,
 )
 
 
 @asynccontextmanager
 async def labeling(where: Ground, client: Redis, project: Project, tasks: int) -> AsyncIterator[Served]:
     """`tiebreak label` with the API on a core of its own and settling beside it; tasks wait, and people have tokens."""
-    await _make_topics(where, project)
+    await make_topics(where.kafka, project)
     api, settling = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
     command = ["-m", "tiebreak.apps.cli", "label", str(write(project, where.folder)), "--kafka", where.kafka]
     command += ["--redis", where.redis, "--data", str(where.folder)]
@@ -266,14 +273,6 @@ async def clocked(server: Popen[bytes], run: Awaitable[Tally]) -> Tally:
     return tally
 
 
-async def _make_topics(where: Ground, project: Project) -> None:
-    log = KafkaLog(where.kafka)
-    try:
-        await log.ensure_topics(specs_for(project.project, project.partitions))
-    finally:
-        await log.close()
-
-
 async def growth(_: Ground, client: Redis, size: Size) -> list[Figure]:
     """A small and a large queue side by side on one server."""
     small, large = (RedisQueue(client, project_of(name), CALM) for name in ("small", "large"))
@@ -298,6 +297,19 @@ async def crowd(_: Ground, client: Redis, size: Size) -> list[Figure]:
         judged("queue", "people beyond the votes wanted", seen.beyond, how),
         Figure("claims", seen.claims, f"= {2 * size.crowd:,}", seen.claims == 2 * size.crowd, how),
         Figure("tasks settled", seen.labels, f"= {size.crowd:,}", seen.labels == size.crowd, how),
+    ]
+
+
+async def rebuild(where: Ground, client: Redis, size: Size) -> list[Figure]:
+    """Redis forgets everything, with so much on the topics: until the queue is whole again, by itself."""
+    seen = await losing.rebuild(where, client, size.settled)
+    how = f"{size.settled:,} settled tasks, each with its answer and label, and {seen.waiting:,} that wait"
+    return [
+        Figure(
+            "rebuild after FLUSHALL, per million settled tasks (s)", 1e6 * seen.took_s / size.settled, "", None, how
+        ),
+        Figure("the same: processor time of who builds (s)", 1e6 * seen.spent_s / size.settled, "", None, how),
+        Figure("tasks that wait again", seen.found, f"= {seen.waiting:,}", seen.found == seen.waiting, how),
     ]
 
 
@@ -340,6 +352,7 @@ CASES: Mapping[str, Callable[[Ground, Redis, Size], Awaitable[list[Figure]]]] = 
     "people": people,
     "growth": growth,
     "crowd": crowd,
+    "rebuild": rebuild,
     "peer": peer,
 }
 

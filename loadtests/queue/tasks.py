@@ -14,6 +14,8 @@ from tests.support.eventually import eventually
 from tiebreak.contracts.ids import task_id
 from tiebreak.contracts.messages import Payload, PayloadKind, Reason, Selection, Task
 from tiebreak.contracts.project import Classes, Input, Labeling, Project, TensorSpec
+from tiebreak.contracts.topics import specs_for
+from tiebreak.events.kafka import KafkaLog
 from tiebreak.labeling.access import Role
 from tiebreak.labeling.port import QueueSettings
 from tiebreak.labeling.redis import RedisQueue
@@ -76,9 +78,18 @@ def task_of(project: str, number: int, now_ms: int, *, mixed: bool = False) -> T
     )
 
 
-async def built(queue: RedisQueue) -> None:
+async def make_topics(kafka: str, project: Project) -> None:
+    """The topics of ``project``."""
+    log = KafkaLog(kafka)
+    try:
+        await log.ensure_topics(specs_for(project.project, project.partitions))
+    finally:
+        await log.close()
+
+
+async def built(queue: RedisQueue, within_s: float = _BUILD_S) -> None:
     """Return once somebody has built the queue's index. Raises AssertionError where nobody does in time."""
-    await eventually(queue.is_built, _BUILD_S, what="the queue's index")
+    await eventually(queue.is_built, within_s, what="the queue's index")
 
 
 async def fill(queue: RedisQueue, project: str, numbers: range, *, mixed: bool = False) -> None:

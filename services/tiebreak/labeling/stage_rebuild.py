@@ -274,7 +274,6 @@ class _Logs:
             await self.builder.keep()
             for records in batch.values():
                 yield records
-        self._tell(further)
 
     def _tell(self, left: int) -> None:
         self.metrics.set("tiebreak_labeling_rebuild_left_records", left)
