@@ -230,10 +230,7 @@ class Entry:
 
 @dataclass(slots=True)
 class State:
-    """Everything. ``done``: tasks that left, with their last state and label revision. ``emptied``: settled, content dropped.
-
-    ``builder`` builds it until ``builder_until``, and longer where they ask for anything before.
-    """
+    """Everything. ``done``: tasks that left, with their last state and label revision. ``emptied``: settled, content dropped."""
 
     built: bool = False
     builder: object = None
