@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import copy, deepcopy
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 from tiebreak.contracts.messages import Annotation, AnnotationState
@@ -72,6 +73,15 @@ class _Person:
     leads: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=500))
     gold: dict[str, bool | None] = field(default_factory=dict)
     gold_ms: dict[str, int] = field(default_factory=dict)
+    standing: Standing = field(default_factory=Standing)
+
+    def judge(self, task: str, mark: bool | None, at_ms: int) -> None:
+        """``mark``: whether a piece of gold was answered right; None: it was skipped."""
+        old = self.gold.get(task)
+        self.gold[task], self.gold_ms[task] = mark, at_ms
+        # Kept, not counted: it is asked for at each claim, and people who stay have hundreds of pieces behind them.
+        right = self.standing.right + (mark is True) - (old is True)
+        self.standing = Standing(right, self.standing.asked + (mark is not None) - (old is not None))
 
     def forget_before(self, before_ms: int, step_ms: int) -> bool:
         """Whether anything is left."""
@@ -81,11 +91,19 @@ class _Person:
         self.leads = deque((lead for lead in self.leads if lead[0] >= before_ms), self.leads.maxlen)
         self.gold_ms = {task: at_ms for task, at_ms in self.gold_ms.items() if at_ms >= before_ms}
         self.gold = {task: mark for task, mark in self.gold.items() if task in self.gold_ms}
+        marks = [mark for mark in self.gold.values() if mark is not None]
+        self.standing = Standing(sum(marks), len(marks))
         return bool(self.answers or self.skips or self.gold)
 
-    def standing(self) -> Standing:
-        marks = [mark for mark in self.gold.values() if mark is not None]
-        return Standing(sum(marks), len(marks))
+    def snapshot(self) -> _Person:
+        return replace(
+            self,
+            answers=self.answers.copy(),
+            skips=self.skips.copy(),
+            leads=self.leads.copy(),
+            gold=self.gold.copy(),
+            gold_ms=self.gold_ms.copy(),
+        )
 
 
 class Figures:
@@ -131,8 +149,7 @@ class Figures:
         if truth is not None:
             # Else whoever has been paused could take back what they were paused for.
             if a.state is not AnnotationState.WITHDRAWN:
-                person.gold[a.task_id] = None if new.value is None else new.value == truth
-                person.gold_ms[a.task_id] = a.submitted_ms
+                person.judge(a.task_id, None if new.value is None else new.value == truth, a.submitted_ms)
                 self._had.setdefault(a.annotator, set()).add(a.task_id)
             given[a.annotator] = new
             return
@@ -149,6 +166,15 @@ class Figures:
         self._labels[task_id] = (revision, "" if withdrawn else value)
         if len(self._labels) > 10 * self._window:
             del self._labels[next(iter(self._labels))]
+
+    def snapshot(self) -> Figures:
+        """As they are now, for who looks at them for a while, in a thread: these go on."""
+        taken = copy(self)
+        taken._tasks = {task: given.copy() for task, given in self._tasks.items()}  # noqa: SLF001 - our own copy
+        taken._labels = self._labels.copy()  # noqa: SLF001 - as above
+        taken._people = {name: person.snapshot() for name, person in self._people.items()}  # noqa: SLF001 - as above
+        taken._agreement = deepcopy(self._agreement)  # noqa: SLF001 - as above
+        return taken
 
     def forget_before(self, before_ms: int) -> None:
         """Know nothing of answers given before then, from now on, whenever they come."""
@@ -177,7 +203,7 @@ class Figures:
     @property
     def gold(self) -> Standing:
         """How everybody together did on gold."""
-        standings = [person.standing() for person in self._people.values()]
+        standings = [person.standing for person in self._people.values()]
         return Standing(sum(s.right for s in standings), sum(s.asked for s in standings))
 
     @property
@@ -195,7 +221,7 @@ class Figures:
 
     def standing(self, name: str) -> Standing:
         """How a person did on gold."""
-        return self._people[name].standing() if name in self._people else Standing()
+        return self._people[name].standing if name in self._people else Standing()
 
     def people(self) -> list[PersonFigures]:
         """Everybody of whom an answer is known, by name."""
@@ -272,7 +298,7 @@ class Figures:
             name=name,
             answers=person.answers.total(),
             skips=person.skips.total(),
-            gold=person.standing(),
+            gold=person.standing,
             agreement=sum(a == b for a, b in pairs) / len(pairs) if pairs else None,
             kappa=cohen(pairs),
             median_s=median(lead for _, lead in person.leads) if person.leads else None,

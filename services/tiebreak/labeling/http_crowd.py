@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from typing import Annotated, Any
@@ -175,7 +176,7 @@ def _looking(router: APIRouter, ctx: LabelingContext) -> None:
     async def crowd(name: str, _: Manager) -> CrowdOut:
         """Accuracy on gold with its interval, agreement, speed and cost, of the project and of each person."""
         ctx.check_project(name)
-        return _crowd(ctx, people_of(ctx))
+        return await _crowd(ctx, people_of(ctx))
 
     @router.post("/projects/{name}/gold", status_code=201)
     async def keep_gold(name: str, body: GoldIn, who: Reviewer, key: KeyIfAny) -> GoldOut:
@@ -278,8 +279,11 @@ def _judging(router: APIRouter, ctx: LabelingContext) -> None:
         return ReopenOut(withdrawn=withdrawn, refused=done.refused, left=max(0, len(wanted) - _AT_ONCE))
 
 
-def _crowd(ctx: LabelingContext, people: People) -> CrowdOut:
-    all_of_it, spent = people.figures.project(), people.spent()
+async def _crowd(ctx: LabelingContext, people: People) -> CrowdOut:
+    figures = people.figures.snapshot()
+    # It takes a good part of a second where the window is full: not on the loop that people wait for.
+    all_of_it, everybody = await asyncio.to_thread(lambda: (figures.project(), figures.people()))
+    spent = people.spent()
     return CrowdOut(
         answers=all_of_it.answers,
         labels=all_of_it.labels,
@@ -292,7 +296,7 @@ def _crowd(ctx: LabelingContext, people: People) -> CrowdOut:
         spent=spent,
         cost_cap=ctx.project.labeling.cost_cap,
         cost_per_label=spent / all_of_it.labels if all_of_it.labels else None,
-        people=tuple(_person(people, person) for person in people.figures.people()),
+        people=tuple(_person(people, person) for person in everybody),
     )
 
 

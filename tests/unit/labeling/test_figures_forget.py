@@ -71,6 +71,30 @@ def test_figures_that_forget_say_what_those_say_that_never_heard_it(window: int)
     assert (figures.people(), figures.answers, figures.alpha, figures._tasks) == ([], 0, None, {})
 
 
+def test_a_snapshot_stays_as_it_was_whatever_is_heard_or_forgotten_after_it() -> None:
+    """Who looks at it does so in a thread, while answers come."""
+    figures, same = figures_of(OLD), figures_of(OLD)
+    taken = figures.snapshot()
+    for a in (*NEW, said("t1", "ann", "dog", revision=2), said("t3", "ann", "cat", revision=2)):
+        figures.hear(a, GOLD.get(a.task_id))
+    figures.hear(said("t2", "cem", "dog", revision=2), "dog")
+    figures.settled("t1", 1, "dog", False)
+    assert told(taken) == told(same)
+    figures.forget_before(3 * DAY_MS)
+    assert told(taken) == told(same) != told(figures)
+
+
+def test_a_piece_of_gold_that_is_answered_anew_counts_once() -> None:
+    """Right, wrong, skipped: what was said last, and skipping takes it out."""
+    figures = Figures()
+    stood = []
+    for revision, value in enumerate(("cat", "dog", "-", "dog", "cat"), 1):
+        figures.hear(said("g1", "ann", value, revision=revision), "cat")
+        standing = figures.standing("ann")
+        stood.append((standing.right, standing.asked))
+    assert stood == [(1, 1), (0, 1), (0, 0), (0, 1), (1, 1)]
+
+
 def test_gold_that_was_answered_long_ago_is_not_asked_again() -> None:
     """What the answer was is forgotten."""
     figures = figures_of(OLD, step_ms=DAY_MS)
