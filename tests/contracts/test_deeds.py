@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +18,8 @@ import pytest
 from tests.support.labeling import a_project, a_task
 from tests.support.models import dense, manifest_of, points
 from tests.unit.labeling.test_people import said
-from tiebreak.contracts.audit import Action, words_of
+from tiebreak.client import AsyncClient, Retries
+from tiebreak.contracts.audit import Action, key_of, words_of
 from tiebreak.contracts.codec import JSON, headers_for
 from tiebreak.contracts.errors import Conflict
 from tiebreak.contracts.log import Log, Message, Outputs
@@ -61,6 +63,23 @@ class Process:
     async def serves(self) -> str:
         """The model that serves."""
         return (await self.deployer.registry()).champion
+
+
+class Losing(httpx.AsyncBaseTransport):
+    """Answers of every other request, beginning with the first, do not arrive."""
+
+    def __init__(self, behind: httpx.AsyncClient) -> None:
+        self._behind = behind
+        self.keys: list[str] = []
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.keys.append(request.headers["idempotency-key"])
+        answer = await self._behind.request(
+            request.method, request.url, content=await request.aread(), headers=request.headers
+        )
+        if len(self.keys) % 2:
+            raise httpx.ReadError("gone", request=request)
+        return httpx.Response(answer.status_code, content=answer.content, headers={"content-type": "application/json"})
 
 
 class Site:
@@ -110,6 +129,17 @@ class Site:
         self._processes.append(Process(client, people, deployer, f"/v1/projects/{name}"))
         return self._processes[-1]
 
+    @asynccontextmanager
+    async def library(self) -> AsyncIterator[tuple[AsyncClient, Losing]]:
+        """`tiebreak.client` as mia, over a network that loses every first answer: the server has done by then what it was asked for."""
+        network = Losing((await self.process()).client)
+        hasty = Retries(attempts=2, first_s=0.001, most_s=0.002)
+        name = self.project.project
+        async with AsyncClient(
+            "http://tiebreak.test", token=self.token, project=name, retries=hasty, transport=network
+        ) as mia:
+            yield mia, network
+
     async def close(self) -> None:
         for process in self._processes:
             await process.client.aclose()
@@ -152,6 +182,25 @@ async def test_a_rollback_goes_back_one_model_however_often_it_is_sent(site: Sit
     site.queue.lose()  # the index of the queue has no part in it
     assert await (await site.process()).post(f"{mia.at}/models:rollback", "monday", WORD) == (200, {"serves": "v2"})
     assert await mia.serves() == "v1"
+
+
+async def test_a_lost_answer_is_asked_for_again_and_nothing_is_done_twice(site: Site) -> None:
+    """`tiebreak.client` repeats what it does not know the end of, with the same key: each deed is on record, and done, once."""
+    task, _ = (task.task_id for task in site.tasks)
+    async with site.library() as (mia, network):
+        served = [await mia.promote(version, "complaints") for version in ("v1", "v2", "v3")]
+        assert [*served, await mia.rollback("complaints")] == ["v1", "v2", "v3", "v2"]
+        assert (await mia.reveal(task, "complaints")).audit_sequence == 5
+        assert await mia.keep_gold(task, "cat")
+        assert await mia.add_class("ferret") == "ferret"
+        assert (await mia.pin("complaints"), await mia.unpin("complaints")) == ("v2", "v2")
+    assert len(network.keys) == 18
+    assert network.keys[::2] == network.keys[1::2]
+    assert await (await site.process()).serves() == "v2"
+    found, _ = await AuditTrail(site.log, site.project.project, CLOCK).read()
+    assert [(key_of(record), record.target) for record in found] == list(
+        zip(network.keys[::2], ["v1", "v2", "v3", "v3", task, task, "ferret", "v2", "v2"], strict=True)
+    )
 
 
 async def test_what_is_ordered_of_a_model_is_done_to_that_model(site: Site) -> None:

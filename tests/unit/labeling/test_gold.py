@@ -127,7 +127,7 @@ async def test_a_person_below_the_bound_is_paused_and_told_and_let_go_on_by_a_ma
             *("tiebreak", "annotator.paused", "ann"),
             *("0 of ", " pieces of gold right, surely below 0.9"),
         )
-        assert resumed == ("boss", "annotator.resumed", "ann", "")
+        assert resumed == ("boss", "annotator.resumed", "ann", f"after {why[5]} answers to gold")
 
 
 async def deeds(office: Office) -> list[tuple[str, str, str, str]]:
