@@ -9,6 +9,7 @@ from tests.support.eventually import eventually
 from tests.support.labeling import a_project
 from tests.support.labeling_api import Office, claim, submit
 from tests.web.conftest import Open, text
+from tiebreak.contracts.audit import words_of
 from tiebreak.labeling.access import Role
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -60,8 +61,8 @@ async def test_a_reviewer_keeps_declines_and_leaves_proposals_by_keys(open_desk:
     await expect(desk.page.locator("#gold-answer")).to_contain_text("0 more")
     records, _ = await desk.office.trail().read()
     made, declined = records
-    assert made.detail.endswith('because "nobody could say dog": cat')
-    assert (declined.actor, declined.action, declined.detail) == ("ann", "gold.declined", "")
+    assert words_of(made).endswith('because "nobody could say dog": cat')
+    assert (declined.actor, declined.action, words_of(declined)) == ("ann", "gold.declined", "")
 
 
 async def test_an_annotators_page_does_not_speak_of_gold(open_desk: Open) -> None:

@@ -13,6 +13,7 @@ from tests.support.command_line import CommandLine
 from tests.support.eventually import eventually
 from tests.support.labeling import a_project, a_task
 from tiebreak.client import Client
+from tiebreak.contracts.audit import words_of
 from tiebreak.contracts.messages import AuditRecord, Payload, PayloadKind
 from tiebreak.labeling.access import Role
 
@@ -72,8 +73,8 @@ def test_a_reviewer_says_yes_and_no_with_reasons(tiebreak: CommandLine, project:
     assert tiebreak("gold", "decline", project, no).code == 0
     made, refused = on_record(api)
     assert (made.actor, made.target) == ("rita", yes)
-    assert made.detail.endswith('because "all said \\"cat\\"": cat')
-    assert (refused.actor, refused.target, refused.detail) == ("rita", no, "two answers would do")
+    assert words_of(made).endswith('because "all said \\"cat\\"": cat')
+    assert (refused.actor, refused.target, words_of(refused)) == ("rita", no, "two answers would do")
 
 
 @pytest.mark.usefixtures("api")
