@@ -53,6 +53,8 @@ async def test_an_answer_whose_question_came_anew_meanwhile_counts(open_desk: Op
     await expect(desk.page.locator("#notice")).to_be_hidden()
     await desk.press("2")
     assert sorted(x.value for x in await desk.labels(2)) == ["cat", "dog"]
+    # The labels may be there before the page has its last answer, and a claim waits: both end with the page.
+    await desk.page.unroute_all(behavior="ignoreErrors")
 
 
 async def test_after_a_refused_claim_the_page_asks_at_once_how_things_are(open_desk: Open) -> None:
