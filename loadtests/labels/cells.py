@@ -42,6 +42,7 @@ class Cell:
 
     ``tiebreak+names``: with the vectors of the class names, where the stream has them. ``+auto``: every learner of the trainer;
     ``+along`` with it: eight unlabelled events go along with each label. ``+wrong`` after ``+names``: each class has another's vector.
+    ``tiebreak+unalarmed``: labels raise no alarm of drift (what else raises one does).
     """
 
     stream: str
@@ -86,7 +87,9 @@ def code(arm: str) -> str:
 
 
 def _bare(arm: str) -> str:
-    return arm.replace("+names", "").replace("+wrong", "").replace("+auto", "").replace("+along", "")
+    for flag in ("+names", "+wrong", "+auto", "+along", "+unalarmed"):
+        arm = arm.replace(flag, "")
+    return arm
 
 
 @lru_cache(maxsize=1)
@@ -151,7 +154,11 @@ def selector_of(cell: Cell, stream: Stream, training: Training) -> Selector:
     name, _, changes = _bare(cell.arm).partition(":")
     if name == "tiebreak":
         arm = Arm(f"default:{changes}", cell.budget, cell.seed)
-        return arms.selector_of(project_of(stream, cell.seed, training), arm)
+        project = project_of(stream, cell.seed, training)
+        if "+unalarmed" in cell.arm:
+            signals = tuple(signal for signal in project.drift.signals if signal != "label_error")
+            project = project.model_copy(update={"drift": project.drift.model_copy(update={"signals": signals})})
+        return arms.selector_of(project, arm)
     if name == "random":
         return UniformSelector(cell.budget, cell.seed)
     if name == "periodic":

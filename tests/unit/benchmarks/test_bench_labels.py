@@ -12,9 +12,10 @@ from rich.console import Console
 
 from loadtests.bench_labels import CURVE, VARIANT_BUDGETS, Ask, cells
 from loadtests.labels import panel, prior
-from loadtests.labels.cells import Cell, Result, Store, compute
+from loadtests.labels.cells import Cell, Result, Store, compute, learning_of, replay_of, told_of
 from loadtests.labels.savings import Book
 from loadtests.labels.tables import figures, print_figures, print_panel, print_variants
+from tiebreak.training.sklearn_learners import contest_of
 
 
 def _ask(**environment: str) -> Ask:
@@ -145,6 +146,19 @@ def test_a_cell_feels_its_delay_and_its_errors() -> None:
     )
     assert late.second_half == 0.0
     assert plain.second_half > wrong.second_half > 0.0
+
+
+def test_labels_raise_no_alarm_where_an_arm_is_unalarmed() -> None:
+    """After a swap labels open a burst, and with ``+unalarmed`` they do not: all else is the same, the learner's too."""
+    cell = Cell("swap", "tiebreak", 0.2, 0)
+    entry = panel.entry(None, cell.stream)
+    stream, training = told_of(cell, entry), learning_of(entry, cell.arm)
+    told = []
+    for arm in (cell.arm, "tiebreak+unalarmed"):
+        contest = contest_of(training, stream.x.shape[1], names=stream.vectors)
+        assert learning_of(entry, arm) == training
+        told.append(replay_of(replace(cell, arm=arm), stream, training, contest).run().bursts.opened)
+    assert len(told[0]) > len(told[1]), told
 
 
 def test_a_stopped_run_is_taken_up_where_it_was(tmp_path: Path) -> None:
