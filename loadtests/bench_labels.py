@@ -21,7 +21,15 @@ from loadtests.labels.prior import ARMS as PRIOR_ARMS
 from loadtests.labels.prior import BUDGETS as PRIOR_BUDGETS
 from loadtests.labels.prior import figures as prior_figures
 from loadtests.labels.savings import Book, chance
-from loadtests.labels.tables import cost_figure, figures, print_figures, print_panel, print_scores, print_variants
+from loadtests.labels.tables import (
+    cost_figure,
+    figures,
+    print_figures,
+    print_pairs,
+    print_panel,
+    print_scores,
+    print_variants,
+)
 
 BUDGETS = (0.02, 0.05, 0.1, 0.2)
 CURVE = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5)
@@ -144,6 +152,7 @@ def main() -> int:
     book = Book(found)
     print_panel(console, book, ask.streams, ask.arms, BUDGETS)
     print_scores(console, book, ask.streams, ask.arms, BUDGETS)
+    print_pairs(console, book, ask.streams, ask.arms, BUDGETS)
     variants = VARIANTS if ask.variants is None else ask.variants
     print_variants(console, book, ask.streams, variants, VARIANT_BUDGETS)
     prior = prior_figures(book, ask.streams) if ask.prior else []

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtests.labels.panel import SATURATED, TUNED_ON
-from loadtests.labels.savings import Book, chance
+from loadtests.labels.savings import Book, chance, spread
 
 Figure = dict[str, object]
 
@@ -86,6 +86,27 @@ def print_scores(
                 outside,
             )
     console.print(table)
+
+
+def print_pairs(
+    console: Console, book: Book, streams: Sequence[str], arms: Sequence[str], budgets: Sequence[float]
+) -> None:
+    """What the first arm gets right beyond each other one, seed by seed: pairs share the stream's order, and with it much of chance."""
+    table = Table(
+        title=f"{arms[0]} beyond the others: points of the share right, by seed (mean ± half of the 95 % interval)"
+    )
+    for name in ("stream", "budget", "against", "seeds", "beyond", "of each seed"):
+        table.add_column(name, justify="left" if name in {"stream", "against"} else "right")
+    for stream, budget, arm in product(streams, budgets, arms[1:]):
+        mine, theirs = ({r.cell.seed: r.score for r in book.of(stream, one, budget)} for one in (arms[0], arm))
+        beyond = [100 * (mine[seed] - theirs[seed]) for seed in sorted(mine.keys() & theirs.keys())]
+        if beyond:
+            found = spread(beyond)
+            half = "" if isnan(found.half) else f" ±{found.half:.1f}"
+            each = ", ".join(f"{points:+.1f}" for points in beyond)
+            table.add_row(stream, f"{100 * budget:g} %", arm, str(found.seeds), f"{found.mean:+.1f}{half}", each)
+    if table.row_count:
+        console.print(table)
 
 
 def _mean(shares: Sequence[float]) -> str:

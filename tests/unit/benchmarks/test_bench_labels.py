@@ -14,7 +14,7 @@ from loadtests.bench_labels import CURVE, VARIANT_BUDGETS, Ask, cells
 from loadtests.labels import panel, prior
 from loadtests.labels.cells import Cell, Result, Store, compute, learning_of, replay_of, told_of
 from loadtests.labels.savings import Book
-from loadtests.labels.tables import figures, print_figures, print_panel, print_variants
+from loadtests.labels.tables import figures, print_figures, print_pairs, print_panel, print_variants
 from tiebreak.training.sklearn_learners import contest_of
 
 
@@ -51,6 +51,11 @@ def test_the_prior_asks_for_both_with_and_without_names() -> None:
 def _result(arm: str, budget: float, score: float, **more: Any) -> Result:
     cell = Cell("clinc150_lt", arm, budget, 0, **more)
     return Result(cell, 1000, round(1000 * budget), score, score, score, float("nan"), 0.0, ())
+
+
+def _seeded(arm: str, seed: int, score: float) -> Result:
+    found = _result(arm, 0.1, score)
+    return replace(found, cell=replace(found.cell, seed=seed))
 
 
 def _book(*results: Result) -> Book:
@@ -118,6 +123,22 @@ def test_variants_are_printed_with_their_arm() -> None:
     assert "periodic" in rows[0]
     assert "+50 (50.0)" in rows[0]
     assert "+50 (60.0)" in rows[1]
+
+
+def test_arms_are_compared_seed_by_seed() -> None:
+    """Seeds that both arms have are taken off one another, the others are left out; a single arm has no such table."""
+    book = _book(
+        *(_seeded("tiebreak", seed, score) for seed, score in enumerate((0.8, 0.7, 0.9))),
+        *(_seeded("periodic", seed, score) for seed, score in enumerate((0.78, 0.66))),
+    )
+    console = Console(width=150, record=True)
+    print_pairs(console, book, ["clinc150_lt"], ["tiebreak", "periodic"], [0.1])
+    printed = console.export_text()
+    # Student's t for two: 12.71 times the standard error of 2 and 4.
+    assert "+3.0 ±12.7" in printed, printed
+    assert "+2.0, +4.0" in printed, printed
+    print_pairs(console, book, ["clinc150_lt"], ["tiebreak"], [0.1])
+    assert console.export_text() == ""
 
 
 def test_an_arm_is_measured_against_random_with_its_own_learner() -> None:
