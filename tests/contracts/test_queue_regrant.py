@@ -33,7 +33,7 @@ async def test_who_held_a_task_before_the_loss_holds_it_after(bench: Bench) -> N
     queue = bench.queue()
     nothing = await queue.claim("bob", 1)
     assert (nothing.leases, nothing.reason) == ((), Empty.ALL_LEASED)
-    assert await queue.renew("ann", first.task.task_id, first.token) >= first.deadline_ms
+    assert (await queue.renew("ann", first.task.task_id, first.token)).deadline_ms >= first.deadline_ms
     receipt = await queue.prepare(request(first, "ann"))
     assert (receipt.state, receipt.counted, receipt.claimed_ms) == (AnnotationState.SUBMITTED, True, first.claimed_ms)
     assert [held.token for held in (await queue.claim("ann", 5)).leases] == [second.token]
@@ -159,7 +159,7 @@ async def test_a_lease_that_cannot_be_put_back_is_dropped_told_and_counted_and_t
     with capture_logs() as logs:
         if not asked:
             await here.regrant()
-        assert await here.renew("ann", second.task.task_id, second.token) >= second.deadline_ms
+        assert (await here.renew("ann", second.task.task_id, second.token)).deadline_ms >= second.deadline_ms
     (told,) = [line for line in logs if line["event"] == "leases_not_put_back"]
     assert (told["leases"], told["task"], "WRONGTYPE" in told["error"]) == (1, first.task.task_id, True)
     assert b'tiebreak_labeling_leases_dropped_total{project="pets"} 1.0' in metrics.exposition()

@@ -140,6 +140,43 @@ async def test_an_answer_that_is_taken_back_is_shown_no_more_and_nobody_takes_it
     assert await refusal(queue, "rita", lease.task.task_id) is Refusal.NOT_IN_REVIEW
 
 
+async def test_a_lease_says_whether_its_task_is_in_review(bench: Bench) -> None:
+    """When it is claimed, claimed again, renewed, given after an answer or back by an undo: whoever holds it need not ask."""
+    queue = bench.queue()
+    (zoe, *_), lease = await disputed(queue)
+    assert lease.review
+    assert (await queue.renew("rita", zoe.task_id, lease.token)).review
+    await queue.add([a_task(2)])
+    both = (await queue.claim("rita", 2, review=True)).leases
+    assert [held.review for held in both] == [True, False]
+    ordinary = both[1]
+    await queue.release("rita", ordinary.task.task_id, ordinary.token)
+    receipt, onward = await queue.prepare_next(request(lease, "rita"), 1, review=True)
+    assert onward is not None
+    assert [held.review for held in onward.leases] == [False]
+    await queue.confirm(annotation(lease.task, "rita", receipt, "cat", reviewer=True), counted=True)
+    back = await queue.prepare(request(lease, "rita", act=Act.UNDO))
+    undone = annotation(lease.task, "rita", back)
+    for _ in range(2):
+        again = await queue.confirm(undone, counted=True)
+        assert again is not None
+        assert again.review
+
+
+async def test_a_task_that_goes_to_review_in_somebodys_hands_says_so_from_then_on(bench: Bench) -> None:
+    """They claimed it as any other; a late answer disagreed meanwhile."""
+    queue = bench.queue()
+    await queue.add([a_task(1)])
+    said = await say(queue, "zoe", "cat")
+    (lease,) = (await queue.claim("rita", 1, review=True)).leases
+    assert not lease.review
+    assert not (await queue.renew("rita", said.task_id, lease.token)).review
+    await queue.reopen([Reopen(said.task_id, 1, review=True)])
+    assert (await queue.renew("rita", said.task_id, lease.token)).review
+    (same,) = (await queue.claim("rita", 1, review=True)).leases
+    assert (same.token, same.review) == (lease.token, True)
+
+
 async def test_a_newer_answer_brings_its_own_note(bench: Bench) -> None:
     """What somebody noted with an answer before is not theirs any more; replayed, the older one changes nothing."""
     queue = bench.queue()

@@ -130,4 +130,4 @@ async def test_an_undo_of_a_task_that_somebody_holds_leaves_it_with_them(bench: 
         if folds_first:
             await queue.apply([undone])
         assert await queue.confirm(undone, counted=True) is None
-        assert await queue.renew("bob", lease.task.task_id, held.token) >= held.deadline_ms
+        assert (await queue.renew("bob", lease.task.task_id, held.token)).deadline_ms >= held.deadline_ms

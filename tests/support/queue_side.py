@@ -7,7 +7,7 @@ from dataclasses import replace
 from tests.support.labeling import Bench, annotation, request
 from tiebreak.contracts.errors import TiebreakError
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Task
-from tiebreak.labeling.port import Act, Lease, QueueSettings
+from tiebreak.labeling.port import Act, Lease, QueueSettings, Refusal, Refused
 from tiebreak.labeling.stage import Settler
 from tiebreak.runtime.metrics import Metrics
 
@@ -44,7 +44,8 @@ class Side:
         for lease in claimed.leases:
             assert lease.token <= newest or not self.ahead.get(lease.task.task_id), "work for nothing"
             self._hold(who, lease)
-        return [lease.task.event_id for lease in claimed.leases], claimed.reason
+            assert lease.review == await self._in_review(who, lease)
+        return [(lease.task.event_id, lease.review) for lease in claimed.leases], claimed.reason
 
     def _hold(self, who: str, lease: Lease) -> None:
         holder = self.held.get(lease.task.task_id)
@@ -58,9 +59,18 @@ class Side:
         return "released"
 
     async def renew(self, who: str, lease: Lease, token: int) -> object:
-        deadline_ms = await self.bench.queue().renew(who, lease.task.task_id, token)
-        assert deadline_ms >= lease.deadline_ms, "a heartbeat shortened a lease"
+        renewed = await self.bench.queue().renew(who, lease.task.task_id, token)
+        assert renewed.deadline_ms >= lease.deadline_ms, "a heartbeat shortened a lease"
+        assert renewed.review == await self._in_review(who, lease)
         return "renewed"
+
+    async def _in_review(self, who: str, lease: Lease) -> bool:
+        """Whether the holder is told what is in dispute."""
+        try:
+            await self.bench.queue().dispute(who, lease.task.task_id)
+        except Refused as error:
+            return error.refusal is not Refusal.NOT_IN_REVIEW
+        return True
 
     async def answer(self, who: str, lease: Lease, act: Act, value: str, crash: bool) -> object:
         queue = self.bench.queue()

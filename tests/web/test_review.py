@@ -14,12 +14,13 @@ from playwright.async_api import Route, expect
 
 from tests.support.disputes import PEOPLE, Says, disagree, disputed_project
 from tests.support.eventually import eventually
-from tests.support.labeling import a_project
+from tests.support.labeling import a_project, a_task
 from tests.support.labeling_api import Office, claim, submit, withdraw
 from tests.web.conftest import Desk, Open, png, text
 from tiebreak.contracts.messages import LabelMethod, Payload, PayloadKind
 from tiebreak.contracts.project import Answer, AnswerKind, Project
 from tiebreak.labeling.access import Role
+from tiebreak.labeling.port import Reopen
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 PETS = a_project()
@@ -204,12 +205,15 @@ async def test_everybodys_boxes_are_over_the_picture(open_desk: Open) -> None:
 
 async def test_a_task_that_is_answered_blind_shows_nothing_to_a_reviewer(open_desk: Open) -> None:
     """One that still wants answers: as an annotator sees it, and shift with a letter is the letter."""
-    desk = await open_desk(disputed_project(PETS), text("first"), role=Role.REVIEWER)
+    desk = await open_desk(disputed_project(PETS, lease_s=2.0), text("first"), role=Role.REVIEWER)
     await desk.sees("first")
-    async with desk.page.expect_response(lambda response: response.url.endswith("/answers")) as asked:
-        await desk.page.reload()
-    assert (await asked.value).status == 409
+    asked: list[str] = []
+    desk.page.on("request", lambda request: asked.append(request.url))
+    await desk.page.reload()
     await desk.sees("first")
+    async with desk.page.expect_response(lambda response: response.url.endswith(":renew")):
+        await desk.sees("first")
+    assert [url for url in asked if url.endswith("/answers")] == []
     await expect(desk.page.locator("#dispute")).to_be_hidden()
     await desk.press("Shift+F")
     await expect(desk.page.locator("#flag")).to_have_attribute("aria-pressed", "true")
@@ -270,10 +274,43 @@ async def test_what_comes_late_or_is_taken_back_shows_with_the_next_heartbeat(op
     await eventually(heard)
 
 
+async def test_what_goes_to_review_on_the_screen_is_shown_with_the_next_heartbeat(open_desk: Open) -> None:
+    """The reviewer claimed it as any other, and an answer that came late disagreed with one that was there."""
+    desk = await open_desk(disputed_project(PETS, lease_s=2.0), text("first"), role=Role.REVIEWER)
+    await desk.sees("first")
+    await expect(desk.page.locator("#dispute")).to_be_hidden()
+    (task,) = (await desk.office.queue.page(0, 10)).tasks
+    await desk.office.queue.reopen([Reopen(task.task_id, 0, review=True)])
+    await expect(desk.page.locator("#dispute-says")).to_have_text("Nobody answered. What you say settles it.")
+
+
+async def test_what_went_to_review_behind_the_screen_is_shown_with_the_next_claim(open_desk: Open) -> None:
+    """It was at hand for after the first, as any other, and is on the screen before the claim says so."""
+    project = disputed_project(PETS, lease_s=600.0)
+    desk = await open_desk(project, text("first"), text("second"), role=Role.REVIEWER)
+    await desk.sees("first")
+
+    async def both() -> bool:
+        return (await desk.office.queue.stats()).leased == 2
+
+    await eventually(both)
+    second = a_task(1)
+    await desk.office.queue.reopen([Reopen(second.task_id, 0, review=True)])
+    await desk.press("1")
+    await desk.sees("second")
+    await expect(desk.page.locator("#dispute-says")).to_have_text("Nobody answered. What you say settles it.")
+
+
 async def test_a_word_taken_back_is_in_dispute_again(open_desk: Open) -> None:
     """After an undo the question is on the screen with what people said, also where the log brings it after the page has asked."""
-    project = disputed_project(PETS, undo_s=60.0)
-    desk = await review(open_desk, project, text("first"), "cat", "dog", None)
+    project = disputed_project(PETS, undo_s=60.0, lease_s=600.0)  # no heartbeat comes in between
+    five = [
+        text(words) for words in ("first", "second", "third", "fourth", "fifth")
+    ]  # enough at hand: no claim comes either
+    said = after(Says("cat"), Says("dog"), Says(None), tasks=len(five))
+    desk = await open_desk(project, *five, role=Role.REVIEWER, before=said)
+    await expect(desk.page.locator("#dispute")).to_be_visible()
+    shown = await desk.page.locator("#payload").inner_text()
     await desk.press("Shift+A", "Enter")
     await desk.labels(1)
 
@@ -283,7 +320,7 @@ async def test_a_word_taken_back_is_in_dispute_again(open_desk: Open) -> None:
 
     await desk.page.route("**/answers", too_early, times=1)
     await desk.press("Backspace")
-    await desk.sees("first")
+    await desk.sees(shown)
     await expect(desk.page.locator("#said .who")).to_have_text(["A", "B", "C"])
     await desk.press("Shift+B", "Enter")
 

@@ -40,13 +40,17 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task in your hands. ``answer_schema_version``: of the schema to answer by; it goes back with the answer."""
+    """A task in your hands. ``answer_schema_version``: of the schema to answer by; it goes back with the answer.
+
+    ``in_review``: people disagree, `answers` says how, and what you say settles it; false for who may not review.
+    """
 
     task_id: str
     lease: Lease
     payload: Payload
     schema_version: int
     answer_schema_version: str = ""
+    in_review: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +83,11 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """The new deadline."""
+    """The new deadline, and whether the task is in review by now."""
 
     deadline_ms: int
     lease_s: float
+    in_review: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +271,7 @@ def task_of(raw: Json) -> Task:
         _payload(raw["payload"]),
         raw["schema_version"],
         raw.get("answer_schema_version", ""),
+        raw.get("in_review", False),
     )
 
 
@@ -292,7 +298,7 @@ def annotation_of(raw: Json) -> Annotation:
 
 def renewed_of(raw: Json) -> Renewed:
     """The answer to a heartbeat."""
-    return _plain(Renewed, raw)
+    return _plain(Renewed, raw, in_review=raw.get("in_review", False))
 
 
 def history_of(raw: Json) -> History:

@@ -36,7 +36,7 @@ def payload_out(payload: Payload | None) -> PayloadOut:
     return PayloadOut.model_validate(payload_fields(payload))
 
 
-def _task_fields(lease: Lease, terms: Terms) -> dict[str, Any]:
+def _task_fields(lease: Lease, terms: Terms, reviews: bool) -> dict[str, Any]:
     task_id, payload, schema_version = lease.question
     held = {
         "id": f"{task_id}.{lease.token}",
@@ -51,24 +51,25 @@ def _task_fields(lease: Lease, terms: Terms) -> dict[str, Any]:
         "payload": payload_fields(payload),
         "schema_version": schema_version,
         "answer_schema_version": terms.schema,
+        "in_review": reviews and lease.review,
     }
 
 
-def claim_fields(claimed: Claimed, terms: Terms) -> dict[str, Any]:
-    """:class:`ClaimOut`: what a person holds, or why it is nothing."""
+def claim_fields(claimed: Claimed, terms: Terms, *, reviews: bool) -> dict[str, Any]:
+    """:class:`ClaimOut`: what a person holds, or why it is nothing. ``reviews``: whether they may know what is in review."""
     return {
-        "tasks": [_task_fields(lease, terms) for lease in claimed.leases],
+        "tasks": [_task_fields(lease, terms, reviews) for lease in claimed.leases],
         "reason": claimed.reason.value if claimed.reason else None,
         "retry_after_s": round(claimed.retry_after_s, 3),
     }
 
 
-def claim_out(claimed: Claimed, terms: Terms) -> ClaimOut:
+def claim_out(claimed: Claimed, terms: Terms, *, reviews: bool) -> ClaimOut:
     """What a person holds, or why it is nothing."""
-    return ClaimOut.model_validate(claim_fields(claimed, terms))
+    return ClaimOut.model_validate(claim_fields(claimed, terms, reviews=reviews))
 
 
-def annotation_fields(accepted: Accepted, terms: Terms) -> dict[str, Any]:
+def annotation_fields(accepted: Accepted, terms: Terms, *, reviews: bool) -> dict[str, Any]:
     """:class:`AnnotationOut` of an accepted answer."""
     a = accepted.annotation
     return {
@@ -79,11 +80,11 @@ def annotation_fields(accepted: Accepted, terms: Terms) -> dict[str, Any]:
         "revision": a.revision,
         "submitted_ms": a.submitted_ms,
         "undo_s": terms.undo_s,
-        "task": _task_fields(accepted.lease, terms) if accepted.lease else None,
-        "next": claim_fields(accepted.next, terms) if accepted.next else None,
+        "task": _task_fields(accepted.lease, terms, reviews) if accepted.lease else None,
+        "next": claim_fields(accepted.next, terms, reviews=reviews) if accepted.next else None,
     }
 
 
-def annotation_out(accepted: Accepted, terms: Terms) -> AnnotationOut:
+def annotation_out(accepted: Accepted, terms: Terms, *, reviews: bool) -> AnnotationOut:
     """An accepted answer."""
-    return AnnotationOut.model_validate(annotation_fields(accepted, terms))
+    return AnnotationOut.model_validate(annotation_fields(accepted, terms, reviews=reviews))

@@ -95,8 +95,8 @@ class HotPaths:
         visit, wanted = await self._admit(asked), _read(ClaimIn, asked.body)
         if visit is None or wanted is None:
             return None
-        queue, who = self._ctx.queue, visit.who
-        claimed = await queue.claim(who.name, wanted.max, review=who.may(Right.REVIEW), skills=wanted.skills)
+        queue, who, reviews = self._ctx.queue, visit.who, visit.who.may(Right.REVIEW)
+        claimed = await queue.claim(who.name, wanted.max, review=reviews, skills=wanted.skills)
         if not claimed.leases:
             return None  # the framework's route knows how to wait, and why a person gets nothing
         try:
@@ -105,7 +105,7 @@ class HotPaths:
             await give_back(queue, who.name, claimed)
             raise
         self._ctx.metrics.count("tiebreak_labeling_claims_total", outcome="leased")
-        return Reply(200, _HEAD, orjson.dumps(claim_fields(claimed, await self._ctx.terms())))
+        return Reply(200, _HEAD, orjson.dumps(claim_fields(claimed, await self._ctx.terms(), reviews=reviews)))
 
     async def _submitted(self, asked: Asked) -> Reply | None:
         found, key = _SUBMIT.fullmatch(asked.url), asked.headers.get(b"idempotency-key", b"")
@@ -118,9 +118,10 @@ class HotPaths:
         async def still() -> None:
             await self._still(asked, visit)
 
+        reviews = visit.who.may(Right.REVIEW)
         said = vote_of(found[1].decode(), key.decode(), vote)
         accepted = await self._ctx.desk.accept(visit.who, said, want=int(found[2] or 0), still=still)
-        return Reply(201, _HEAD, orjson.dumps(annotation_fields(accepted, await self._ctx.terms())))
+        return Reply(201, _HEAD, orjson.dumps(annotation_fields(accepted, await self._ctx.terms(), reviews=reviews)))
 
     async def _admit(self, asked: Asked) -> _Visit | None:
         epoch = self._cache.epoch()

@@ -36,6 +36,7 @@ _TASK_OUT = {
     "payload": _PAYLOAD,
     "schema_version": 1,
     "answer_schema_version": "1.2",
+    "in_review": False,
 }
 _DONE = {
     "annotation_id": _ANNOTATION,
@@ -152,6 +153,7 @@ class TaskOut(Out):
     """A task in your hands. ``schema_version``: the schema's when it was made; ``answer_schema_version``: what it is to be answered by,
 
     to be sent back with the answer. It grows when the project file's does (``2``), and with each class that people add (``2.1``).
+    ``in_review``: people disagree, `GET /v1/tasks/{task}/answers` says how, and what you say settles it; false for who may not review.
     """
 
     model_config = _like(_TASK_OUT)
@@ -161,6 +163,7 @@ class TaskOut(Out):
     payload: PayloadOut
     schema_version: int
     answer_schema_version: str
+    in_review: bool = False
 
 
 class ClaimOut(Out):
@@ -207,12 +210,13 @@ class AnnotationOut(Out):
 
 
 class RenewOut(Out):
-    """The new deadline."""
+    """The new deadline, and whether the task is in review by now, as a claim says it."""
 
-    model_config = _like({"deadline_ms": _NOW + 90_000, "lease_s": 60.0})
+    model_config = _like({"deadline_ms": _NOW + 90_000, "lease_s": 60.0, "in_review": False})
 
     deadline_ms: int
     lease_s: float
+    in_review: bool = False
 
 
 class DoneOut(Out):

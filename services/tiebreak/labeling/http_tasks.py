@@ -86,14 +86,16 @@ def _claiming(router: APIRouter, ctx: LabelingContext) -> None:
         if ctx.people is not None and not claimed.leases:
             ctx.people.check(who.name)
         ctx.metrics.count("tiebreak_labeling_claims_total", outcome=claimed.reason or "leased")
-        return claim_out(claimed, await ctx.terms())
+        return claim_out(claimed, await ctx.terms(), reviews=who.may(Right.REVIEW))
 
     @router.post("/leases/{lease}:renew")
     async def renew(lease: str, who: Annotator, _: KeyIfAny) -> RenewOut:
         """The heartbeat: move the deadline to a full lease from now."""
         task, token = lease_id(lease)
-        deadline_ms = await ctx.queue.renew(who.name, task, token)
-        return RenewOut(deadline_ms=deadline_ms, lease_s=labeling.lease_s)
+        deadline_ms, in_review = await ctx.queue.renew(who.name, task, token)
+        return RenewOut(
+            deadline_ms=deadline_ms, lease_s=labeling.lease_s, in_review=in_review and who.may(Right.REVIEW)
+        )
 
     @router.post("/leases/{lease}:release", status_code=204)
     async def release(lease: str, who: Annotator, _: KeyIfAny) -> None:
@@ -120,7 +122,8 @@ async def _claim(ctx: LabelingContext, body: ClaimIn, who: Principal, request: R
 
 def _answering(router: APIRouter, ctx: LabelingContext) -> None:
     async def accept(who: Principal, said: Submission, want: int = 0) -> AnnotationOut:
-        return annotation_out(await ctx.desk.accept(who, said, want=want), await ctx.terms())
+        accepted = await ctx.desk.accept(who, said, want=want)
+        return annotation_out(accepted, await ctx.terms(), reviews=who.may(Right.REVIEW))
 
     @router.post("/tasks/{task}/annotations", status_code=201)
     async def submit(task: str, body: VoteIn, who: Annotator, idempotency: Key, further: Further = 0) -> AnnotationOut:
@@ -168,7 +171,7 @@ def _answering(router: APIRouter, ctx: LabelingContext) -> None:
         key = idempotency_key(idempotency)
         accepted = await ctx.withdrawals.own(who.name, annotation_id(annotation), key)
         ctx.doorbell.ring()
-        return annotation_out(accepted, await ctx.terms())
+        return annotation_out(accepted, await ctx.terms(), reviews=who.may(Right.REVIEW))
 
 
 def _looking(router: APIRouter, ctx: LabelingContext) -> None:

@@ -16,7 +16,7 @@ from tiebreak.contracts.project import Project
 from tiebreak.labeling.grants import Grant, Grants
 from tiebreak.labeling.lifecycle import BUILDER_MS, TaskState
 from tiebreak.labeling.memory_housekeeping import end_build, erase, forget_before, rerank, sweep, withdraw
-from tiebreak.labeling.memory_review import dispute
+from tiebreak.labeling.memory_review import dispute, held
 from tiebreak.labeling.memory_state import Entry, State
 from tiebreak.labeling.port import (
     Act,
@@ -37,7 +37,7 @@ from tiebreak.labeling.port import (
     settings_for,
 )
 from tiebreak.labeling.port_erasing import Erased
-from tiebreak.labeling.port_review import Dispute
+from tiebreak.labeling.port_review import Dispute, Renewed
 from tiebreak.labeling.refusals import building, not_found, refused
 from tiebreak.labeling.routing import Usher, everybody, expires_from, is_personal, place_of, route_of
 from tiebreak.labeling.settling import Remembered
@@ -129,13 +129,13 @@ class MemoryQueue:
         s = self._state
         mine = sorted((e.token, i) for i, e in s.tasks.items() if e.holder == annotator and i not in flying)
         leases: list[Lease] = []
-        for token, task_id in mine:
+        for _, task_id in mine:
             entry = s.tasks[task_id]
             if entry.gone_for(annotator):
                 s.unlease(task_id)
             elif len(leases) < want:
                 s.leases[task_id] = now + self._settings.lease_ms
-                leases.append(Lease(entry.task, token, entry.claimed_ms, s.leases[task_id]))
+                leases.append(held(entry, s.leases[task_id]))
         return leases
 
     def _lease(self, task_id: str, annotator: str, now: int) -> Lease:
@@ -145,17 +145,18 @@ class MemoryQueue:
         entry.holder, entry.token, entry.claimed_ms = annotator, s.fence, now
         entry.grants[annotator] = (s.fence, now)
         s.leases[task_id] = now + self._settings.lease_ms
-        return Lease(entry.task, entry.token, now, s.leases[task_id])
+        return held(entry, s.leases[task_id])
 
-    async def renew(self, annotator: str, task_id: str, token: int) -> int:
+    async def renew(self, annotator: str, task_id: str, token: int) -> Renewed:
         s = self._guard()
         entry = self._granted(annotator, task_id)
         if entry.gone_for(annotator):
             raise refused(Refusal.SETTLED)
         if entry.holder != annotator or entry.token != token:
             raise refused(Refusal.STALE_LEASE)
-        deadline_ms = s.leases[task_id] = self._now() + self._settings.lease_ms
-        return self._given(annotator, Lease(entry.task, token, entry.claimed_ms, deadline_ms)).deadline_ms
+        s.leases[task_id] = self._now() + self._settings.lease_ms
+        back = self._given(annotator, held(entry, s.leases[task_id]))
+        return Renewed(back.deadline_ms, back.review)
 
     async def release(self, annotator: str, task_id: str, token: int) -> None:
         s = self._guard()
@@ -221,7 +222,7 @@ class MemoryQueue:
         if task_id not in s.emptied and (back := self._give_back(entry, annotation, now)):
             return back
         if annotation.state is AnnotationState.WITHDRAWN and entry.holder == annotator:
-            return Lease(entry.task, entry.token, entry.claimed_ms, s.leases[task_id])
+            return held(entry, s.leases[task_id])
         return None
 
     def _give_back(self, entry: Entry, annotation: Annotation, now: int) -> Lease | None:

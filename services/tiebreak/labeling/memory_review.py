@@ -1,4 +1,4 @@
-"""What the in-memory queue tells a reviewer of a task, and how it forgets what people noted."""
+"""What the in-memory queue tells a reviewer of a task, and any holder of their lease, and how it forgets what people noted."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from math import inf
 from tiebreak.contracts.messages import AnnotationState
 from tiebreak.labeling.lifecycle import TaskState
 from tiebreak.labeling.memory_state import Entry
-from tiebreak.labeling.port import Refusal
+from tiebreak.labeling.port import Lease, Refusal
 from tiebreak.labeling.port_review import Dispute, DisputedAnswer
 from tiebreak.labeling.refusals import refused
 from tiebreak.labeling.schema_versions import SchemaVersion
+
+
+def held(entry: Entry, deadline_ms: int) -> Lease:
+    """The lease as its holder is told of it."""
+    return Lease(entry.task, entry.token, entry.claimed_ms, deadline_ms, entry.state is TaskState.IN_REVIEW)
 
 
 def dispute(entry: Entry, annotator: str) -> Dispute:

@@ -18,7 +18,7 @@ from tiebreak.contracts.messages import Annotation, AnnotationState, Label, Payl
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.topics import DAY_MS, Topic
 from tiebreak.labeling.port_erasing import Erasing
-from tiebreak.labeling.port_review import Reviewing
+from tiebreak.labeling.port_review import Renewed, Reviewing
 from tiebreak.labeling.routing import Usher
 from tiebreak.labeling.settling import Remembered, TaskRecord
 
@@ -28,20 +28,19 @@ KEPT_FOR_ONE = 2
 
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
-    """In milliseconds. ``keep_ms``: how long a settled task's grants stay, so that a very late answer is kept too. ``head_start_ms``:
-
-    of a lane over the next one. ``restored_ms``: how long content that was put back stays at least, to take an answer back.
-    """
+    """Durations in milliseconds."""
 
     lease_ms: int
     undo_ms: int
     task_ttl_ms: int
     idempotency_ms: int = DAY_MS
-    keep_ms: int = DAY_MS
+    keep_ms: int = DAY_MS  # the grants of a settled task, so that a very late answer is kept too
     pending_ms: int = 10_000
     history: int = 200
-    head_start_ms: int = 3_600_000
-    restored_ms: int = 60_000
+    head_start_ms: int = 3_600_000  # of a lane over the next one
+    restored_ms: int = (
+        60_000  # content that was put back, at least: whoever asked for it takes an answer back within seconds
+    )
     ask_best_ms: int = 5000
 
 
@@ -68,12 +67,13 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A task in one person's hands until ``deadline_ms``. ``token`` is larger than every token granted before it."""
+    """A task in one person's hands until ``deadline_ms``; ``token`` is larger than all before it. ``review``: it was in review then."""
 
     task: Task
     token: int
     claimed_ms: int
     deadline_ms: int
+    review: bool = False
 
     @property
     def question(self) -> Question:
@@ -283,8 +283,8 @@ class Queue(Erasing, Reviewing, Protocol):
         (:meth:`LabelingQueue.serve`), who raises Invalid for a skill that the person does not have.
         """
 
-    async def renew(self, annotator: str, task_id: str, token: int) -> int:
-        """The new deadline. Raises Refused (stale, settled) or NotFound (never this person's)."""
+    async def renew(self, annotator: str, task_id: str, token: int) -> Renewed:
+        """A full lease from now. Raises Refused (stale, settled) or NotFound (never this person's)."""
 
     async def release(self, annotator: str, task_id: str, token: int) -> None:
         """Give the task back unanswered. Again: no change. Raises NotFound or Refused like :meth:`renew`."""

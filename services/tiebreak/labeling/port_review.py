@@ -7,12 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tiebreak.contracts.messages import Annotation, AnnotationState
 
 MAX_NOTE = 2000
 """Characters of a note that are kept: no more can be sent, but the log may have others' records."""
+
+
+class Renewed(NamedTuple):
+    """The new deadline of a lease, and whether its task is in review."""
+
+    deadline_ms: int
+    review: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ from tiebreak.labeling.port import (
     settings_for,
 )
 from tiebreak.labeling.port_erasing import Erased
-from tiebreak.labeling.port_review import Dispute
+from tiebreak.labeling.port_review import Dispute, Renewed
 from tiebreak.labeling.redis_errors import reachable
 from tiebreak.labeling.redis_forgetting import forget_before
 from tiebreak.labeling.redis_life import is_of_this_life, keeps_all, of_index
@@ -131,11 +131,11 @@ class RedisQueue:
         if self._grants:
             await self._scripts.ask()
 
-    async def renew(self, annotator: str, task_id: str, token: int) -> int:
+    async def renew(self, annotator: str, task_id: str, token: int) -> Renewed:
         ask: Call = "hold", (annotator, task_id, token, self._settings.lease_ms, "renew")
-        deadline, now, claimed = map(int, await self._ask(ask))
+        deadline, now, claimed, review = map(int, await self._ask(ask))
         self._grants.give(Grant(annotator, task_id, token, claimed, deadline), now)
-        return deadline
+        return Renewed(deadline, bool(review))
 
     async def release(self, annotator: str, task_id: str, token: int) -> None:
         await self._ask(("hold", (annotator, task_id, token, self._settings.lease_ms, "release")))

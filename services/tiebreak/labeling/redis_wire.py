@@ -38,7 +38,7 @@ __all__ = [
 Argument = str | bytes | int
 # What an index of an earlier version does not say: suspect, lead time, flagged, the version of the schema.
 _UNTOLD: Sequence[Any] = (False, 0.0, False, "")
-_LEASE = ("token", "claimed_ms", "deadline_ms")
+_LEASE = ("token", "claimed_ms", "deadline_ms", "review")
 # Bodies up to here are remembered when decoded, at most 1024 of them.
 _SMALL = 16 * 1024
 
@@ -77,9 +77,9 @@ class StoredLease(Lease):
 
     __slots__ = ("_body",)
 
-    def __init__(self, body: bytes, token: int, claimed_ms: int, deadline_ms: int) -> None:
+    def __init__(self, body: bytes, token: int, claimed_ms: int, deadline_ms: int, review: bool) -> None:
         self._body: bytes
-        for name, value in zip(("_body", *_LEASE), (body, token, claimed_ms, deadline_ms), strict=True):
+        for name, value in zip(("_body", *_LEASE), (body, token, claimed_ms, deadline_ms, review), strict=True):
             object.__setattr__(self, name, value)  # frozen
 
     @property
@@ -92,9 +92,9 @@ class StoredLease(Lease):
 
 
 def lease_of(item: Sequence[Any]) -> Lease:
-    """``{id, token, claimed, deadline, body}``."""
-    _, token, claimed, deadline, body = item
-    return StoredLease(body, int(token), int(claimed), int(deadline))
+    """``{id, token, claimed, deadline, body, in review}``."""
+    _, token, claimed, deadline, body, review = item
+    return StoredLease(body, int(token), int(claimed), int(deadline), bool(review))
 
 
 def receipt_of(text: bytes) -> Receipt:

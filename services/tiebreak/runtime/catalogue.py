@@ -171,7 +171,7 @@ LABELING = (
         "tiebreak_labeling_refusals_total",
         "counter",
         "Requests refused with 409, by reason.",
-        "`stale_lease` rising: leases are too short for the work. `not_in_review`: reviewers' pages ask so of each task, harmless.",
+        "`stale_lease` rising: leases are too short for the work. `not_in_review`: ask only where `in_review` is true.",
         ("reason",),
     ),
     Metric(

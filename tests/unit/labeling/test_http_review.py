@@ -12,11 +12,22 @@ import pytest
 from tests.support.disputes import PEOPLE, Says, disagree, disputed_project
 from tests.support.eventually import eventually
 from tests.support.labeling import a_project, a_task
-from tests.support.labeling_api import Office, claim, lose, open_office, running, submit, withdraw
+from tests.support.labeling_api import (
+    Office,
+    claim,
+    listening,
+    lose,
+    open_office,
+    open_tasks,
+    running,
+    submit,
+    withdraw,
+)
 from tiebreak.client import AsyncClient, Conflict
 from tiebreak.contracts.errors import SlowDown
 from tiebreak.contracts.project import Answer, AnswerKind, Project
 from tiebreak.labeling.access import Role
+from tiebreak.labeling.port import Reopen
 
 NOTE = '<script>alert("no")</script> \N{PILE OF POO}'
 
@@ -95,6 +106,50 @@ async def test_what_is_answered_blind_stays_blind_for_reviewers_too() -> None:
     assert answers[0].json()["type"] == "urn:tiebreak:problem:not_in_review"
     assert answers[0].json()["fix"] == "Answer it like any other."
     assert [word in a.text for a in answers for word in ("zoe", "dog")] == [False] * 6
+
+
+async def test_only_who_may_review_is_told_which_tasks_are_in_review() -> None:
+    """By both ways of a claim, after an answer, and by the heartbeat: a reviewer's page asks about these alone."""
+    office = await open_office(project(votes=2))
+    async with running(office), listening(office) as served:
+        await office.publish_tasks(a_task(1))
+        await disagree(office, Says("cat"), Says(None), Says("dog"))
+        await office.publish_tasks(a_task(2), a_task(3))
+        await open_tasks(office, 3)
+        three: list[Any] = []
+        for where in (office, served):  # the framework's way, and the hot one
+            rita = await where.client("rita", Role.REVIEWER)
+            three = (await claim(rita, max=3))["tasks"]
+            assert [(t["payload"]["text"], t["in_review"]) for t in three] == [
+                ("what is 1?", True),
+                ("what is 2?", False),
+                ("what is 3?", False),
+            ]
+            renewed = [(await rita.post(f"/v1/leases/{t['lease']['id']}:renew")).json()["in_review"] for t in three]
+            assert renewed == [True, False, False]
+        for where, task in zip((office, served), three[1:], strict=True):
+            body, headers = (
+                {"lease_token": task["lease"]["token"], "value": "cat"},
+                {"Idempotency-Key": task["task_id"]},
+            )
+            rita = await where.client("rita", Role.REVIEWER)
+            said = await rita.post(f"/v1/tasks/{task['task_id']}/annotations?next=1", json=body, headers=headers)
+            assert [t["in_review"] for t in said.json()["next"]["tasks"]] == [True]
+
+
+async def test_who_answers_blind_cannot_tell_that_others_disagree() -> None:
+    """Their task goes to review while they hold it."""
+    office = await open_office(project(votes=2))
+    async with running(office), listening(office) as served:
+        await office.publish_tasks(a_task(1))
+        await open_tasks(office, 1)
+        for where in (office, served):
+            eve = await where.client("eve")
+            (held,) = (await claim(eve))["tasks"]
+            await office.queue.reopen([Reopen(held["task_id"], 0, review=True)])
+            (same,) = (await claim(eve))["tasks"]
+            renewed = (await eve.post(f"/v1/leases/{held['lease']['id']}:renew")).json()
+            assert (held["in_review"], same["in_review"], renewed["in_review"]) == (False, False, False)
 
 
 @pytest.mark.parametrize("bad", ["x", "0" * 31, "0" * 33, "%00", "..%2Fme", "0" * 32 + ".1"])

@@ -1,7 +1,7 @@
 -- Make a person hold `want` leases; those already held are renewed and come first. A task whose answer of theirs is on its way to the
 -- log is theirs still, and not to be answered again: it is not among them.
 -- ARGV  nonce, annotator, want, lease_ms, scan limit, head start (ms), pending_ms, then the routes in the order to serve them
--- Returns {'OK', now, {id, token, claimed, deadline, body}...}, where there is nothing {'OK', now, open tasks, leases and tasks kept
+-- Returns {'OK', now, {id, token, claimed, deadline, body, 0 | 1: in review}...}, where there is nothing {'OK', now, open tasks, leases and tasks kept
 -- for somebody, soonest end of one}, or {'BUILDING'}.
 -- Invariant: a task has at most one holder, and is on no route while it has one. Cost O(log n): a place on an `again` route that
 -- a person cannot take (it has an answer of theirs) is looked at once, then their cursor is past it.
@@ -11,7 +11,7 @@ local now = now_ms()
 local out, in_flight, flying = {}, {}, 0
 
 for _, id in ipairs(redis.call('ZRANGE', P .. 'held:' .. annotator, 0, -1)) do
-  local h = redis.call('HMGET', task_key(id), 'by', 'tok', 'at', 'p:' .. annotator)
+  local h = redis.call('HMGET', task_key(id), 'by', 'tok', 'at', 'p:' .. annotator, 'st')
   if h[1] ~= annotator then
     redis.call('ZREM', P .. 'held:' .. annotator, id)
   elseif known.promised[id] == annotator or now - tonumber(h[4] or '0') < tonumber(ARGV[7]) then
@@ -20,7 +20,7 @@ for _, id in ipairs(redis.call('ZRANGE', P .. 'held:' .. annotator, 0, -1)) do
     unlease(id)
   elseif #out < want then
     redis.call('ZADD', P .. 'leases', now + lease_ms, id)
-    out[#out + 1] = {id, h[2], tonumber(h[3]), now + lease_ms, body_of(id)}
+    out[#out + 1] = {id, h[2], tonumber(h[3]), now + lease_ms, body_of(id), h[5] == 'in_review' and 1 or 0}
   end
 end
 
@@ -108,7 +108,7 @@ while #out < want do
   if not line then break end
   local id, fields, body = line.take(line.route)
   if id then
-    out[#out + 1] = lease(id, annotator, now, lease_ms, fields, body)
+    out[#out + 1] = lease(id, annotator, now, lease_ms, line.route == 'review', fields, body)
   else
     line.over = true -- nothing of it is for this person
   end

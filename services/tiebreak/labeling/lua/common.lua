@@ -276,8 +276,9 @@ local function hold(id, annotator, token, claimed, deadline)
   redis.call('ZADD', P .. 'held:' .. annotator, token, id)
 end
 
--- `fields`: further fields of the task to be set with it; `body` where it is known. Whoever runs this writes `fence` at the end.
-local function lease(id, annotator, now, lease_ms, fields, body)
+-- `review`: whether the task is in review; `fields`: further fields of it to be set; `body` where it is known. Whoever runs this writes
+-- `fence` at the end.
+local function lease(id, annotator, now, lease_ms, review, fields, body)
   -- Never below the microsecond: a counter that was lost, or is some writes behind, grows past every token given before.
   known.fence = math.max((known.fence or tonumber(redis.call('GET', P .. 'fence') or '0')) + 1, now * 1000)
   local token = string.format('%.0f', known.fence)
@@ -285,19 +286,19 @@ local function lease(id, annotator, now, lease_ms, fields, body)
              'g:' .. annotator, string.format('%s|%.0f', token, now), unpack(fields or {}))
   redis.call('ZADD', P .. 'leases', now + lease_ms, id)
   redis.call('ZADD', P .. 'held:' .. annotator, token, id)
-  return {id, token, now, now + lease_ms, body or body_of(id)}
+  return {id, token, now, now + lease_ms, body or body_of(id), review and 1 or 0}
 end
 
 -- Lease a task that nobody holds to who took their answer to it back, once: as that is confirmed or as the log brings it, whichever
 -- is first, or somebody else could be given it in between. Nil where it is not theirs.
 local function give_back(id, annotator, revision, now, lease_ms)
-  local h = redis.call('HMGET', task_key(id), 'u:' .. annotator, 'c:' .. annotator, 'by', 'ln', 'kf')
+  local h = redis.call('HMGET', task_key(id), 'u:' .. annotator, 'c:' .. annotator, 'by', 'ln', 'kf', 'st')
   local c = answer_of(h[2])
   if h[1] ~= revision or not c or c.rev ~= tonumber(revision) then return nil end
   redis.call('HDEL', task_key(id), 'u:' .. annotator)
   if h[3] then return nil end
   unoffer(id, h[4], nil, h[5])
-  return lease(id, annotator, now, lease_ms)
+  return lease(id, annotator, now, lease_ms, h[6] == 'in_review')
 end
 
 -- Remember a confirmed answer: end the person's lease, take a late answer's task off offer. False: known already, or no such task.

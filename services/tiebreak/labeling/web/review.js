@@ -1,5 +1,5 @@
 // What is in dispute, for the reviewer in whose hands it is: who said what, and a key each to take over what somebody said. Asked
-// of the server when a task comes and with each heartbeat: an answer may be taken back, or come late, while somebody looks.
+// of the server when a task in review comes and with each heartbeat: an answer may be taken back, or come late, while somebody looks.
 
 import { inWords } from "./answers.js";
 import { api } from "./api.js";
@@ -31,7 +31,7 @@ const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000
 export function come(newInfo, newTask, newOn) {
   [info, task, on] = [newInfo, newTask, newOn];
   hide();
-  if (task) ask(task);
+  refresh();
 }
 
 function hide() {
@@ -44,8 +44,8 @@ function hide() {
 
 export const leave = () => come(info, null, on);
 
-/** Look again, where something was in dispute. */
-export const refresh = () => { if (task && shown) ask(task); };
+/** Look (again), where something is in dispute, by the last claim or heartbeat, or was. */
+export const refresh = () => { if (task && (shown || task.in_review)) ask(task); };
 
 async function ask(about) {
   for (let tries = 0; about === task; tries += 1) {

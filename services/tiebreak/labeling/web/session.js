@@ -73,7 +73,7 @@ export class Session {
     if (this.idle || document.hidden) return;
     for (const task of [...this.held]) {
       try {
-        await api.renew(task.lease.id);
+        task.in_review = (await api.renew(task.lease.id)).in_review;
       } catch (problem) {
         if (problem.status === 401) return this.on.signedOut();
         if (!problem.passing) this.lose(task, problem.code);
@@ -151,7 +151,9 @@ export class Session {
     this.held = fresh.map((task) => {
       const old = known.get(task.task_id);
       if (!old) return { ...task, shownAt: null };
-      old.lease = task.lease;
+      const news = task.in_review && !old.in_review && old === before;
+      Object.assign(old, { lease: task.lease, in_review: task.in_review });
+      if (news) this.on.beat();
       return old;
     });
     // What is on the screen stays there, whatever the order of the answer.
@@ -267,7 +269,8 @@ export class Session {
       const said = await api.undo(item.annotation.annotation_id, newKey());
       if (item.value !== null) this.count(-1);
       if (!said.task) return this.on.notice("The answer is taken back. The task is in other hands already.");
-      this.held = [{ ...said.task, shownAt: null, again: true }, ...this.held.filter((task) => task.task_id !== said.task.task_id)];
+      const inReview = said.task.in_review || item.task.in_review; // the log may not have brought it back yet
+      this.held = [{ ...said.task, in_review: inReview, shownAt: null, again: true }, ...this.held.filter((task) => task.task_id !== said.task.task_id)];
       this.on.undone(item);
       this.on.task(this.current);
     } catch (problem) {
