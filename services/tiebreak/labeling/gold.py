@@ -76,13 +76,11 @@ def rate(standing: Standing, rule: Gold) -> float:
 
 def copy_of(piece: Task, person: str, now_ms: int) -> Task:
     """The task by which ``person`` gets ``piece``: nothing that people are shown tells it from others."""
-    return replace(
-        piece, task_id=task_id(piece.project, _event(piece, person)), audience=person, votes_wanted=1, created_ms=now_ms
-    )
+    return replace(piece, task_id=_id_of_copy(piece, person), audience=person, votes_wanted=1, created_ms=now_ms)
 
 
-def _event(piece: Task, person: str) -> str:
-    return f"gold/{piece.task_id}/{person}"
+def _id_of_copy(piece: Task, person: str) -> str:
+    return task_id(piece.project, f"gold/{piece.task_id}/{person}")
 
 
 _DECLARED = "gold/declared/"
@@ -172,7 +170,7 @@ class Bank:
     def _of(self, person: str) -> Mapping[str, Task]:
         if person not in self._copies:
             pieces = sorted(self._pieces.values(), key=lambda p: unit_hash(0, f"gold/{person}", p.task_id))
-            self._copies[person] = {copy_of(p, person, 0).task_id: p for p in pieces}
+            self._copies[person] = {_id_of_copy(p, person): p for p in pieces}
         return self._copies[person]
 
 

@@ -41,7 +41,7 @@ _BATCH = 1000
 _POLL_S = 0.2
 _TEND_S = 1.0
 _CLOSE_S = 5.0
-_AT_A_TIME = 100
+_AT_A_TIME = 20
 _LOOK_AFTER, _LOOK_AT = 50, 2000
 _AGAIN_S = 0.2
 # What is due comes on the audit trail within a minute.
@@ -243,7 +243,12 @@ class People:
         self._forgiven = await self._queue.forgiven()
         await self._ask([piece for piece in self._undeclared if piece.task_id not in self._bank])
         self._undeclared = ()
-        made = [task for name in sorted(self._seen) if (task := self._next_gold(name)) is not None]
+        made: list[Task] = []
+        for place, name in enumerate(sorted(self._seen)):
+            if place % _AT_A_TIME == 0:
+                await asyncio.sleep(0)  # as in `learn`
+            if (task := self._next_gold(name)) is not None:
+                made.append(task)
         await self._ask(made)
         self._waiting |= {task.audience: task.task_id for task in made}
         await self._look_for_suspects()
