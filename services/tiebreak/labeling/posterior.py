@@ -4,19 +4,21 @@ Each annotator has a confusion matrix ``P(says v | truth is k)``, each class a f
 (A. P. Dawid and A. M. Skene, "Maximum Likelihood Estimation of Observer Error-Rates Using the EM Algorithm", Applied Statistics
 28(1), 1979). They are estimated by incremental EM (R. M. Neal and G. E. Hinton, "A View of the EM Algorithm that Justifies
 Incremental, Sparse, and Other Variants", 1998): an answer takes its task's old share out of the sums, judges the task by what is
-left, puts the new share in, and looks once more at a few other tasks. What results depends on the order of the answers and on
-nothing else.
+left, puts the new share in, and looks once more at a few other tasks, each by the sums without its own share. What results depends on
+the order of the answers and on nothing else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
 _GROWTH = 8
 # What somebody would tell is asked of so many of the likeliest classes of a task, and of the others not.
 _LIKELY = 20
@@ -76,7 +78,10 @@ class Said:
 
 @dataclass(slots=True)
 class _Ballots:
-    """A task's votes as indices ``annotator -> class``, and the share of the sums that is theirs. ``teller`` said ``truth``."""
+    """A task's votes as indices ``annotator -> class``, and the share of the sums that is theirs. ``teller`` said ``truth``.
+
+    ``order``: the same votes as ``(people, classes)`` in the order of the people, whoever answered first; None: to be made.
+    """
 
     votes: dict[int, int] = field(default_factory=dict)
     suspects: frozenset[int] = frozenset()
@@ -84,6 +89,29 @@ class _Ballots:
     truth: int | None = None
     teller: int | None = None
     share: Array | None = None
+    order: tuple[Indices, Indices] | None = None
+
+    def ordered(self) -> tuple[Indices, Indices]:
+        if self.order is None:
+            people = sorted(self.votes)
+            values = [self.votes[person] for person in people]
+            self.order = np.array(people, dtype=np.intp), np.array(values, dtype=np.intp)
+        return self.order
+
+
+def _weights(ballots: _Ballots) -> Array:
+    """``(votes,)``: who answers together knows what one person knows."""
+    alone = len(ballots.suspects) < 2
+    return np.array(
+        [1.0 if alone or p not in ballots.suspects else 1.0 / len(ballots.suspects) for p in ballots.ordered()[0]]
+    )
+
+
+def _shares(logs: Array) -> Array:
+    """Probabilities ``(..., k)`` of these logarithms, up to a constant each."""
+    shares: Array = np.exp(logs - logs.max(axis=-1, keepdims=True))
+    shares /= shares.sum(axis=-1, keepdims=True)
+    return shares
 
 
 class Crowd:
@@ -95,10 +123,15 @@ class Crowd:
         self._people: dict[str, int] = {}
         self._tasks: dict[str, _Ballots] = {}
         self._cursor: list[str] = []
+        # Shares of votes: (people, said, truth), (people, truth), of those that were right (people,), of tasks by truth.
         self._counts = np.zeros((0, 0, 0))
         self._rows = np.zeros((0, 0))
         self._right = np.zeros(0)
         self._class_counts = np.zeros(0)
+        # Their sums, kept beside them: they are asked for several times per answer. A vote's shares sum to 1.
+        self._votes = np.zeros(0)
+        self._all_votes = 0
+        self._all_right = 0.0
         for name in classes:
             self._class(name)
 
@@ -113,7 +146,14 @@ class Crowd:
     # -- learning -----------------------------------------------------------------------------------------------------
 
     def observe(self, task: str, annotator: str, said: Said) -> Belief:
-        """One answer, a changed one, or one taken back; what the task amounts to now. A revision seen before changes nothing."""
+        """:meth:`learn`, and what the task amounts to now."""
+        return self._belief(self._learned(task, annotator, said))
+
+    def learn(self, task: str, annotator: str, said: Said) -> None:
+        """One answer, a changed one, or one taken back. A revision seen before changes nothing."""
+        self._learned(task, annotator, said)
+
+    def _learned(self, task: str, annotator: str, said: Said) -> _Ballots:
         person = self._person(annotator)
         ballots = self._tasks.get(task)
         if ballots is None:
@@ -121,14 +161,19 @@ class Crowd:
             self._forget()
         if ballots.revisions.get(person, 0) < said.revision:
             ballots.revisions[person] = said.revision
-            self._take_out(ballots)
+            if ballots.share is not None:
+                self._move(ballots, -ballots.share, -1)
+                ballots.share = None
             self._hear(ballots, person, said)
-            self._put_in(ballots)
+            if ballots.votes:
+                ballots.share = self._posterior(ballots)
+                self._move(ballots, ballots.share, 1)
             self._look_again(task)
-        return self._belief(ballots)
+        return ballots
 
     def _hear(self, ballots: _Ballots, person: int, said: Said) -> None:
         ballots.votes.pop(person, None)
+        ballots.order = None
         ballots.suspects -= {person}
         if ballots.teller == person:
             ballots.truth = ballots.teller = None
@@ -143,35 +188,32 @@ class Crowd:
             del self._tasks[next(iter(self._tasks))]  # its share stays in the sums
 
     def _look_again(self, but: str) -> None:
+        tasks: list[_Ballots] = []
         for _ in range(min(self._settings.again, len(self._tasks) - 1)):
             if not self._cursor:
                 self._cursor = list(self._tasks)[::-1]
             task = self._cursor.pop()
             ballots = self._tasks.get(task)
-            if task != but and ballots is not None:
-                self._take_out(ballots)
-                self._put_in(ballots)
-
-    def _take_out(self, ballots: _Ballots) -> None:
-        self._move(ballots, -1.0)
-        ballots.share = None
-
-    def _put_in(self, ballots: _Ballots) -> None:
-        if ballots.votes:
-            ballots.share = self._posterior(ballots)
-            self._move(ballots, 1.0)
-
-    def _move(self, ballots: _Ballots, sign: float) -> None:
-        share = ballots.share
-        if share is None:
+            if task != but and ballots is not None and ballots.share is not None and ballots.truth is None:
+                tasks.append(ballots)
+        if not tasks:
             return
-        k = len(share)
-        moved = sign * share
-        self._class_counts[:k] += moved
+        for ballots, share in zip(tasks, self._posteriors(tasks), strict=True):
+            self._move(ballots, share - self._own(ballots), 0)
+            ballots.share = share
+
+    def _move(self, ballots: _Ballots, change: Array, votes: int) -> None:
+        """Change the sums by a task's ``change`` ``(k,)`` of its share, and ``votes`` (0, 1 or -1) of each who answered it."""
+        k = len(change)
+        self._class_counts[:k] += change
+        self._all_votes += votes * len(ballots.votes)
         for person, value in ballots.votes.items():
-            self._counts[person, :k, value] += moved
-            self._rows[person, :k] += moved
-            self._right[person] += moved[value] if value < k else 0.0
+            self._counts[person, value, :k] += change
+            self._rows[person, :k] += change
+            self._votes[person] += votes
+            if value < k:
+                self._right[person] += change[value]
+                self._all_right += float(change[value])
 
     # -- judging ------------------------------------------------------------------------------------------------------
 
@@ -191,12 +233,12 @@ class Crowd:
     def _belief(self, ballots: _Ballots) -> Belief:
         share = ballots.share if ballots.share is not None else self._frequencies()
         names, people = list(self._classes), list(self._people)
-        chances = self._chances(ballots)
+        chances = self._chances([ballots]).tolist()
         votes = sorted(ballots.votes.items())
         return Belief(
             votes={people[p]: names[v] for p, v in votes},
             distribution=dict(zip(names, share.tolist(), strict=True)),
-            weights={people[p]: float(chances[i, v]) for i, (p, v) in enumerate(votes)},
+            weights={people[p]: chances[i][v] for i, (p, v) in enumerate(votes)},
             suspects=frozenset(people[p] for p in ballots.suspects),
         )
 
@@ -205,42 +247,70 @@ class Crowd:
             known = np.zeros(len(self._classes))
             known[ballots.truth] = 1.0
             return known
-        heard = np.log(self._chances(ballots))
-        if len(ballots.suspects) > 1:
-            # Who answers together knows what one person knows.
-            weights = [1.0 / len(ballots.suspects) if p in ballots.suspects else 1.0 for p in sorted(ballots.votes)]
-            heard *= np.array(weights)[:, None]
-        logs = np.log(self._frequencies()) + heard.sum(axis=0)
-        odds = np.exp(logs - logs.max())
-        shares: Array = odds / odds.sum()
+        logs = np.log(self._frequencies())
+        if ballots.votes:
+            heard = np.log(self._chances([ballots]))
+            logs += (heard if len(ballots.suspects) < 2 else heard * _weights(ballots)[:, None]).sum(axis=0)
+        return _shares(logs)
+
+    def _posteriors(self, tasks: Sequence[_Ballots]) -> Array:
+        """``(tasks, k)``: what each amounts to by the sums without its own share; all have votes. Several cost little more than one."""
+        sizes = [len(ballots.votes) for ballots in tasks]
+        own = np.array([self._own(ballots) for ballots in tasks])
+        heard = np.log(self._chances(tasks, own.repeat(sizes, axis=0)))
+        if any(len(ballots.suspects) > 1 for ballots in tasks):
+            heard *= np.concatenate([_weights(ballots) for ballots in tasks])[:, None]
+        starts = list(accumulate(sizes[:-1], initial=0))
+        return _shares(np.log(self._frequencies(own)) + np.add.reduceat(heard, starts, axis=0))
+
+    def _own(self, ballots: _Ballots) -> Array:
+        """The task's part of the sums ``(k,)``; classes that came since have none."""
+        k = len(self._classes)
+        share = ballots.share
+        if share is not None and len(share) == k:
+            return share
+        return np.zeros(k) if share is None else np.pad(share, (0, k - len(share)))
+
+    def _frequencies(self, own: Array | None = None) -> Array:
+        """``(k,)``, or ``(tasks, k)`` without ``own``."""
+        counts = self._class_counts[: len(self._classes)]
+        shares: Array = np.maximum(counts if own is None else counts - own, 0.0) + self._settings.even
+        shares /= shares.sum(axis=-1, keepdims=True)
         return shares
 
-    def _frequencies(self) -> Array:
-        counts = np.maximum(self._class_counts[: len(self._classes)], 0.0) + self._settings.even
-        shares: Array = counts / counts.sum()
-        return shares
+    def _chances(self, tasks: Sequence[_Ballots], own: Array | None = None) -> Array:
+        """``(votes, k)``: how likely each vote is under each truth, by the sums without ``own`` ``(votes, k)``.
 
-    def _chances(self, ballots: _Ballots) -> Array:
-        """``(votes, k)``: how likely each vote is under each truth, people in a fixed order whoever answered first."""
+        Votes by task, and there in a fixed order of people, whoever answered first.
+        """
         s, k = self._settings, len(self._classes)
-        order = sorted(ballots.votes.items())
-        people = np.array([p for p, _ in order], dtype=np.intp)
-        values = np.array([v for _, v in order], dtype=np.intp)
-        right = self._accuracy(people)
-        base = np.repeat(((1.0 - right) / max(1, k - 1))[:, None], k, axis=1)
-        base[np.arange(len(order)), values] = right
-        counts = np.maximum(self._counts[people, :k, values], 0.0)
-        rows = np.maximum(self._rows[people, :k], 0.0)
-        chances: Array = (counts + s.class_votes * base) / (rows + s.class_votes)
+        orders = [ballots.ordered() for ballots in tasks]
+        people, values = orders[0] if len(orders) == 1 else map(np.concatenate, zip(*orders, strict=True))
+        votes = np.arange(len(people))
+        counts, rows = self._counts[people, values, :k], self._rows[people, :k]
+        right, said = self._right[people], self._votes[people]
+        if own is not None:
+            counts, rows = counts - own, rows - own
+            right = right - own[votes, values]
+            said = said - own.sum(axis=1)
+        right = self._accuracy(right, said)
+        wrong = (1.0 - right) / max(1, k - 1)
+        chances: Array = np.maximum(counts, 0.0)
+        chances += s.class_votes * wrong[:, None]
+        chances[votes, values] += s.class_votes * (right - wrong)
+        chances /= np.maximum(rows, 0.0) + s.class_votes
         return chances
 
-    def _accuracy(self, people: NDArray[np.intp]) -> Array:
-        """How often each of them is right, whatever the class; never below chance, so that classes cannot change places."""
+    def _accuracy(self, right: Array, said: Array) -> Array:
+        """How often people who were right in ``right`` of the votes ``said`` are right, whatever the class; never below chance, so that
+
+        classes cannot change places.
+        """
         s, k = self._settings, max(2, len(self._classes))
-        crowd = (self._right.sum() + s.crowd_votes * s.accuracy) / (self._rows.sum() + s.crowd_votes)
+        crowd = (self._all_right + s.crowd_votes * s.accuracy) / (self._all_votes + s.crowd_votes)
         crowd = min(0.98, max(crowd, 0.5, 1.2 / k))
-        own = (self._right[people] + s.person_votes * crowd) / (self._rows[people].sum(axis=1) + s.person_votes)
-        sound: Array = np.clip(own, 1.0 / k, 0.995)
+        own = (right + s.person_votes * crowd) / (said + s.person_votes)
+        sound: Array = np.minimum(np.maximum(own, 1.0 / k), 0.995)
         return sound
 
     def gains(self, votes: Mapping[str, str], people: Sequence[str], suspects: Collection[str] = ()) -> Array:
@@ -259,20 +329,20 @@ class Crowd:
         gains: Array = (joint * (np.log(says) - np.log(joint.sum(axis=1, keepdims=True)))).sum(axis=(1, 2))
         return gains
 
-    def _confusion(self, people: NDArray[np.intp], truths: NDArray[np.intp]) -> Array:
+    def _confusion(self, people: Indices, truths: Indices) -> Array:
         """``(people, truths, said)``; each row sums to 1."""
         s, k = self._settings, len(self._classes)
-        right = self._accuracy(people)
+        right = self._accuracy(self._right[people], self._votes[people])
         base = np.repeat(((1.0 - right) / max(1, k - 1))[:, None], len(truths) * k, axis=1).reshape(-1, len(truths), k)
         base[:, np.arange(len(truths)), truths] = right[:, None]
-        counts = np.maximum(self._counts[people[:, None], truths, :k], 0.0) + s.class_votes * base
+        counts = np.maximum(self._counts[people[:, None], :k, truths], 0.0) + s.class_votes * base
         rows: Array = counts / counts.sum(axis=2, keepdims=True)
         return rows
 
     def accuracies(self) -> dict[str, float]:
         """Each person's chance of being right, whatever the class."""
-        people = np.arange(len(self._people), dtype=np.intp)
-        return dict(zip(self._people, self._accuracy(people).tolist(), strict=True))
+        known = len(self._people)
+        return dict(zip(self._people, self._accuracy(self._right[:known], self._votes[:known]).tolist(), strict=True))
 
     # -- room for people and classes ----------------------------------------------------------------------------------
 
@@ -300,4 +370,5 @@ class Crowd:
         self._counts = np.pad(self._counts, (*grow, (0, wide - have)))
         self._rows = np.pad(self._rows, grow)
         self._right = np.pad(self._right, grow[0])
+        self._votes = np.pad(self._votes, grow[0])
         self._class_counts = np.pad(self._class_counts, grow[1])

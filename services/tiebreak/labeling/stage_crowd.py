@@ -7,7 +7,7 @@ decides, the same. It costs what people did in other partitions (``docs/adr/0007
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tiebreak.contracts.errors import BadRecord
@@ -38,12 +38,19 @@ class _Seat:
     position: int = 0
     at_work: AtWork = field(default_factory=AtWork)
 
-    def hear(self, a: Annotation, bank: Bank) -> Belief:
+    def hear(self, a: Annotation, bank: Bank) -> None:
+        self._see(a)
+        self.crowd.learn(a.task_id, a.annotator, said_in(a, bank))
+
+    def judge(self, a: Annotation, bank: Bank) -> Belief:
+        self._see(a)
+        return self.crowd.observe(a.task_id, a.annotator, said_in(a, bank))
+
+    def _see(self, a: Annotation) -> None:
         if a.suspect:
             self.at_work.leave(a.annotator)
         elif a.state in COUNTS:
             self.at_work.hear(a.annotator, a.submitted_ms)
-        return learn(self.crowd, a, bank)
 
     def following(self, votes: Mapping[str, str], asked: Collection[str], suspects: Collection[str]) -> Sequence[str]:
         return best_next(self.crowd, votes, self.at_work.present(), asked, suspects)
@@ -67,25 +74,33 @@ class Panel:
         """Whether what people said of other tasks counts: else each answer is judged by the consensus of the project."""
         return consensus_of(self.project) is None and self.project.labeling.consensus != "majority"
 
-    async def judges(self, heard: Sequence[Heard]) -> Sequence[Consensus]:
-        """One per answer, in order; ``heard`` is in the order of the log within each partition. Raises Unreachable."""
+    async def judges(self, heard: Sequence[Heard], settled: Container[str] = ()) -> Sequence[Consensus]:
+        """One per answer, in order; ``heard`` is in the order of the log within each partition. Raises Unreachable.
+
+        Answers to ``settled`` tasks are learned from, and have none.
+        """
+        judged = sum(item.annotation.task_id not in settled for item in heard)
         if not self.learns:
-            return [consensus_of(self.project) or majority()] * len(heard)
+            return [consensus_of(self.project) or majority()] * judged
         pieces = await self.queue.gold(self.bank.read)
         if pieces is not None:
             self.bank = Bank(pieces, self.project)
         await self._catch_up(heard)
-        return [self._judge(item) for item in heard]
+        found = [self._judge(item, learn_only=item.annotation.task_id in settled) for item in heard]
+        return [consensus for consensus in found if consensus is not None]
 
     def forget(self, partitions: frozenset[Partition] | None = None) -> None:
         """These partitions (None: all) go on somewhere else, or again from an earlier place."""
         for partition in list(self._seats) if partitions is None else partitions:
             self._seats.pop(partition, None)
 
-    def _judge(self, item: Heard) -> Consensus:
+    def _judge(self, item: Heard, *, learn_only: bool) -> Consensus | None:
         seat = self._seats[item.partition]
         seat.position = item.offset + 1
-        belief = seat.hear(item.annotation, self.bank)
+        if learn_only:
+            seat.hear(item.annotation, self.bank)
+            return None
+        belief = seat.judge(item.annotation, self.bank)
         if self.project.labeling.consensus == "weighted":
             return weighted(belief, len(belief.distribution))
         following = seat.following if self.project.labeling.ask_best_s else None
@@ -117,9 +132,9 @@ class Panel:
             seats[partition].hear(annotation, self.bank)
 
 
-def learn(crowd: Crowd, a: Annotation, bank: Bank) -> Belief:
-    """Show one answer of the log to the crowd. A reviewer's is the truth, and no vote; of gold the truth is known."""
+def said_in(a: Annotation, bank: Bank) -> Said:
+    """What an answer of the log tells the crowd. A reviewer's is the truth, and no vote; of gold the truth is known."""
     value = a.value if a.state in COUNTS else None
     if a.reviewer and value is not None:
-        return crowd.observe(a.task_id, a.annotator, Said(None, a.revision, value))
-    return crowd.observe(a.task_id, a.annotator, Said(value, a.revision, bank.truth(a.task_id, a.annotator), a.suspect))
+        return Said(None, a.revision, value)
+    return Said(value, a.revision, bank.truth(a.task_id, a.annotator), a.suspect)

@@ -226,11 +226,8 @@ class Rebuilder:
                 overturning.hear(annotation)
                 heard.append(Heard(Partition(record.topic, record.partition), record.offset, annotation))
             if heard:
-                judges = await panel.judges(heard)
-                kept = [
-                    (h.annotation, j) for h, j in zip(heard, judges, strict=True) if h.annotation.task_id not in settled
-                ]
-                yield [a for a, _ in kept], [j for _, j in kept]
+                judges = await panel.judges(heard, settled)
+                yield [h.annotation for h in heard if h.annotation.task_id not in settled], judges
 
 
 def _changes_nothing(record: Record, settled: Container[str]) -> bool:
