@@ -46,6 +46,8 @@ _LOOK_AFTER, _LOOK_AT = 50, 2000
 _AGAIN_S = 0.2
 # What is due comes on the audit trail within a minute.
 _TRAIL_S = 10.0
+# A piece that was asked for is on its line by then.
+_WAITS_S = 60.0
 # The metrics need no token: a gauge that moved with every answer to gold would tell which task was gold.
 _COARSE = 10
 _OF_LABEL = ("task_id", "revision", "value", "withdrawn", "confidence", "method")
@@ -85,6 +87,9 @@ class People:
         self._bank = Bank()
         self._undeclared: Sequence[Task] = declared(project)
         self._waiting: dict[str, str] = {}
+        # When the queue was last known to have what waits, and what it will not give again though no answer to it is left.
+        self._waits_since: dict[str, float] = {}
+        self._over: dict[str, set[str]] = {}
         self._forgiven: Mapping[str, int] = {}
         self._seen: set[str] = set()
         self._gold_shown = 0
@@ -241,6 +246,7 @@ class People:
         """
         await self._refresh()
         self._forgiven = await self._queue.forgiven()
+        await self._let_go_of_answered()
         await self._ask([piece for piece in self._undeclared if piece.task_id not in self._bank])
         self._undeclared = ()
         made: list[Task] = []
@@ -251,8 +257,18 @@ class People:
                 made.append(task)
         await self._ask(made)
         self._waiting |= {task.audience: task.task_id for task in made}
+        self._waits_since |= {task.audience: self._around.clock.monotonic() for task in made}
         await self._look_for_suspects()
         self._measure()
+
+    async def _let_go_of_answered(self) -> None:
+        """A piece whose answer retention has ended looks as if it waited: the queue knows that it does not, and nothing else would."""
+        now = self._around.clock.monotonic()
+        for name, since in self._waits_since.items():
+            if now - since >= _WAITS_S:
+                self._waits_since[name] = now
+                if await self._queue.look(self._waiting[name]) is None:
+                    self._over.setdefault(name, set()).add(self._waiting[name])
 
     async def _ask(self, tasks: Sequence[Task]) -> None:
         topic = Topic.TASKS.of(self._project.project)
@@ -339,7 +355,7 @@ class People:
             self._made = {source: made for source, made in self._made.items() if source not in self._bank.sources}
 
     def _next_gold(self, name: str) -> Task | None:
-        had = self.figures.had_gold(name)
+        had = {*self.figures.had_gold(name), *self._over[name]} if name in self._over else self.figures.had_gold(name)
         last = self._waiting.get(name, "")
         if last not in had and self._bank.truth(last, name) is not None:
             return None  # the last one is still on their line, unless what it was about was erased

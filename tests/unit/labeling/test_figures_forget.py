@@ -12,15 +12,19 @@ from tests.support.labeling import a_project, a_task
 from tests.support.labeling_api import Office, open_office
 from tests.unit.labeling.test_people import crowd, said
 from tiebreak.contracts.audit import Action
+from tiebreak.contracts.codec import decode_task
 from tiebreak.contracts.log import Outputs
 from tiebreak.contracts.messages import Annotation
 from tiebreak.contracts.project import Privacy, Retention
 from tiebreak.contracts.retention import order_of
+from tiebreak.contracts.topics import Topic
 from tiebreak.labeling.access import Role
 from tiebreak.labeling.figures import DAY_MS, Figures
 from tiebreak.labeling.port import Refusal
 from tiebreak.labeling.stage import annotation_message
 from tiebreak.labeling.stage_people import Around, People
+from tiebreak.labeling.stage_reading import records_of
+from tiebreak.runtime.clock import ManualClock
 
 OLD = [
     said("t1", "ann", "cat", lead_s=90.0),
@@ -180,6 +184,36 @@ async def test_nobody_is_suspected_for_answers_that_are_forgotten() -> None:
     people._look_again = float("-inf")
     await people.tend()
     assert not people.suspected("p0")
+
+
+async def test_gold_that_the_queue_will_not_give_again_is_not_waited_for() -> None:
+    """A process that starts knows of no answer to it, as retention has ended that; the queue knows that it is settled, and takes no
+
+    copy of it. The person gets the next piece after a minute, and one that waits is left waiting.
+    """
+    office, _ = await people_of()
+    clock = ManualClock(wall=office.clock.wall())
+    people = People(
+        office.project, office.queue, Around(office.log, office.log.writer(), office.metrics, clock, lambda: 1.0)
+    )
+    await office.queue.keep_gold([a_task(n, gold="cat") for n in range(3)])
+
+    async def asked() -> list[str]:
+        await people.tend()
+        copies = [decode_task(r.value) async for r in records_of(office.log, Topic.TASKS.of("pets"))]
+        await office.queue.add(copies)
+        return [copy.task_id for copy in copies]
+
+    people.routes("ann", 1, review=False)
+    (first,) = await asked()
+    await office.queue.erase([first])
+    clock.advance(59.0)
+    assert await asked() == [first]
+    clock.advance(2.0)
+    _, second = await asked()
+    for _ in range(3):
+        clock.advance(61.0)
+        assert await asked() == [first, second]
 
 
 async def test_who_was_let_go_on_is_not_paused_because_answers_are_forgotten() -> None:
