@@ -7,10 +7,11 @@ decides, the same. It costs what people did in other partitions (``docs/adr/0007
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tiebreak.contracts.errors import BadRecord
+from tiebreak.contracts.errors import BadRecord, SlowDown
 from tiebreak.contracts.log import Log, Partition
 from tiebreak.contracts.messages import Annotation
 from tiebreak.contracts.project import Project
@@ -19,8 +20,10 @@ from tiebreak.labeling.consensus import COUNTS, Consensus, DawidSkene, majority,
 from tiebreak.labeling.gold import Bank
 from tiebreak.labeling.port import Queue
 from tiebreak.labeling.posterior import Belief, Crowd, Said
-from tiebreak.labeling.stage_reading import annotation_of, records_of
+from tiebreak.labeling.stage_reading import annotation_of, batches_of
 from tiebreak.labeling.structured import consensus_of
+
+_AT_A_TIME = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +63,16 @@ class _Seat:
 class Panel:
     """Gives each answer the consensus that judges its task. ``log`` is read again for what came before; None: nothing did.
 
-    ``queue`` knows the gold: an answer to it says at once how good its person is.
+    ``queue`` knows the gold: an answer to it says at once how good its person is. Whoever asks waits ``patience_s`` for the reading.
     """
 
     project: Project
     queue: Queue
     log: Log | None = None
     bank: Bank = field(default_factory=Bank)
+    patience_s: float = 5.0
     _seats: dict[Partition, _Seat] = field(default_factory=dict)
+    _reading: asyncio.Task[Mapping[Partition, _Seat]] | None = None
 
     @property
     def learns(self) -> bool:
@@ -75,9 +80,10 @@ class Panel:
         return consensus_of(self.project) is None and self.project.labeling.consensus != "majority"
 
     async def judges(self, heard: Sequence[Heard], settled: Container[str] = ()) -> Sequence[Consensus]:
-        """One per answer, in order; ``heard`` is in the order of the log within each partition. Raises Unreachable.
+        """One per answer, in order; ``heard`` is in the order of the log within each partition. Raises Unreachable, and
 
-        Answers to ``settled`` tasks are learned from, and have none.
+        SlowDown while what came before is still being read: a long log takes minutes, and who holds a batch for so long and polls for
+        nothing is put out of its group. Answers to ``settled`` tasks are learned from, and have none.
         """
         judged = sum(item.annotation.task_id not in settled for item in heard)
         if not self.learns:
@@ -91,6 +97,9 @@ class Panel:
 
     def forget(self, partitions: frozenset[Partition] | None = None) -> None:
         """These partitions (None: all) go on somewhere else, or again from an earlier place."""
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
         for partition in list(self._seats) if partitions is None else partitions:
             self._seats.pop(partition, None)
 
@@ -107,29 +116,44 @@ class Panel:
         return DawidSkene(belief, seat.crowd.belief, following)
 
     async def _catch_up(self, heard: Sequence[Heard]) -> None:
+        while missing := self._missing(heard):
+            if self._reading is None:
+                self._reading = asyncio.create_task(self._read_before(missing), name="people")
+            done, _ = await asyncio.wait({self._reading}, timeout=self.patience_s)
+            if not done:
+                raise SlowDown(
+                    "What people answered before is still being read.", fix="Wait: the longer the log, the longer."
+                )
+            read, self._reading = self._reading, None
+            self._seats |= await read
+
+    def _missing(self, heard: Sequence[Heard]) -> Mapping[Partition, int]:
+        """The partitions of which what came before these answers is not known, and up to where it is to be read."""
         missing: dict[Partition, int] = {}
         for item in heard:
             seat = self._seats.get(item.partition)
             if seat is None or item.offset < seat.position:
                 missing.setdefault(item.partition, item.offset)
-        if not missing:
-            return
-        fresh = {partition: _Seat(Crowd(self.project.classes.names)) for partition in missing}
-        if self.log is not None and any(missing.values()):
-            await self._replay(self.log, missing, fresh)
-        self._seats |= fresh
+        return missing
 
-    async def _replay(self, log: Log, until: Mapping[Partition, int], seats: Mapping[Partition, _Seat]) -> None:
+    async def _read_before(self, until: Mapping[Partition, int]) -> Mapping[Partition, _Seat]:
+        seats = {partition: _Seat(Crowd(self.project.classes.names)) for partition in until}
+        if self.log is None or not any(until.values()):
+            return seats
         (topic,) = {partition.topic for partition in until}
-        async for record in records_of(log, topic):
-            partition = Partition(record.topic, record.partition)
-            if record.offset >= until.get(partition, 0):
-                continue
-            try:
-                annotation = annotation_of(record, self.project)
-            except BadRecord:
-                continue  # on `dead` since it was first read
-            seats[partition].hear(annotation, self.bank)
+        async for batch in batches_of(self.log, topic):
+            for partition, records in batch.items():
+                for place, record in enumerate(records):
+                    if place % _AT_A_TIME == 0:
+                        await asyncio.sleep(0)  # others share this loop
+                    if record.offset >= until.get(partition, 0):
+                        break
+                    try:
+                        annotation = annotation_of(record, self.project)
+                    except BadRecord:
+                        continue  # on `dead` since it was first read
+                    seats[partition].hear(annotation, self.bank)
+        return seats
 
 
 def said_in(a: Annotation, bank: Bank) -> Said:

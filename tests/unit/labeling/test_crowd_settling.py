@@ -8,9 +8,11 @@ from typing import Literal
 import pytest
 
 from tests.support.crowds import habits, votes
+from tests.support.eventually import eventually
 from tests.support.labeling import a_project, a_task, annotation
 from tests.support.labeling_api import Office, open_office
 from tiebreak.contracts.codec import decode_label, encode
+from tiebreak.contracts.errors import SlowDown
 from tiebreak.contracts.log import Batch, Outputs, Partition, Record
 from tiebreak.contracts.messages import Annotation, AnnotationState, Label
 from tiebreak.contracts.project import Project
@@ -114,6 +116,30 @@ async def test_a_settler_that_takes_over_in_the_middle_decides_as_the_first_woul
     made |= await labels_of(first, cut[len(cut) // 2 - 1 : len(cut) // 2 + 2])
     second = settler(office, queue)
     made |= await labels_of(second, cut[len(cut) // 2 + 1 :])
+    assert made == whole
+
+
+async def test_a_settler_that_takes_over_a_long_log_holds_its_batch_until_it_was_read() -> None:
+    """Whoever consumes polls meanwhile, and is not put out of the group; then it decides as the first would have."""
+    project = crowd_project()
+    office = await office_with_answers(project)
+    cut = await batches(office, 5)
+    half = len(cut) // 2
+    whole = await labels_of(settler(office, await fresh_queue(project)), cut)
+    queue = await fresh_queue(project)
+    made = await labels_of(settler(office, queue), cut[:half])
+    panel = Panel(project, queue, office.log, patience_s=0.0)
+    second = Settler(project, queue, office.metrics, panel=panel)
+    for batch in (cut[half], cut[-1]):
+        with pytest.raises(SlowDown):
+            await second.handle(batch)
+        await second.rewind()  # and what was being read is not taken for what comes before an earlier batch
+
+    async def decided() -> list[dict[tuple[str, int], bytes]]:
+        return [await labels_of(second, cut[half : half + 1])]
+
+    made |= (await eventually(decided, retry_on=(SlowDown,)))[0]
+    made |= await labels_of(second, cut[half + 1 :])
     assert made == whole
 
 
