@@ -14,6 +14,7 @@ from river.active import EntropySampler
 from tiebreak.apps.simulate.judging import f1
 from tiebreak.apps.simulate.selecting import Pick, Selector
 from tiebreak.apps.simulate.stream import Stream
+from tiebreak.contracts.project import Training
 from tiebreak.sampling.appraisal import Scored
 from tiebreak.training.contest import Contest
 from tiebreak.training.dataset import Row, classes_of
@@ -47,12 +48,22 @@ def selector_of(arm: str, stream: Stream, budget: float, seed: int) -> Selector:
     raise ValueError(f"no strategy {arm}")
 
 
+def given(budget: float, events: int) -> int:
+    """How many first events are labelled for the library's rules: a quarter of the budget, at most ``BOOTSTRAP``, and as many as the
+    first model takes. Without a model they are never asked.
+
+    >>> given(0.02, 3506), given(0.02, 5000), given(0.1, 3506)
+    (20, 25, 30)
+    """
+    return max(Training().min_labels, int(min(BOOTSTRAP, 0.25 * budget * events)))
+
+
 class SkactivemlSelector:
     """A stream strategy of scikit-activeml, asked event by event: called with a batch it checks one state for all."""
 
     def __init__(self, name: str, stream: Stream, budget: float, seed: int) -> None:
         n = len(stream)
-        self._first = int(max(5, min(BOOTSTRAP, 0.25 * budget * n)))
+        self._first = given(budget, n)
         rest = max(1e-4, (budget * n - self._first) / (n - self._first))
         extra = {"classes": list(range(len(stream.classes)))} if name == "FixedUncertainty" else {}
         # Installed for the benchmark alone, so looked for when it is asked for.

@@ -11,10 +11,11 @@ import pytest
 from rich.console import Console
 
 from loadtests.bench_labels import CURVE, VARIANT_BUDGETS, Ask, cells
-from loadtests.labels import panel, prior
+from loadtests.labels import panel, peers, prior
 from loadtests.labels.cells import Cell, Result, Store, compute, learning_of, replay_of, told_of
 from loadtests.labels.savings import Book
 from loadtests.labels.tables import figures, print_figures, print_pairs, print_panel, print_variants
+from tiebreak.contracts.project import Training
 from tiebreak.training.sklearn_learners import contest_of
 
 
@@ -180,6 +181,12 @@ def test_labels_raise_no_alarm_where_an_arm_is_unalarmed() -> None:
         assert learning_of(entry, arm) == training
         told.append(replay_of(replace(cell, arm=arm), stream, training, contest).run().bursts.opened)
     assert len(told[0]) > len(told[1]), told
+
+
+def test_rules_of_the_library_are_given_a_model() -> None:
+    """They are asked once there is a model, so what is labelled for them before is enough for the first, however short the stream."""
+    assert peers.given(0.02, 3506) == Training().min_labels
+    assert peers.given(0.2, 3506) == peers.BOOTSTRAP
 
 
 def test_a_stopped_run_is_taken_up_where_it_was(tmp_path: Path) -> None:
