@@ -130,7 +130,7 @@ async def test_a_settler_that_takes_over_a_long_log_holds_its_batch_until_it_was
     made = await labels_of(settler(office, queue), cut[:half])
     panel = Panel(project, queue, office.log, patience_s=0.0)
     second = Settler(project, queue, office.metrics, panel=panel)
-    for batch in (cut[half], cut[-1]):
+    for batch in (cut[-1], cut[half]):
         with pytest.raises(SlowDown):
             await second.handle(batch)
         await second.rewind()  # and what was being read is not taken for what comes before an earlier batch
