@@ -229,6 +229,21 @@ async def test_a_rollback_that_was_ordered_and_not_done_is_done_unless_it_would_
     assert len(await site.on_record(Action.MODEL_ROLLED_BACK)) == 2
 
 
+async def test_a_rollback_that_was_about_no_model_takes_none_back(site: Site) -> None:
+    """Refused as none served; sent again with its key once two have served, it is still about none of them. So with a pin."""
+    mia = await site.process()
+    rollback, pin = f"{mia.at}/models:rollback", f"{mia.at}/models:pin"
+    assert await mia.post(rollback, "monday", WORD) == (409, "conflict")
+    assert await mia.post(pin, "monday", WORD) == (404, "not_found")
+    for version in ("v1", "v2"):
+        await mia.post(f"{mia.at}/models/{version}:promote", "", WORD)
+    assert await mia.post(rollback, "monday", WORD) == (409, "conflict")
+    assert await mia.post(pin, "monday", WORD) == (409, "conflict")
+    registry = await mia.deployer.registry()
+    assert (registry.champion, registry.pinned) == ("v2", "")
+    assert await mia.post(rollback, "tuesday", WORD) == (200, {"serves": "v1"})
+
+
 async def test_a_promotion_that_is_sent_again_takes_nothing_back_that_was_decided_since(site: Site) -> None:
     """Its answer was lost, and somebody promoted another model meanwhile; pins and their ends alike."""
     mia = await site.process()
@@ -318,3 +333,14 @@ async def test_a_person_goes_on_once(site: Site) -> None:
     assert await site.queue.forgiven() == {"ann": 2}
     assert await mia.post(path.replace("ann", "bob"), "monday") == (409, "key_reused")
     assert [r.target for r in await site.on_record(Action.ANNOTATOR_RESUMED)] == ["ann", "ann"]
+
+
+async def test_processes_that_know_different_figures_agree_on_one_deed(site: Site) -> None:
+    """One follows the answers a little behind the other, and both are sent the same word at once: it is no other request for that."""
+    processes = [await site.process() for _ in range(4)]
+    for n, process in enumerate(processes):
+        for task in range(n + 1):
+            process.people.figures.hear(said(f"t{task}", "ann", "cat"), "dog")
+    path = f"{processes[0].at}/people/ann:resume"
+    assert await asyncio.gather(*(mia.post(path, "monday") for mia in processes)) == [(204, None)] * 4
+    assert [r.target for r in await site.on_record(Action.ANNOTATOR_RESUMED)] == ["ann"]

@@ -235,7 +235,7 @@ class Deployer:
             await self._publish(replace(_record(manifest, ModelEvent.PROMOTED, (reason,), "", by), order=order))
         self._tools.metrics.count("tiebreak_deployment_verdicts_total", verdict=Verdict.PROMOTE.value)
 
-    async def rollback(self, by: str, reason: str, order: str = "", of: str = "") -> str:
+    async def rollback(self, by: str, reason: str, order: str = "", of: str | None = None) -> str:
         """End the rollout under way, else serve the champion before this one again; return what serves.
 
         Raises Conflict when there is none before.
@@ -260,15 +260,15 @@ class Deployer:
         self._tools.metrics.count("tiebreak_deployment_verdicts_total", verdict=Verdict.ROLL_BACK.value)
         return manifest.version
 
-    async def pin(self, by: str, reason: str, order: str = "", of: str = "") -> str:
+    async def pin(self, by: str, reason: str, order: str = "", of: str | None = None) -> str:
         """Keep what serves until :meth:`unpin`: candidates are held. Returns its version; raises NotFound while there is none."""
         return await self._mark(ModelEvent.PINNED, by, reason, order, of)
 
-    async def unpin(self, by: str, reason: str, order: str = "", of: str = "") -> str:
+    async def unpin(self, by: str, reason: str, order: str = "", of: str | None = None) -> str:
         """Let the gate promote again."""
         return await self._mark(ModelEvent.UNPINNED, by, reason, order, of)
 
-    async def _mark(self, event: ModelEvent, by: str, reason: str, order: str, of: str) -> str:
+    async def _mark(self, event: ModelEvent, by: str, reason: str, order: str, of: str | None) -> str:
         async with self._lock:
             registry = await self._follow()
             if done := registry.ordered(order):
@@ -350,9 +350,12 @@ class Deployer:
         await self._follow()
 
 
-def _check_still(of: str, now: str) -> None:
-    if of and of != now:
-        raise Conflict(f"This was about {of}, and it would be about {now} by now.", fix="See what serves; say it anew.")
+def _check_still(of: str | None, now: str) -> None:
+    if of is not None and of != now:
+        about = of or "no model"
+        raise Conflict(
+            f"This was about {about}, and it would be about {now} by now.", fix="See what serves; say it anew."
+        )
 
 
 def _measure(outcomes: Outcomes, metrics: Metrics) -> None:

@@ -19,7 +19,7 @@ from tiebreak.labeling.figures import PersonFigures
 from tiebreak.labeling.gold import Standing
 from tiebreak.labeling.gold_growth import Kept, kept_in
 from tiebreak.labeling.http_context import LabelingContext
-from tiebreak.labeling.http_deeds import KeyIfAny, begun, on_record
+from tiebreak.labeling.http_deeds import KeyIfAny, begun, check_same
 from tiebreak.labeling.http_gold import Why, people_of, said_on, task_content
 from tiebreak.labeling.http_models import Body, Out
 from tiebreak.labeling.http_security import guarded_router, needs
@@ -249,11 +249,12 @@ def _judging(router: APIRouter, ctx: LabelingContext) -> None:
         ctx.check_project(name)
         people = somebody(person)
         before = await begun(ctx.audit, who, Action.ANNOTATOR_RESUMED, key)
-        words = words_of(before) if before else f"after {people.figures.standing(person).asked} answers to gold"
         if ctx.audit is not None:
-            await on_record(ctx.audit, who, Action.ANNOTATOR_RESUMED, person, words, key)
+            words = f"after {people.figures.standing(person).asked} answers to gold"
+            record = await ctx.audit.append(who.name, Action.ANNOTATOR_RESUMED, person, words, key)
+            check_same(record, person, words_of(record))
         # Sent again it must not let them go on after gold that they were asked since.
-        found = _RESUMED.fullmatch(words) if before else None
+        found = _RESUMED.fullmatch(words_of(before)) if before else None
         await people.forgive(person, int(found[1]) if found else None)
 
     @router.post("/projects/{name}/people/{person}:reopen")
@@ -268,11 +269,10 @@ def _judging(router: APIRouter, ctx: LabelingContext) -> None:
         deed = Deed(who.name, key, body.since_ms, body.last)
         wanted = to_reopen(answers, people.bank, deed)
         if ctx.audit is not None:
-            before = await begun(ctx.audit, who, Action.ANSWERS_REOPENED, key)
             words = f"{len(wanted)} answers: {body.reason}"
-            if before and words_of(before).partition(" answers: ")[2] == body.reason:
-                words = words_of(before)  # how many they were when it was begun
-            await on_record(ctx.audit, who, Action.ANSWERS_REOPENED, person, words, key)
+            record = await ctx.audit.append(who.name, Action.ANSWERS_REOPENED, person, words, key)
+            then, *_ = words_of(record).partition(" ")  # how many they were when it was begun
+            check_same(record, person, f"{then} answers: {body.reason}")
         done = await ctx.withdrawals.reopen(who.name, wanted[:_AT_ONCE], deed.prefix)
         ctx.doorbell.ring()
         withdrawn = len(deed.done(answers)) + done.withdrawn

@@ -17,7 +17,7 @@ from tiebreak.contracts.messages import Manifest, ModelRecord
 from tiebreak.contracts.ports_models import Models
 from tiebreak.labeling.access import Principal, Right
 from tiebreak.labeling.http_context import LabelingContext
-from tiebreak.labeling.http_deeds import KeyIfAny, begun, on_record
+from tiebreak.labeling.http_deeds import KeyIfAny, check_same, on_record
 from tiebreak.labeling.http_models import Body, Out
 from tiebreak.labeling.http_security import guarded_router, needs
 
@@ -156,7 +156,9 @@ def registry_routes(ctx: LabelingContext) -> APIRouter:
         """Let this version serve from the scorers' next batch on, whatever the gate said."""
         desk = _models(ctx, name)
         await _manifest(desk, version)
-        order, _ = await _ordered(ctx, who, Action.MODEL_PROMOTED, version, body, key)
+        order = ""
+        if ctx.audit is not None:
+            order = (await on_record(ctx.audit, who, Action.MODEL_PROMOTED, version, body.reason, key)).digest
         await desk.promote(version, who.name, body.reason, order)
         return ServesOut(serves=version)
 
@@ -165,10 +167,16 @@ def registry_routes(ctx: LabelingContext) -> APIRouter:
 
 
 def _word_routes(router: APIRouter, ctx: LabelingContext) -> None:
-    async def ordered(action: Action, now: str, body: WordIn, who: Principal, key: str) -> tuple[str, str]:
-        """As :func:`_ordered`, about ``now``; about what it was about where it was ordered before."""
-        before = await begun(ctx.audit, who, action, key)
-        return await _ordered(ctx, who, action, before.target if before else now, body, key)
+    async def ordered(action: Action, now: str, body: WordIn, who: Principal, key: str) -> tuple[str, str | None]:
+        """The digest of the record of the trail that orders this, and the version that it is about: ``now``, or another one where it
+
+        was ordered before. Nothing where there is no trail.
+        """
+        if ctx.audit is None:
+            return "", None
+        order = await ctx.audit.append(who.name, action, now, body.reason, key)
+        check_same(order, order.target, body.reason)
+        return order.digest, order.target
 
     @router.post("/models:rollback")
     async def rollback(name: str, body: WordIn, who: Manager, key: KeyIfAny) -> ServesOut:
@@ -204,16 +212,6 @@ async def _manifest(desk: Models, version: str) -> Manifest:
         return await desk.manifest(version)
     except ModelRefused as refused:
         raise NotFound(f"Model {version!r} cannot be read: {refused}") from refused
-
-
-async def _ordered(
-    ctx: LabelingContext, who: Principal, action: Action, version: str, body: WordIn, key: str
-) -> tuple[str, str]:
-    """The digest of the record of the trail that orders this, and the version that it is about. Empty where there is no trail."""
-    if ctx.audit is None:
-        return "", ""
-    order = await on_record(ctx.audit, who, action, version, body.reason, key)
-    return order.digest, order.target
 
 
 def _decision(record: ModelRecord) -> DecisionOut:
