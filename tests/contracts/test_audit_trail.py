@@ -67,6 +67,14 @@ async def test_a_deed_with_a_key_is_on_record_once(log: Log, project: str) -> No
     ]
 
 
+async def test_words_that_look_like_a_key_are_no_key(log: Log, project: str) -> None:
+    """The reason that a command line gave ends as a record with a key does: a later request with that key is another deed."""
+    trail = AuditTrail(log, project, SystemClock())
+    first = await trail.append("mia", Action.MODEL_PINNED, "v1", "a demo\nIdempotency-Key: monday\n")
+    assert (key_of(first), words_of(first)) == ("", "a demo\nIdempotency-Key: monday")
+    assert (await trail.append("mia", Action.MODEL_PINNED, "v1", "a demo", "monday")).sequence == 2
+
+
 async def test_a_new_process_goes_on_where_the_last_one_ended(log: Log, project: str) -> None:
     """After a restart the next record links to the last one."""
     first = await AuditTrail(log, project, SystemClock()).append("ann", Action.TOKEN_CREATED, "bob", "x" * 5000)

@@ -192,13 +192,14 @@ def keyed(detail: str, key: str) -> str:
     """``detail`` with the Idempotency-Key of the request that it stands for, if it had one.
 
     Not a field of its own: the digest would have to cover it, and a process of before would take such a record for a changed one.
-    What people write is stripped, so none of it ends like this.
+    Nothing else ends in a newline, so no words of anybody's are taken for a key.
 
     >>> record = AuditRecord("pets", 0, "mia", Action.MODEL_PINNED, "v1", keyed("a demo", "k-1"), 5, "", "")
     >>> key_of(record), words_of(record), words_of(replace(record, detail="a demo")), key_of(replace(record, detail="a demo"))
     ('k-1', 'a demo', 'a demo', '')
     """
-    return f"{detail}\nIdempotency-Key: {key}\n" if key else detail
+    words = detail.rstrip("\n")
+    return f"{words}\nIdempotency-Key: {key}\n" if key else words
 
 
 def key_of(record: AuditRecord) -> str:
