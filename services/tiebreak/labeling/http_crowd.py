@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+from math import inf
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -265,8 +266,9 @@ def _judging(router: APIRouter, ctx: LabelingContext) -> None:
         """
         ctx.check_project(name)
         people = somebody(person)
+        before = await begun(ctx.audit, who, Action.ANSWERS_REOPENED, key)
         answers = await ctx.withdrawals.answers_of(person)
-        deed = Deed(who.name, key, body.since_ms, body.last)
+        deed = Deed(who.name, key, body.since_ms, body.last, before.time_ms if before else inf)
         wanted = to_reopen(answers, people.bank, deed)
         if ctx.audit is not None:
             words = f"{len(wanted)} answers: {body.reason}"

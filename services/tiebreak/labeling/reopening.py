@@ -16,12 +16,16 @@ from tiebreak.labeling.refusals import refused
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """What ``by`` means by one request, however often it is sent. ``key``: its Idempotency-Key; empty: it has none."""
+    """What ``by`` means by one request, however often it is sent. ``key``: its Idempotency-Key; empty: it has none.
+
+    ``began_ms``: when it was put on record, where it was sent before.
+    """
 
     by: str
     key: str = ""
     since_ms: int | None = None
     last: int | None = None
+    began_ms: float = inf
 
     @property
     def prefix(self) -> str:
@@ -54,7 +58,7 @@ def to_reopen(answers: Sequence[Annotation], bank: Bank, deed: Deed) -> Sequence
     """
     done, since_ms = deed.done(answers), deed.since_ms
     taken = {(a.annotation_id, a.revision) for a in done}
-    began_ms = min((a.submitted_ms for a in done), default=inf)
+    began_ms = min((a.submitted_ms for a in done), default=deed.began_ms)
     # A question may have come back to whoever answered it: what they say now is another answer.
     answers = _newest([a for a in answers if a.submitted_ms < began_ms or (a.annotation_id, a.revision) in taken])
     if since_ms is None and deed.last is None:
