@@ -121,7 +121,7 @@ def cells(ask: Ask) -> Iterator[Cell]:
 
 def _baselines(arms: Sequence[str]) -> Sequence[str]:
     """Random, and random with each other learner that an arm has."""
-    return list(dict.fromkeys(["random", *map(chance, arms)]))
+    return list(dict.fromkeys(["random", *(chance(arm, arms) for arm in arms)]))
 
 
 def _variant_cells(ask: Ask) -> Iterator[Cell]:
@@ -149,7 +149,7 @@ def main() -> int:
         store = Store(ask.cache)
         wanted = [cell for cell in wanted if store.get(cell)] if ask.cached_only else wanted
         found = store.all(wanted, ask.data, ask.workers, lambda _: progress.advance(bar))
-    book = Book(found)
+    book = Book(found, ask.arms)
     print_panel(console, book, ask.streams, ask.arms, BUDGETS)
     print_scores(console, book, ask.streams, ask.arms, BUDGETS)
     print_pairs(console, book, ask.streams, ask.arms, BUDGETS)

@@ -7,7 +7,7 @@ a straight line over ``L`` would flatter. Past the last budget of random, ``L_ra
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,13 +50,18 @@ class Spread:
     seeds: int
 
 
-def chance(arm: str) -> str:
-    """Random with the learner of ``arm``: what it is measured against. Names of the classes are no part of a learner.
+def chance(arm: str, asked: Collection[str] = ()) -> str:
+    """Random with the learner of ``arm``: what it is measured against. Names of the classes are no part of a learner, but where random
+
+    with the same names was ``asked`` for as an arm.
 
     >>> chance("tiebreak+auto+names+along"), chance("tiebreak")
     ('random+auto+along', 'random')
+    >>> chance("tiebreak+auto+names+along", ("random+auto+names+along",))
+    'random+auto+names+along'
     """
-    return "random" + "".join(flag for flag in ("+auto", "+along") if flag in arm)
+    with_names = "random" + "".join(flag for flag in ("+auto", "+names", "+along") if flag in arm)
+    return with_names if with_names in asked and "+wrong" not in arm else with_names.replace("+names", "")
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -87,9 +92,10 @@ def saving(curve: Curve, labels: float, figure: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """All results of a run, and the savings they amount to."""
+    """All results of a run, and the savings they amount to. ``arms``: those that were asked for."""
 
     results: dict[Cell, Result]
+    arms: tuple[str, ...] = ()
 
     def of(self, stream: str, arm: str, budget: float, delay: int = 0, error: float = 0.0) -> list[Result]:
         """The results of one row of the table, a result per seed."""
@@ -106,7 +112,7 @@ class Book:
         self, stream: str, arm: str, budget: float, figure: str = "score", variant: tuple[int, float] = (0, 0.0)
     ) -> Spread:
         """Mean over seeds of the saving, each seed against the mean curve of random with the same learner; of no seed without one."""
-        curve = self.curve(stream, figure, *variant, arm=chance(arm))
+        curve = self.curve(stream, figure, *variant, arm=chance(arm, self.arms))
         if not curve.labels:
             return spread([])
         return spread([saving(curve, r.labels, getattr(r, figure)) for r in self.of(stream, arm, budget, *variant)])

@@ -65,7 +65,7 @@ def print_scores(
     names = ("stream", "budget", "arm", "seeds", "spent", "of", "right", "rare F1", "saved at equal rare F1", "outside")
     for name in names:
         table.add_column(name, justify="left" if name in {"stream", "arm"} else "right")
-    beside = dict.fromkeys(name for arm in arms for name in (chance(arm), arm))
+    beside = dict.fromkeys(name for arm in arms for name in (chance(arm, arms), arm))
     for stream, budget, arm in product(streams, budgets, beside):
         found = book.of(stream, arm, budget)
         if found:
@@ -131,7 +131,9 @@ def print_variants(
     for name in ("stream", "delay", "wrong", "arm", *(f"{100 * b:g} %" for b in budgets)):
         table.add_column(name, justify="left" if name == "arm" else "right")
     arms = dict.fromkeys(
-        cell.arm for cell in book.results if (cell.delay, cell.error) in variants and cell.arm != chance(cell.arm)
+        cell.arm
+        for cell in book.results
+        if (cell.delay, cell.error) in variants and cell.arm != chance(cell.arm, book.arms)
     )
     for stream, (delay, error), arm in product(streams, variants, arms):
         cells = []
