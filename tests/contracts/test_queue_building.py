@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.contracts.test_queue_erasing import everything
 from tests.support.eventually import eventually
-from tests.support.labeling import Bench, a_task
+from tests.support.labeling import Bench, a_task, answer
 from tiebreak.contracts.errors import SlowDown
 from tiebreak.labeling.lifecycle import BUILDER_MS
 
@@ -62,3 +63,22 @@ async def test_a_builder_who_was_silent_for_too_long_is_one_no_more(bench: Bench
     await second.keep()
     await second.end_build([])
     assert (await queue.stats()).open_tasks == 0
+
+
+async def test_who_builds_no_more_takes_no_line_out_of_a_history(bench: Bench) -> None:
+    """Each step of what is forgotten asks whether they still build, and so tells that they do: one of them may take minutes."""
+    queue = bench.queue()
+    await queue.add([a_task(1)])
+    (lease,) = (await queue.claim("zoe", 1)).leases
+    made = await answer(queue, lease, "zoe", "cat")
+    await bench.lose()
+    builder = await queue.begin_build()
+    assert builder is not None
+    await builder.add([a_task(1)])
+    await builder.apply([made])
+    told = (await everything(bench)).count(made.annotation_id)
+    assert told
+    await _falls_silent(bench, 0)
+    with pytest.raises(SlowDown):
+        await builder.forget_before(made.submitted_ms + 1)
+    assert (await everything(bench)).count(made.annotation_id) == told

@@ -9,32 +9,27 @@ import redis.asyncio
 
 from tiebreak.labeling.port_erasing import Erased
 from tiebreak.labeling.redis_errors import reachable
-from tiebreak.labeling.redis_wire import Argument, done_of
+from tiebreak.labeling.redis_wire import Argument
 
 _SCAN = 200
+# Each has hundreds of lines, and a run holds up everybody.
+_PEOPLE = 10
 Run = Callable[[str, Sequence[Argument]], Awaitable[list[Any]]]
 
 
 async def forget_before(client: redis.asyncio.Redis, prefix: str, run: Run, before_ms: int, patience_ms: int) -> Erased:
     """Forget the answers given before then; what was found. One is on its way to the log for ``patience_ms`` at most."""
-    lines, answers = await _forget_lines(client, prefix, before_ms), 0
+    lines, answers = 0, 0
+    async with reachable():
+        people: Sequence[Any] = await client.hkeys(f"{prefix}answered")
+    for i in range(0, len(people), _PEOPLE):
+        lines += (await run("forget_lines", (before_ms, *people[i : i + _PEOPLE])))[0]
     async for fields in _old_notes(client, f"{prefix}notes", before_ms):
         lines += (await run("forget_notes", (before_ms, *fields)))[0]
     async for ids in _begun(client, f"{prefix}task:"):
         for i in range(0, len(ids), _SCAN):
             answers += (await run("forget_answers", (before_ms, patience_ms, *ids[i : i + _SCAN])))[0]
     return Erased(answers=answers, lines=lines)
-
-
-async def _forget_lines(client: redis.asyncio.Redis, prefix: str, before_ms: int) -> int:
-    removed = 0
-    async with reachable():
-        people: Sequence[Any] = await client.hkeys(f"{prefix}answered")
-        for mine in (f"{prefix}mine:{name.decode()}" for name in people):
-            lines: Sequence[Any] = await client.lrange(mine, 0, -1)
-            for line in (line for line in lines if done_of(line).at_ms < before_ms):
-                removed += await client.lrem(mine, 0, line)
-    return removed
 
 
 async def _old_notes(client: redis.asyncio.Redis, key: str, before_ms: int) -> AsyncIterator[Sequence[bytes]]:

@@ -34,6 +34,7 @@ QUEUE_SCRIPTS = (
     "finish",
     "forget",
     "forget_answers",
+    "forget_lines",
     "forget_notes",
     "gold",
     "keep",
