@@ -18,6 +18,8 @@ from tiebreak.labeling.gold import Standing
 
 DAY_MS = 86_400_000
 _FOR_EVER_MS = 2**53
+# Of each so many are forgotten in one step.
+_PEOPLE, _TASKS = 20, 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +178,13 @@ class Figures:
         taken._agreement = deepcopy(self._agreement)  # noqa: SLF001 - as above
         return taken
 
-    def forget_before(self, before_ms: int) -> None:
-        """Know nothing of answers given before then, from now on, whenever they come."""
+    def forget_before(self, before_ms: int) -> Iterator[None]:
+        """Know nothing of answers given before then, from now on, whenever they come. What is known already goes step by step, as long
+
+        as it is iterated: each step is short, and others may look in between. Nothing may be heard before it has ended.
+        """
         self._before_ms = before_ms
-        self._people = {name: p for name, p in self._people.items() if p.forget_before(before_ms, self._step_ms)}
-        self._answers = sum(person.answers.total() for person in self._people.values())
-        for task, given in list(self._tasks.items()):
+        for place, (task, given) in enumerate(list(self._tasks.items()), 1):
             left = {name: g for name, g in given.items() if g.at_ms >= before_ms}
             if len(left) < len(given):
                 self._agreement.remove(_unit(given))
@@ -189,6 +192,15 @@ class Figures:
                 self._tasks[task] = left
             if not left:
                 del self._tasks[task]
+            if place % _TASKS == 0:
+                yield
+        # After the tasks: whose answers are looked at must be known, and what was gold.
+        for place, (name, person) in enumerate(list(self._people.items()), 1):
+            if not person.forget_before(before_ms, self._step_ms):
+                del self._people[name]
+            if place % _PEOPLE == 0:
+                yield
+        self._answers = sum(person.answers.total() for person in self._people.values())
 
     @property
     def answers(self) -> int:

@@ -208,7 +208,10 @@ class People:
             return
         before_ms = horizons_in(await audit.sound()).get(Topic.ANNOTATIONS, 0)
         self._look_at_trail = now + _TRAIL_S
-        self.figures.forget_before(before_ms)
+        if before_ms == self._ended_ms:
+            return
+        for _ in self.figures.forget_before(before_ms):
+            await asyncio.sleep(0)  # as in `learn`
         self._met = {
             source: {name: at_ms for name, at_ms in people.items() if at_ms >= before_ms}
             for source, people in self._met.items()

@@ -61,17 +61,22 @@ def told(figures: Figures) -> object:
     )
 
 
+def forget(figures: Figures, before_ms: int) -> int:
+    """In how many steps."""
+    return sum(1 for _ in figures.forget_before(before_ms))
+
+
 @pytest.mark.parametrize("window", [2, 20_000])
 def test_figures_that_forget_say_what_those_say_that_never_heard_it(window: int) -> None:
     """Counts, gold, agreement, speed, days, names, votes; whether the tasks are in the window or not, and who comes late is late."""
     figures, fresh = (figures_of(answers, window=window, step_ms=DAY_MS // 8) for answers in (OLD + NEW, NEW))
     assert told(figures) != told(fresh)
-    figures.forget_before(DAY_MS)
+    forget(figures, DAY_MS)
     assert told(figures) == told(fresh)
     assert figures.answers == fresh.answers == 4
     figures.hear(OLD[2])
     assert told(figures) == told(fresh)
-    figures.forget_before(3 * DAY_MS)
+    forget(figures, 3 * DAY_MS)
     assert (figures.people(), figures.answers, figures.alpha, figures._tasks) == ([], 0, None, {})
 
 
@@ -84,7 +89,7 @@ def test_a_snapshot_stays_as_it_was_whatever_is_heard_or_forgotten_after_it() ->
     figures.hear(said("t2", "cem", "dog", revision=2), "dog")
     figures.settled("t1", 1, "dog", False)
     assert told(taken) == told(same)
-    figures.forget_before(3 * DAY_MS)
+    forget(figures, 3 * DAY_MS)
     assert told(taken) == told(same) != told(figures)
 
 
@@ -102,7 +107,7 @@ def test_a_piece_of_gold_that_is_answered_anew_counts_once() -> None:
 def test_gold_that_was_answered_long_ago_is_not_asked_again() -> None:
     """What the answer was is forgotten."""
     figures = figures_of(OLD, step_ms=DAY_MS)
-    figures.forget_before(DAY_MS)
+    forget(figures, DAY_MS)
     assert (list(figures.had_gold("ann")), figures.standing("ann").asked) == (["g1"], 0)
 
 
@@ -111,9 +116,26 @@ def test_the_window_forgets_the_sums_of_what_left_it() -> None:
     figures = Figures(window=3, step_ms=DAY_MS)
     for number in range(20):
         figures.hear(said(f"t{number}", "ann", "cat", day=number // 5))
-    figures.forget_before(2 * DAY_MS)
+    forget(figures, 2 * DAY_MS)
     (ann,) = figures.people()
     assert (ann.answers, ann.per_day) == (10, 5.0)
+
+
+def test_much_is_forgotten_in_small_steps_and_may_be_looked_at_in_between() -> None:
+    """People are served by the same loop; whoever looks meanwhile sees figures that are about to be smaller."""
+    figures = Figures(step_ms=DAY_MS)
+    for number in range(1000):
+        figures.hear(said(f"t{number}", f"p{number // 10}", "cat", day=number // 900))
+        figures.hear(said(f"g{number}", f"p{number // 10}", "cat", day=number // 900), truth="cat")
+    steps, tasks = 0, {f"t{number}" for number in range(1000)}
+    for _ in figures.forget_before(DAY_MS):
+        steps += 1
+        looked = figures.snapshot()
+        assert {p.name for p in looked.people()} >= {f"p{number}" for number in range(90, 100)}
+        assert {task for task, _ in looked.votes()} <= tasks
+        assert 200 <= looked.project().answers <= 2000
+    assert steps >= 2000 // 200 + 100 // 20
+    assert (figures.answers, len(list(figures.votes())), len(figures.people())) == (200, 100, 10)
 
 
 async def people_of(days: float | None = 8.0) -> tuple[Office, People]:
@@ -180,7 +202,7 @@ async def test_nobody_is_suspected_for_answers_that_are_forgotten() -> None:
             people.figures.hear(said(f"t{number}", person, "ant" if person == "p0" else value))
     await people.tend()
     assert people.suspected("p0")
-    people.figures.forget_before(DAY_MS)
+    forget(people.figures, DAY_MS)
     people._look_again = float("-inf")
     await people.tend()
     assert not people.suspected("p0")
@@ -226,6 +248,6 @@ async def test_who_was_let_go_on_is_not_paused_because_answers_are_forgotten() -
     assert people.refusal("ann") is not None
     await people.forgive("ann")
     assert people.refusal("ann") is None
-    people.figures.forget_before(DAY_MS)
+    forget(people.figures, DAY_MS)
     assert people.figures.standing("ann").asked == 20
     assert people.refusal("ann") is None
