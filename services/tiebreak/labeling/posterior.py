@@ -107,6 +107,11 @@ def _weights(ballots: _Ballots) -> Array:
     )
 
 
+def _starts(sizes: Sequence[int]) -> list[int]:
+    """Where each run begins of those that stand one after the other."""
+    return list(accumulate(sizes[:-1], initial=0))
+
+
 def _shares(logs: Array) -> Array:
     """Probabilities ``(..., k)`` of these logarithms, up to a constant each."""
     shares: Array = np.exp(logs - logs.max(axis=-1, keepdims=True))
@@ -231,7 +236,7 @@ class Crowd:
         return _Ballots(said, frozenset(self._person(name) for name in suspects if name in votes))
 
     def _belief(self, ballots: _Ballots) -> Belief:
-        share = ballots.share if ballots.share is not None else self._frequencies()
+        share = self._frequencies() if ballots.share is None else self._own(ballots)
         names, people = list(self._classes), list(self._people)
         chances = self._chances([ballots]).tolist()
         votes = sorted(ballots.votes.items())
@@ -260,8 +265,7 @@ class Crowd:
         heard = np.log(self._chances(tasks, own.repeat(sizes, axis=0)))
         if any(len(ballots.suspects) > 1 for ballots in tasks):
             heard *= np.concatenate([_weights(ballots) for ballots in tasks])[:, None]
-        starts = list(accumulate(sizes[:-1], initial=0))
-        return _shares(np.log(self._frequencies(own)) + np.add.reduceat(heard, starts, axis=0))
+        return _shares(np.log(self._frequencies(own)) + np.add.reduceat(heard, _starts(sizes), axis=0))
 
     def _own(self, ballots: _Ballots) -> Array:
         """The task's part of the sums ``(k,)``; classes that came since have none."""
@@ -289,11 +293,15 @@ class Crowd:
         votes = np.arange(len(people))
         counts, rows = self._counts[people, values, :k], self._rows[people, :k]
         right, said = self._right[people], self._votes[people]
-        if own is not None:
+        if own is None:
+            crowd = self._crowd(self._all_right, self._all_votes)
+        else:
+            mine, sizes = own[votes, values], [len(order[0]) for order in orders]
             counts, rows = counts - own, rows - own
-            right = right - own[votes, values]
-            said = said - own.sum(axis=1)
-        right = self._accuracy(right, said)
+            right, said = right - mine, said - 1
+            all_right = self._all_right - np.add.reduceat(mine, _starts(sizes))
+            crowd = self._crowd(all_right, self._all_votes - np.array(sizes)).repeat(sizes)
+        right = self._accuracy(right, said, crowd)
         wrong = (1.0 - right) / max(1, k - 1)
         chances: Array = np.maximum(counts, 0.0)
         chances += s.class_votes * wrong[:, None]
@@ -301,17 +309,24 @@ class Crowd:
         chances /= np.maximum(rows, 0.0) + s.class_votes
         return chances
 
-    def _accuracy(self, right: Array, said: Array) -> Array:
-        """How often people who were right in ``right`` of the votes ``said`` are right, whatever the class; never below chance, so that
+    def _crowd(self, right: Array | float, said: Array | int) -> Array:
+        """How often anybody is right who was in ``right`` of the votes ``said``; above chance."""
+        s, k = self._settings, max(2, len(self._classes))
+        crowd = (right + s.crowd_votes * s.accuracy) / (said + s.crowd_votes)
+        return np.minimum(0.98, np.maximum(crowd, max(0.5, 1.2 / k)))
 
-        classes cannot change places.
+    def _accuracy(self, right: Array, said: Array, crowd: Array) -> Array:
+        """How often people of such a ``crowd`` who were right in ``right`` of the votes ``said`` are right, whatever the class.
+
+        Never below chance, so that classes cannot change places.
         """
         s, k = self._settings, max(2, len(self._classes))
-        crowd = (self._all_right + s.crowd_votes * s.accuracy) / (self._all_votes + s.crowd_votes)
-        crowd = min(0.98, max(crowd, 0.5, 1.2 / k))
         own = (right + s.person_votes * crowd) / (said + s.person_votes)
         sound: Array = np.minimum(np.maximum(own, 1.0 / k), 0.995)
         return sound
+
+    def _accuracies(self, people: Indices | slice) -> Array:
+        return self._accuracy(self._right[people], self._votes[people], self._crowd(self._all_right, self._all_votes))
 
     def gains(self, votes: Mapping[str, str], people: Sequence[str], suspects: Collection[str] = ()) -> Array:
         """What each of ``people`` (known ones) is expected to tell of a task with these answers, in nats.
@@ -332,7 +347,7 @@ class Crowd:
     def _confusion(self, people: Indices, truths: Indices) -> Array:
         """``(people, truths, said)``; each row sums to 1."""
         s, k = self._settings, len(self._classes)
-        right = self._accuracy(self._right[people], self._votes[people])
+        right = self._accuracies(people)
         base = np.repeat(((1.0 - right) / max(1, k - 1))[:, None], len(truths) * k, axis=1).reshape(-1, len(truths), k)
         base[:, np.arange(len(truths)), truths] = right[:, None]
         counts = np.maximum(self._counts[people[:, None], :k, truths], 0.0) + s.class_votes * base
@@ -341,8 +356,7 @@ class Crowd:
 
     def accuracies(self) -> dict[str, float]:
         """Each person's chance of being right, whatever the class."""
-        known = len(self._people)
-        return dict(zip(self._people, self._accuracy(self._right[:known], self._votes[:known]).tolist(), strict=True))
+        return dict(zip(self._people, self._accuracies(slice(len(self._people))).tolist(), strict=True))
 
     # -- room for people and classes ----------------------------------------------------------------------------------
 

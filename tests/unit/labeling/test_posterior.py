@@ -72,6 +72,14 @@ def test_a_class_nobody_heard_of_is_learned_when_it_is_said() -> None:
     assert list(belief.distribution) == [f"class-{i}" for i in range(12)]
 
 
+def test_an_answer_that_comes_again_is_known_though_a_class_came_since() -> None:
+    """Sent twice, it is on the log twice: its task, not looked at meanwhile, has nothing of the class that others named."""
+    crowd = Crowd(("ant", "bee"))
+    first = crowd.observe("x", "ann", Said("ant", truth="ant"))
+    crowd.observe("y", "bob", Said("cow"))
+    assert crowd.observe("x", "ann", Said("ant", truth="ant")).distribution == {**first.distribution, "cow": 0.0}
+
+
 def test_old_tasks_are_forgotten_but_not_what_they_taught() -> None:
     """The window bounds the memory; what people did before it still counts."""
     crowd = Crowd(CLASSES, CrowdSettings(window=5))
