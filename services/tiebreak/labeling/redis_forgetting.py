@@ -12,8 +12,8 @@ from tiebreak.labeling.redis_errors import reachable
 from tiebreak.labeling.redis_wire import Argument
 
 _SCAN = 200
-# Each has hundreds of lines, and a run holds up everybody.
-_PEOPLE = 10
+# A run holds up everybody. Each person has hundreds of lines, each task some answers.
+_PEOPLE, _TASKS = 10, 40
 Run = Callable[[str, Sequence[Argument]], Awaitable[list[Any]]]
 
 
@@ -27,8 +27,8 @@ async def forget_before(client: redis.asyncio.Redis, prefix: str, run: Run, befo
     async for fields in _old_notes(client, f"{prefix}notes", before_ms):
         lines += (await run("forget_notes", (before_ms, *fields)))[0]
     async for ids in _begun(client, f"{prefix}task:"):
-        for i in range(0, len(ids), _SCAN):
-            answers += (await run("forget_answers", (before_ms, patience_ms, *ids[i : i + _SCAN])))[0]
+        for i in range(0, len(ids), _TASKS):
+            answers += (await run("forget_answers", (before_ms, patience_ms, *ids[i : i + _TASKS])))[0]
     return Erased(answers=answers, lines=lines)
 
 
