@@ -267,11 +267,16 @@ class People:
     async def _let_go_of_answered(self) -> None:
         """A piece whose answer retention has ended looks as if it waited: the queue knows that it does not, and nothing else would."""
         now = self._around.clock.monotonic()
-        for name, since in self._waits_since.items():
-            if now - since >= _WAITS_S:
-                self._waits_since[name] = now
-                if await self._queue.look(self._waiting[name]) is None:
-                    self._over.setdefault(name, set()).add(self._waiting[name])
+        for name, since in list(self._waits_since.items()):
+            last = self._waiting[name]
+            if last in self.figures.had_gold(name):
+                del self._waits_since[name]
+            elif now - since >= _WAITS_S:
+                if await self._queue.look(last) is not None:
+                    self._waits_since[name] = now
+                    continue
+                del self._waits_since[name]
+                self._over.setdefault(name, set()).add(last)
 
     async def _ask(self, tasks: Sequence[Task]) -> None:
         topic = Topic.TASKS.of(self._project.project)

@@ -236,6 +236,11 @@ async def test_gold_that_the_queue_will_not_give_again_is_not_waited_for() -> No
     for _ in range(3):
         clock.advance(61.0)
         assert await asked() == [first, second]
+    people.figures.hear(said(second, "ann", "cat"), truth="cat")
+    *_, third = await asked()
+    people.figures.hear(said(third, "ann", "cat"), truth="cat")
+    assert await asked() == [first, second, third]
+    assert people._waits_since == {}  # the queue is not asked about it each minute
 
 
 async def test_who_was_let_go_on_is_not_paused_because_answers_are_forgotten() -> None:
