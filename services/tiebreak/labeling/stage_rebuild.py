@@ -29,6 +29,7 @@ from tiebreak.runtime.metrics import Metrics
 from tiebreak.runtime.tasks import pause
 
 _log = structlog.get_logger("tiebreak.labeling")
+_LEFT = "tiebreak_labeling_rebuild_left_records"
 # Records between two lines of the log.
 _TELL_EVERY = 100_000
 _CLOSE_S = 5.0
@@ -102,6 +103,7 @@ class Rebuilder:
                 await self.ensure()
             except (Unreachable, SlowDown, PublishFailed) as error:
                 _log.warning("rebuild_interrupted", error=str(error))
+                self._metrics.set(_LEFT, 0)  # somebody else may go on
             await pause(stop, self._every_s)
 
     async def ensure(self) -> bool:
@@ -273,7 +275,7 @@ class _Logs:
                 yield records
 
     def _tell(self, left: int) -> None:
-        self.metrics.set("tiebreak_labeling_rebuild_left_records", left)
+        self.metrics.set(_LEFT, left)
         if abs(left - self.told) >= _TELL_EVERY:
             self.told = left
             _log.info("queue_rebuilding", left_records=left)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import structlog
 
+from tests.support.eventually import eventually
 from tests.support.labeling import CALM, a_project, a_task, annotation
 from tests.support.labeling_api import Office, open_office
 from tiebreak.contracts.codec import encode
@@ -152,6 +154,33 @@ async def test_what_is_left_to_read_is_told_before_each_batch() -> None:
     await _rebuilt(office, look)
     assert told == sorted(told, reverse=True)
     assert told[0] >= 60.0
+
+
+async def test_who_is_the_builder_no_more_has_nothing_left_to_read() -> None:
+    """Redis forgets everything once more and somebody else begins: what the first one says of its own reading is over."""
+    office = await _an_office()
+    queue = office.queue
+    assert isinstance(queue, _Watched)
+    tasks = [a_task(number) for number in range(20)]
+    await _publish(office, tasks, [an_answer(task, "ann") for task in tasks], [])
+    told: list[float] = []
+
+    def left() -> float:
+        return office.metrics.registry.get_sample_value(LEFT, {"project": "pets"}) or 0.0
+
+    async def lose(_: int) -> None:
+        told.append(left())
+        queue.lose()
+        assert await queue.begin_build() is not None
+
+    queue.on_look = lose
+    queue.lose()
+    stop = asyncio.Event()
+    running = asyncio.create_task(office.rebuilder().run(stop))
+    await eventually(lambda: bool(told) and left() == 0.0, 5.0)
+    stop.set()
+    await running
+    assert told == [40.0]
 
 
 async def test_only_answers_that_may_end_a_label_are_looked_at_again() -> None:
