@@ -216,9 +216,8 @@ class Crowd:
             self._counts[person, value, :k] += change
             self._rows[person, :k] += change
             self._votes[person] += votes
-            if value < k:
-                self._right[person] += change[value]
-                self._all_right += float(change[value])
+            self._right[person] += change[value]
+            self._all_right += float(change[value])
 
     # -- judging ------------------------------------------------------------------------------------------------------
 
