@@ -112,6 +112,7 @@ async def _serve(process: Process, desk: _Desk) -> ASGIApp:
     around = Around(process.log, writer, process.metrics, process.clock, SystemRandom().random, desk.trail)
     people = People(project, queue, around)
     queue.serve(people.routes)
+    process.health.ready_when("people", people.ready)
     process.life.run(Phase.SOURCES, "people", people.run)
     models = deployer_of(process)
     await models.start()

@@ -19,7 +19,7 @@ from tiebreak.contracts.clock import Clock
 from tiebreak.contracts.codec import PROTOBUF, encode, headers_for, peek
 from tiebreak.contracts.errors import BadRecord, PublishFailed, SlowDown, Unreachable
 from tiebreak.contracts.ids import task_id as made_id
-from tiebreak.contracts.log import Batch, Log, Message, Outputs, Writer
+from tiebreak.contracts.log import Batch, Log, Message, Outputs, Positions, Writer
 from tiebreak.contracts.messages import Label, Task
 from tiebreak.contracts.project import Project
 from tiebreak.contracts.retention import horizons_in, step_ms
@@ -34,6 +34,7 @@ from tiebreak.labeling.stage_reading import annotation_of
 from tiebreak.labeling.suspicion import Suspicion, suspects
 from tiebreak.runtime.audit_trail import AuditTrail
 from tiebreak.runtime.metrics import Metrics
+from tiebreak.runtime.reading import short_of
 from tiebreak.runtime.tasks import pause
 
 _log = structlog.get_logger("tiebreak.labeling")
@@ -44,6 +45,7 @@ _CLOSE_S = 5.0
 _AT_A_TIME = 20
 _LOOK_AFTER, _LOOK_AT = 50, 2000
 _AGAIN_S = 0.2
+_UNKNOWN = "What people answered before is still being read."
 # What is due comes on the audit trail within a minute.
 _TRAIL_S = 10.0
 # A piece that was asked for is on its line by then.
@@ -107,6 +109,7 @@ class People:
         # What the trail has ended: nothing is learned before that is known.
         self._ended_ms: int | None = None
         self._look_at_trail = float("-inf")
+        self._unknown = _UNKNOWN
         self.proposals = Proposals(project.labeling.gold.sure)
 
     # -- at a claim ---------------------------------------------------------------------------------------------------
@@ -162,6 +165,13 @@ class People:
         """What the answers that stand cost."""
         return self.figures.answers * self._project.labeling.cost_per_answer
 
+    async def ready(self) -> str:
+        """For ``Health.ready_when``: why nobody should be sent here yet; empty once all that was said before is known, for good.
+
+        Until then whoever was paused would get tasks, and so would everybody where the money is spent.
+        """
+        return self._unknown
+
     # -- following the logs -------------------------------------------------------------------------------------------
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -171,17 +181,21 @@ class People:
         await reader.start()
         tended = float("-inf")
         batch: Batch = {}
+        past: Positions | None = None
         try:
             while not stop.is_set():
                 try:
                     # A half-built index has half of the gold, and answers to the rest would be taken for votes.
                     if not await self._queue.is_built():
+                        self._unknown = ""  # nobody is served before it is, and whoever builds it may wait for us
                         await pause(stop, _AGAIN_S)
                         continue
                     await self._heed()
                     # Also where nobody asks for anything here: other processes give tasks away meanwhile.
                     await self._queue.regrant()
                     # The log gives a batch once: one that could not be learned, since the gold did not come, is learned later.
+                    past = await reader.end_positions() if past is None else past
+                    self._unknown = _UNKNOWN if short_of(reader, past) else ""
                     batch = batch or await reader.poll(_BATCH, _POLL_S)
                     await self.learn(batch)
                     fetched, batch = sum(map(len, batch.values())), {}

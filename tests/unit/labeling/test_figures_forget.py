@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -13,13 +14,16 @@ from tests.support.labeling_api import Office, open_office
 from tests.unit.labeling.test_people import crowd, said
 from tiebreak.contracts.audit import Action
 from tiebreak.contracts.codec import decode_task
-from tiebreak.contracts.log import Outputs
+from tiebreak.contracts.log import Batch, Outputs, RebalanceListener
 from tiebreak.contracts.messages import Annotation
 from tiebreak.contracts.project import Privacy, Retention
 from tiebreak.contracts.retention import order_of
-from tiebreak.contracts.topics import Topic
+from tiebreak.contracts.topics import Topic, specs_for
+from tiebreak.events.memory import MemoryLog
+from tiebreak.events.stage_reader import LeasedReader
 from tiebreak.labeling.access import Role
 from tiebreak.labeling.figures import DAY_MS, Figures
+from tiebreak.labeling.memory import MemoryQueue
 from tiebreak.labeling.port import Refusal
 from tiebreak.labeling.stage import annotation_message
 from tiebreak.labeling.stage_people import Around, People
@@ -256,3 +260,63 @@ async def test_who_was_let_go_on_is_not_paused_because_answers_are_forgotten() -
     forget(people.figures, DAY_MS)
     assert people.figures.standing("ann").asked == 20
     assert people.refusal("ann") is None
+
+
+class _HeldReader(LeasedReader):
+    """Gives one record, and the others when it is let."""
+
+    let: asyncio.Event
+    gave = False
+
+    async def poll(self, max_records: int, timeout_s: float) -> Batch:
+        if not self.gave:
+            batch = await super().poll(1, timeout_s)
+            self.gave = bool(batch)
+            return batch
+        await self.let.wait()
+        return await super().poll(max_records, timeout_s)
+
+
+class _HeldLog(MemoryLog):
+    def __init__(self) -> None:
+        super().__init__()
+        self.let = asyncio.Event()
+
+    def reader(
+        self, topics: Sequence[str], group: str | None, listener: RebalanceListener | None = None
+    ) -> LeasedReader:
+        assert listener is None
+        reader = _HeldReader(self._store, topics, group, self._lease)
+        reader.let = self.let
+        return reader
+
+
+async def test_nobody_is_sent_to_a_process_that_has_not_read_what_people_said() -> None:
+    """Whoever is paused would get tasks there; what comes later does not make it unready again."""
+    office, log = await open_office(a_project()), _HeldLog()
+    await log.ensure_topics(specs_for("pets", 2))
+    people = People(office.project, office.queue, Around(log, log.writer(), office.metrics, office.clock, lambda: 0.5))
+    await log.writer().publish(Outputs(messages=[annotation_message(a) for a in OLD]))
+    queue = office.queue
+    assert isinstance(queue, MemoryQueue)
+    queue.lose()
+    stop = asyncio.Event()
+
+    async def known() -> bool:
+        return await people.ready() == ""
+
+    async with asyncio.TaskGroup() as group:
+        assert not await known()
+        group.create_task(people.run(stop))
+        await eventually(known)  # nobody is served before the queue is built, and who builds it may be started after us
+        builder = await queue.begin_build()
+        assert builder is not None
+        await builder.end_build([])
+        await eventually(people.figures.names)
+        assert "still being read" in await people.ready()
+        log.let.set()
+        await eventually(known)
+        assert people.figures.answers == 4
+        await log.writer().publish(Outputs(messages=[annotation_message(NEW[0])]))
+        assert await people.ready() == ""
+        stop.set()
