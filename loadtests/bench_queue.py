@@ -310,6 +310,9 @@ async def rebuild(where: Ground, client: Redis, size: Size) -> list[Figure]:
         ),
         Figure("the same: processor time of who builds (s)", 1e6 * seen.spent_s / size.settled, "", None, how),
         Figure("tasks that wait again", seen.found, f"= {seen.waiting:,}", seen.found == seen.waiting, how),
+        Figure(
+            "an API that starts then is ready after (s)", seen.start_s, "", None, f"behind {size.settled:,} answers"
+        ),
     ]
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from subprocess import Popen
 
 from redis.asyncio import Redis
 
@@ -29,30 +31,44 @@ _WITHIN_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """How long it took, what of a processor the process that built it had, and how many tasks wait again of those that should."""
+    """How long it took, what of a processor the process that built it had, and how many tasks wait again of those that should.
+
+    ``start_s``: how long an API that starts then takes until it knows what people answered, and is ready.
+    """
 
     took_s: float
     spent_s: float
     waiting: int
     found: int
+    start_s: float
 
 
 async def rebuild(where: Ground, client: Redis, settled: int) -> Rebuilt:
     """With so many settled tasks, and a twentieth of them waiting."""
-    project, waiting, port = project_of("rebuild"), settled // 20, free_port()
+    project, waiting = project_of("rebuild"), settled // 20
+    settling, api = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
     await make_topics(where.kafka, project)
     await _fill(where.kafka, project, settled, waiting)
     command = ["-m", "tiebreak.apps.cli", "label", str(write(project, where.folder)), "--kafka", where.kafka]
-    command += ["--redis", where.redis, "--data", str(where.folder), "--role", "settle", "--port", str(port)]
+    command += ["--redis", where.redis, "--data", str(where.folder)]
+
+    def half(role: str, address: str) -> AbstractContextManager[Popen[bytes]]:
+        own = ["--role", role, "--port", address.rpartition(":")[2]]
+        return process([*command, *own], where.folder / f"rebuild-{role}.log", beside=False)
+
     queue = RedisQueue(client, project)
-    with process(command, where.folder / "rebuild.log", beside=False) as settler:
-        await ready(f"http://127.0.0.1:{port}", "/health/ready", settler)
+    with half("settle", settling) as settler:
+        await ready(settling, "/health/ready", settler)
         await built(queue, _WITHIN_S)
         await client.flushall()
         began, before = time.monotonic(), processor_s(settler)
         await built(queue, _WITHIN_S)
         took_s, spent_s = time.monotonic() - began, processor_s(settler) - before
-    return Rebuilt(took_s, spent_s, waiting, (await queue.stats()).open_tasks)
+        began = time.monotonic()
+        with half("api", api) as server:
+            await ready(api, "/health/ready", server)
+            start_s = time.monotonic() - began
+    return Rebuilt(took_s, spent_s, waiting, (await queue.stats()).open_tasks, start_s)
 
 
 async def _fill(kafka: str, project: Project, settled: int, waiting: int) -> None:

@@ -5,7 +5,7 @@ Agreement and speed look at the newest ``window`` tasks; counts are of everythin
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import copy, deepcopy
 from dataclasses import dataclass, field, replace
@@ -118,8 +118,9 @@ class Figures:
         self._window = window
         self._step_ms = step_ms
         self._before_ms = 0
-        self._tasks: dict[str, dict[str, _Given]] = {}
-        self._labels: dict[str, tuple[int, str]] = {}
+        # Ordered: of a plain dict the first is looked for behind the places of all that left, at each answer.
+        self._tasks: OrderedDict[str, dict[str, _Given]] = OrderedDict()
+        self._labels: OrderedDict[str, tuple[int, str]] = OrderedDict()
         self._people: dict[str, _Person] = {}
         self._had: dict[str, set[str]] = {}
         self._standing_labels = 0
@@ -167,12 +168,12 @@ class Figures:
         self._standing_labels += (not withdrawn) - bool(standing)
         self._labels[task_id] = (revision, "" if withdrawn else value)
         if len(self._labels) > 10 * self._window:
-            del self._labels[next(iter(self._labels))]
+            self._labels.popitem(last=False)
 
     def snapshot(self) -> Figures:
         """As they are now, for who looks at them for a while, in a thread: these go on."""
         taken = copy(self)
-        taken._tasks = {task: given.copy() for task, given in self._tasks.items()}  # noqa: SLF001 - our own copy
+        taken._tasks = OrderedDict((task, given.copy()) for task, given in self._tasks.items())  # noqa: SLF001 - our own copy
         taken._labels = self._labels.copy()  # noqa: SLF001 - as above
         taken._people = {name: person.snapshot() for name, person in self._people.items()}  # noqa: SLF001 - as above
         taken._agreement = deepcopy(self._agreement)  # noqa: SLF001 - as above
@@ -273,8 +274,8 @@ class Figures:
         if task not in self._tasks:
             self._tasks[task] = {}
             if len(self._tasks) > self._window:
-                oldest = next(iter(self._tasks))
-                self._agreement.remove(_unit(self._tasks.pop(oldest)))
+                _, oldest = self._tasks.popitem(last=False)
+                self._agreement.remove(_unit(oldest))
         return self._tasks[task]
 
     def _count(self, person: _Person, given: _Given, sign: int) -> None:

@@ -10,6 +10,7 @@ the order of the answers and on nothing else.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -126,7 +127,7 @@ class Crowd:
         self._settings = settings or CrowdSettings()
         self._classes: dict[str, int] = {}
         self._people: dict[str, int] = {}
-        self._tasks: dict[str, _Ballots] = {}
+        self._tasks: OrderedDict[str, _Ballots] = OrderedDict()
         self._cursor: list[str] = []
         # Shares of votes: (people, said, truth), (people, truth), of those that were right (people,), of tasks by truth.
         self._counts = np.zeros((0, 0, 0))
@@ -190,7 +191,7 @@ class Crowd:
 
     def _forget(self) -> None:
         while len(self._tasks) > self._settings.window:
-            del self._tasks[next(iter(self._tasks))]  # its share stays in the sums
+            self._tasks.popitem(last=False)  # its share stays in the sums
 
     def _look_again(self, but: str) -> None:
         tasks: list[_Ballots] = []

@@ -203,10 +203,10 @@ class People:
                         tended = self._around.clock.monotonic()
                         await self.tend()
                         # Half-read figures would be somebody's of another day.
-                        if fetched < _BATCH:
+                        if not self._unknown and fetched < _BATCH:
                             await self.record_pauses()
                     # A fetch costs as much for one record as for hundreds, and people are served by this very loop.
-                    if 0 < fetched < _BATCH:
+                    if not self._unknown and 0 < fetched < _BATCH:
                         await pause(stop, _TEND_S)
                 except (Unreachable, SlowDown, PublishFailed) as error:
                     _log.info("people_postponed", error=str(error))
