@@ -38,7 +38,8 @@ async def test_what_an_annotator_receives_holds_nothing_of_the_model(office: Off
     ann = await office.client("ann")
     answer = await claim(ann, max=3)
     text = json.dumps(answer)
-    assert set(answer["tasks"][0]) == {"task_id", "lease", "payload", "schema_version", "answer_schema_version"}
+    shown = {"task_id", "lease", "payload", "schema_version", "answer_schema_version", "in_review"}
+    assert (set(answer["tasks"][0]), answer["tasks"][0]["in_review"]) == (shown, False)
     assert set(answer["tasks"][0]["payload"]) == {"kind", "media_type", "text", "image", "columns"}
     for word in ("score", "predict", "uncertain", "reason_", "audit", "gold", "propensity", "feature", "probabilit"):
         assert word not in text
