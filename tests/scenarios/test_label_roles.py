@@ -44,6 +44,10 @@ async def test_an_answer_taken_while_nobody_settles_is_settled_later(redis_url: 
     project, settings = load_project(file), resolve(Options(redis=redis_url, data=str(tmp_path)), {})
     await ensure_topics(project, settings)
     async with open_log(settings) as log, _half("api", file, settings) as api:
+        async with httpx.AsyncClient(base_url=api) as probe:
+            checks = (await probe.get("/health/ready")).json()["checks"]
+        # Nobody settles and nothing is built: people are known to nobody, and nobody is served.
+        assert (checks["people"], checks["clock"]) == ("ok", "ok")
         token, _ = await admit(project, settings, "ann", Role.ANNOTATOR, 1.0, SystemClock())
         async with httpx.AsyncClient(base_url=api, headers={"authorization": f"Bearer {token}"}) as ann:
             async with _half("settle", file, settings):

@@ -1,7 +1,8 @@
 """A threshold that follows the scores, so that the share of selected events is the budget's.
 
 The balanced incremental quantile filter (Kottke, Krempl and Spiliopoulou 2015): ask where the score reaches the quantile of the last
-``window`` scores, moved by how far spending is behind its plan. A token gate keeps it from running ahead by more than one label.
+``window`` scores, moved by how far spending is behind its plan. A token gate asks while spending is less than a label
+ahead of its plan, so that a stream ends less than two ahead.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ Floats = NDArray[np.float64]
 
 TOLERANCE = 50.0  # labels of imbalance that move the threshold by the whole range of the window
 WARM = 64  # scores before the quantile means anything
-AHEAD = 1.0  # labels by which spending may run ahead of the plan
+AHEAD = 1.0  # labels: as long as spending is less ahead of the plan, it asks
 BEHIND = 25.0  # labels by which it may fall behind before the rest is given up: a long refusal must not end in a flood
 
 
